@@ -1,0 +1,163 @@
+//! The async calls: futures and a stream over pairs in the making.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use futures_core::Stream;
+
+use crate::engine::{PATIENCE, is_passing};
+use crate::error::{Result, Step};
+use crate::factory::{Batch, PairFactory};
+use crate::hub::Hub;
+use crate::making::{Making, runtime};
+use crate::one_shot::{hand_out, thread_hub};
+use crate::options::PairOptions;
+use crate::socket::PairSocket;
+use crate::source::Source;
+
+impl PairOptions {
+    /// Makes one pair, with a listener of its own, closed before the pair is handed out.
+    ///
+    /// Nothing in it waits inside the kernel. Where accept and connect are not through when the submission returns, the
+    /// task waits, in any tokio runtime, tokio-uring's among them. The future is `Send`; it can be dropped at any point.
+    ///
+    /// ```
+    /// # fn main() -> ringpair::Result<()> {
+    /// use ringpair::{Linger, PairOptions};
+    /// use tokio_uring::net::TcpStream;
+    ///
+    /// # let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
+    /// # runtime.block_on(async {
+    /// let options = PairOptions::new().linger(Linger::Graceful);
+    /// let (accepted, connected) = options.make_pair::<TcpStream>().await?;
+    /// drop(accepted);
+    /// let (read, _) = connected.read(vec![0; 1]).await;
+    /// assert_eq!(read.unwrap(), 0);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`make_pair_blocking`](PairOptions::make_pair_blocking), and [`Step::Options`] where there is no runtime.
+    pub async fn make_pair<S: PairSocket>(&self) -> Result<(S, S)> {
+        let plan = self.plan()?;
+        runtime()?;
+        let source = Source::for_one_pair(plan, patient_thread_hub().await?);
+        let mut ends = None;
+        let mut making = Making::begin(&source, 1)?;
+        poll_fn(|context| making.poll(context, &mut |both| ends = Some(both))).await?;
+        drop(making);
+        hand_out(&source, ends)
+    }
+}
+
+impl PairFactory {
+    /// Makes one pair. Its future is `Send`, never waits inside the kernel, and can be dropped at any point.
+    ///
+    /// # Errors
+    ///
+    /// As [`pair_blocking`](PairFactory::pair_blocking), and [`Step::Options`] where there is no runtime.
+    pub async fn pair<S: PairSocket>(&self) -> Result<(S, S)> {
+        runtime()?;
+        let mut ends = None;
+        let mut making = self.begin(1)?;
+        let tally = poll_fn(|context| making.poll(context, &mut |both| ends = Some(both))).await?;
+        self.count(tally);
+        self.finish_one(ends)
+    }
+
+    /// Makes `count` pairs, up to 32 in one submission.
+    ///
+    /// All or nothing: on an error, and when the future is dropped, every pair made so far is closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`pairs_blocking`](PairFactory::pairs_blocking), and [`Step::Options`] where there is no runtime.
+    pub async fn pairs<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
+        runtime()?;
+        let mut made = Batch::of(count)?;
+        while let Some(chunk) = made.next_chunk() {
+            let mut making = self.begin(chunk)?;
+            let tally = poll_fn(|context| making.poll(context, &mut |ends| made.ends.push(ends))).await?;
+            self.count(tally);
+        }
+        made.finish(self.plan())
+    }
+
+    /// Makes `count` pairs one after the other, each when it is asked for. The stream ends after an error.
+    ///
+    /// # Errors
+    ///
+    /// Each item's are those of [`pair`](PairFactory::pair).
+    pub fn stream<S: PairSocket>(&self, count: usize) -> PairStream<'_, S> {
+        PairStream { factory: self, left: count, making: None, streams: PhantomData }
+    }
+}
+
+/// Pairs of a factory, made as they are asked for; see [`PairFactory::stream`].
+#[must_use = "a stream makes nothing unless it is polled"]
+pub struct PairStream<'a, S> {
+    factory: &'a PairFactory,
+    left: usize,
+    making: Option<Making<'a>>,
+    streams: PhantomData<fn() -> S>,
+}
+
+impl<S: PairSocket> PairStream<'_, S> {
+    fn poll_pair(&mut self, context: &mut Context<'_>) -> Poll<Result<(S, S)>> {
+        runtime()?;
+        let making = match &mut self.making {
+            Some(making) => making,
+            none => none.insert(self.factory.begin(1)?),
+        };
+        let mut ends = None;
+        let tally = ready!(making.poll(context, &mut |both| ends = Some(both)))?;
+        self.factory.count(tally);
+        Poll::Ready(self.factory.finish_one(ends))
+    }
+}
+
+impl<S: PairSocket> Stream for PairStream<'_, S> {
+    type Item = Result<(S, S)>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let pair = ready!(self.poll_pair(context));
+        self.making = None;
+        self.left = if pair.is_ok() { self.left - 1 } else { 0 };
+        Poll::Ready(Some(pair))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left.min(1), Some(self.left))
+    }
+}
+
+impl<S> fmt::Debug for PairStream<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PairStream").field("factory", &self.factory).field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+/// The thread's hub. A refusal in passing is met with another try, other tasks in between.
+async fn patient_thread_hub() -> Result<Arc<Hub>> {
+    let begin = Instant::now();
+    poll_fn(|context| match thread_hub() {
+        Err(error) if is_passing(&error) && begin.elapsed() < PATIENCE => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        outcome => Poll::Ready(outcome),
+    })
+    .await
+    .map_err(Step::Ring.failed())
+}

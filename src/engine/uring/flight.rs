@@ -1,0 +1,72 @@
+//! Operations in flight, and all that the kernel may still use for them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use slab::Slab;
+use socket2::SockAddr;
+
+use crate::engine::Key;
+
+/// An operation that the kernel has, or is about to get, and that has not completed yet.
+pub(super) enum Flight {
+    /// Owns the socket and shares the address until the completion. An orphan's socket is closed then.
+    Connect { seat: Key, socket: OwnedFd, _target: Arc<SockAddr>, orphan: bool },
+    /// Passes no buffer for the peer's address, so there is nothing that the kernel would write to.
+    Accept { gate: Key, called_off: bool },
+}
+
+/// All of them. A flight leaves here only by [`land`](Flights::land), which runs on its completion: a future that is
+/// dropped turns its flights into orphans, not into garbage.
+pub(super) struct Flights(Slab<Flight>);
+
+impl Flights {
+    pub(super) fn new() -> Flights {
+        Flights(Slab::new())
+    }
+
+    pub(super) fn take_off(&mut self, flight: Flight) -> Key {
+        self.0.insert(flight)
+    }
+
+    pub(super) fn land(&mut self, key: Key) -> Option<Flight> {
+        self.0.try_remove(key)
+    }
+
+    pub(super) fn connecting(&self, key: Key) -> Option<BorrowedFd<'_>> {
+        match self.0.get(key)? {
+            Flight::Connect { socket, .. } => Some(socket.as_fd()),
+            Flight::Accept { .. } => None,
+        }
+    }
+
+    /// Marks a connect as nobody's; false where there is no such flight.
+    pub(super) fn orphan(&mut self, key: Key) -> bool {
+        match self.0.get_mut(key) {
+            Some(Flight::Connect { orphan, .. }) => {
+                *orphan = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Marks one accept of `gate` as called off and tells which.
+    pub(super) fn choose_accept(&mut self, of: Key) -> Option<Key> {
+        self.0.iter_mut().find_map(|(key, flight)| match flight {
+            Flight::Accept { gate, called_off } if *gate == of && !*called_off => {
+                *called_off = true;
+                Some(key)
+            }
+            _ => None,
+        })
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.0.iter().map(|(key, _)| key).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,150 @@
+//! The ring engine: accept and connect as `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5), both in one submission.
+//!
+//! On loopback the handshake runs inside the submission: the connect sends the SYN, the answer comes back in the same
+//! system call, and when the accept's turn comes, its connection is already waiting. That is why the connect is queued
+//! first: an accept that goes first finds nobody, is parked on the listener and woken again, all for nothing *(a seventh
+//! of a pair's whole cost)*. Where the handshake takes another processor's help (receive packet steering), both complete
+//! later and the ring's descriptor turns readable.
+#![allow(unsafe_code)] // describes operations on descriptors and addresses that `flight` keeps for the kernel
+
+mod flight;
+mod ring;
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use io_uring::types::{Fd, Timespec};
+use io_uring::{opcode, squeue};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::SockFlag;
+use socket2::SockAddr;
+
+use self::flight::{Flight, Flights};
+use self::ring::Ring;
+use super::{Key, Landing};
+
+/// What completions of operations without a flight say.
+const SILENT: u64 = u64::MAX;
+const ALARM: u64 = u64::MAX - 1;
+
+/// How long a dropped engine waits for the kernel to let go of what was called off; by the look of it no more than the
+/// few microseconds of one submission.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+pub(super) struct Uring {
+    ring: Ring,
+    flights: Flights,
+    /// Where the alarm's time stands until the kernel has copied it.
+    alarm: Box<Timespec>,
+}
+
+impl Uring {
+    pub(super) fn open() -> io::Result<Uring> {
+        Ok(Uring { ring: Ring::open()?, flights: Flights::new(), alarm: Box::default() })
+    }
+
+    pub(super) fn connect(&mut self, seat: Key, socket: OwnedFd, target: Arc<SockAddr>) -> Key {
+        let connect = opcode::Connect::new(Fd(socket.as_raw_fd()), target.as_ptr().cast(), target.len()).build();
+        let key = self.flights.take_off(Flight::Connect { seat, socket, _target: target, orphan: false });
+        // SAFETY: the flight owns the socket and shares the address, and it stays in `flights` until the completion.
+        unsafe { self.ring.push(&connect.user_data(key as u64)) };
+        key
+    }
+
+    pub(super) fn accept(&mut self, gate: Key, listener: BorrowedFd<'_>) {
+        let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), null_mut(), null_mut());
+        let accept = accept.flags(SockFlag::SOCK_CLOEXEC.bits()).build();
+        let key = self.flights.take_off(Flight::Accept { gate, called_off: false });
+        // SAFETY: the entry points to nothing, and the caller keeps the listener open until the accept lands.
+        unsafe { self.ring.push(&accept.user_data(key as u64)) };
+    }
+
+    pub(super) fn connecting(&self, flight: Key) -> Option<BorrowedFd<'_>> {
+        self.flights.connecting(flight)
+    }
+
+    pub(super) fn launch(&mut self) -> io::Result<()> {
+        self.ring.enter()
+    }
+
+    pub(super) fn land(&mut self) -> Option<Landing> {
+        let completion = self.ring.next()?;
+        let result = completion.result();
+        Some(match completion.user_data() {
+            SILENT => Landing::Silent,
+            ALARM => Landing::Alarm,
+            key => match self.flights.land(key as Key) {
+                Some(Flight::Connect { seat, socket, orphan: false, .. }) => {
+                    Landing::Connected { seat, socket, result: outcome(result).map(drop) }
+                }
+                Some(Flight::Accept { gate, called_off }) => {
+                    // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows of it.
+                    let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
+                    Landing::Accepted { gate, result: outcome(result).map(own), called_off }
+                }
+                Some(Flight::Connect { orphan: true, .. }) | None => Landing::Silent,
+            },
+        })
+    }
+
+    pub(super) fn call_off(&mut self, flight: Key) {
+        if self.flights.orphan(flight) {
+            self.cancel(flight);
+        }
+    }
+
+    pub(super) fn call_off_accept(&mut self, gate: Key) -> bool {
+        let Some(key) = self.flights.choose_accept(gate) else { return false };
+        self.cancel(key);
+        true
+    }
+
+    pub(super) fn alarm(&mut self, after: Duration) {
+        *self.alarm = Timespec::from(after);
+        let timeout = opcode::Timeout::new(&raw const *self.alarm).build();
+        self.submit(timeout.user_data(ALARM));
+        // The kernel copies the time while it takes the entry: by the next alarm the place is free again.
+        let _ = self.ring.enter(); // where the ring is broken, the next launch says so
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.ring.descriptor()
+    }
+
+    fn cancel(&mut self, key: Key) {
+        self.submit(opcode::AsyncCancel::new(key as u64).build().user_data(SILENT));
+    }
+
+    fn submit(&mut self, entry: squeue::Entry) {
+        // SAFETY: of the entries that come here a cancel points to nothing, and an alarm to `self.alarm`, whose place on
+        // the heap lasts as long as the ring.
+        unsafe { self.ring.push(&entry) };
+    }
+}
+
+fn outcome(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) }
+}
+
+/// An accept that succeeds while the ring is torn down would leave an open descriptor that nobody knows of. So everything is
+/// called off, and what still lands is closed, before the ring goes.
+impl Drop for Uring {
+    fn drop(&mut self) {
+        for key in self.flights.keys() {
+            self.cancel(key);
+        }
+        let last_call = Instant::now() + LAST_CALL;
+        while self.ring.enter().is_ok() {
+            while self.land().is_some() {}
+            if self.flights.is_empty() || Instant::now() > last_call {
+                break;
+            }
+            // SAFETY: the ring, and with it its descriptor, is dropped after this function only.
+            let ring = unsafe { BorrowedFd::borrow_raw(self.ring.descriptor()) };
+            let _ = poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], PollTimeout::from(10u8)); // a reason to look again
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What can go wrong on the way to a pair: the step, and what the kernel said.
+
+use std::fmt;
+use std::io;
+
+/// A `Result` whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The step on the way to a pair at which an [`Error`] came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// What the caller asked for cannot be; nothing was opened.
+    Options,
+    /// Setting up an engine, or submitting to it: `io_uring_setup(2)`, `io_uring_enter(2)`.
+    Ring,
+    /// Opening a socket: `socket(2)`.
+    Socket,
+    /// Giving the listener its address: `bind(2)`.
+    Bind,
+    /// Listening: `listen(2)`.
+    Listen,
+    /// Connecting: `IORING_OP_CONNECT`, `connect(2)`.
+    Connect,
+    /// Accepting: `IORING_OP_ACCEPT`, `accept(2)`.
+    Accept,
+    /// Asking who is at the other end: `getsockname(2)`, `getpeername(2)`.
+    Verify,
+    /// Setting an option, the caller's own `configure` among them: `setsockopt(2)`.
+    SetOption,
+    /// Turning a descriptor into the stream that was asked for.
+    Convert,
+    /// The time allowed for one pair ran out.
+    Timeout,
+}
+
+impl Step {
+    /// Makes the closure that turns an `io::Error` into an [`Error`] of this step, for `map_err`.
+    pub(crate) fn failed<E: Into<io::Error>>(self) -> impl FnOnce(E) -> Error {
+        move |source| Error { step: self, source: source.into() }
+    }
+
+    /// An error of this step that no system call reported.
+    pub(crate) fn refused(self, kind: io::ErrorKind, why: impl Into<String>) -> Error {
+        Error { step: self, source: io::Error::new(kind, why.into()) }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Options => "these options cannot make a pair",
+            Step::Ring => "the io_uring could not be used",
+            Step::Socket => "a socket could not be opened",
+            Step::Bind => "the listener could not be bound to its loopback address",
+            Step::Listen => "the listener could not listen",
+            Step::Connect => "the connect failed",
+            Step::Accept => "the accept failed",
+            Step::Verify => "the ends could not be asked for their addresses",
+            Step::SetOption => "a socket option could not be set",
+            Step::Convert => "the socket could not be turned into the stream asked for",
+            Step::Timeout => "the pair was not made in time",
+        })
+    }
+}
+
+/// Why there is no pair: the [`Step`], and behind it the cause.
+///
+/// `Display` names the step alone; the cause is [`source`](Error::source), as error reporters expect it. Where the
+/// kernel refused, [`raw_os_error`](Error::raw_os_error) is its errno.
+///
+/// ```
+/// use ringpair::{PairOptions, Step};
+///
+/// let error = PairOptions::new().address([192, 0, 2, 1].into()).factory().unwrap_err();
+/// assert_eq!(error.step(), Step::Options);
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::InvalidInput);
+/// ```
+#[derive(Debug)]
+pub struct Error {
+    step: Step,
+    source: io::Error,
+}
+
+impl Error {
+    /// The step at which it came up.
+    pub fn step(&self) -> Step {
+        self.step
+    }
+
+    /// The cause, always there; the same as [`std::error::Error::source`], without the import.
+    pub fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+
+    /// The errno, where it was the kernel that refused.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.source.raw_os_error()
+    }
+
+    /// The kind of the cause.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.step.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Keeps the kind; step and cause stay reachable through `get_ref` and `source`.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        io::Error::new(error.kind(), error)
+    }
+}

@@ -1,0 +1,200 @@
+//! A listener and an engine kept between pairs.
+
+use std::fmt;
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::engine;
+use crate::error::{Result, Step};
+use crate::hub::{Hub, Seats};
+use crate::making::{Ends, Making, Tally, finish};
+use crate::options::{Backend, PairOptions, Plan};
+use crate::socket::PairSocket;
+use crate::source::Source;
+
+/// Makes many pairs, with a listener and an engine that are kept between them.
+///
+/// ```
+/// use std::net::TcpStream;
+/// use ringpair::PairOptions;
+///
+/// # fn main() -> ringpair::Result<()> {
+/// let factory = PairOptions::new().factory()?;
+/// for (accepted, connected) in factory.pairs_blocking::<TcpStream>(100)? {
+///     assert_eq!(accepted.peer_addr().unwrap(), connected.local_addr().unwrap());
+/// }
+/// assert_eq!(factory.stats().pairs, 100);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It keeps two descriptors, the ring and the listener, and turns to a fresh listener in time, so that pairs that close
+/// with FIN cost the same however many there are. Pairs outlive the factory.
+///
+/// A factory and its futures are `Send` and `Sync`: any number of tasks and threads can share one, and blocking calls may
+/// go on beside async ones. Threads that each have a factory of their own are faster, as they share no lock.
+///
+/// Every pair is verified: whoever else connects to the listener is turned away by a reset, and counted.
+pub struct PairFactory {
+    source: Source,
+    inline: AtomicU64,
+    parked: AtomicU64,
+}
+
+/// What a factory has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FactoryStats {
+    /// Pairs made.
+    pub pairs: u64,
+    /// Of those, pairs that were through when the submission returned.
+    pub inline: u64,
+    /// Of those, pairs that the caller had to wait for.
+    pub parked: u64,
+    /// Connections to the listener that were none of ours, and were reset.
+    pub strangers: u64,
+    /// Listeners opened, the one in use among them.
+    pub listeners: u64,
+}
+
+impl PairOptions {
+    /// Sets up an engine and a listener to make many pairs with.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Options`] before anything is opened; [`Step::Ring`] where there is no ring to be had; [`Step::Socket`],
+    /// [`Step::SetOption`], [`Step::Bind`], [`Step::Listen`] and [`Step::Verify`] from the opening of the listener.
+    pub fn factory(&self) -> Result<PairFactory> {
+        let plan = self.plan()?;
+        let hub = engine::patiently(|| Hub::open(true)).map_err(Step::Ring.failed())?;
+        let source = Source::lasting(plan, hub);
+        source.prepare()?;
+        Ok(PairFactory { source, inline: AtomicU64::new(0), parked: AtomicU64::new(0) })
+    }
+}
+
+impl PairFactory {
+    /// Makes one pair, without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Socket`], [`Step::SetOption`], [`Step::Connect`], [`Step::Accept`], [`Step::Verify`], [`Step::Convert`] and
+    /// [`Step::Timeout`], each with what the kernel said; [`Step::Ring`] where it takes no submission; and those of
+    /// [`PairOptions::factory`] where a fresh listener was due. The factory stays of use, and keeps no more descriptors
+    /// than before.
+    pub fn pair_blocking<S: PairSocket>(&self) -> Result<(S, S)> {
+        let mut ends = None;
+        let tally = self.begin(1)?.wait(|both| ends = Some(both))?;
+        self.count(tally);
+        self.finish_one(ends)
+    }
+
+    /// Makes `count` pairs, without a runtime, up to 32 in one submission.
+    ///
+    /// All or nothing: on an error every pair made so far is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Socket`] with `EMFILE` where `2 * count` descriptors are not to be had; nothing is opened in that case.
+    /// [`Step::Timeout`] where one submission takes longer than [`PairOptions::timeout`]. Otherwise as
+    /// [`pair_blocking`](PairFactory::pair_blocking).
+    pub fn pairs_blocking<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
+        let mut made = Batch::of(count)?;
+        while let Some(chunk) = made.next_chunk() {
+            let tally = self.begin(chunk)?.wait(|ends| made.ends.push(ends))?;
+            self.count(tally);
+        }
+        made.finish(self.plan())
+    }
+
+    /// The engine in use, never `Auto`.
+    pub fn backend(&self) -> Backend {
+        Backend::Uring
+    }
+
+    /// What the factory has done so far. Strangers who wait at the listener at this moment are turned away first, and
+    /// counted, so that none is missed.
+    pub fn stats(&self) -> FactoryStats {
+        let (inline, parked) = (self.inline.load(Relaxed), self.parked.load(Relaxed));
+        FactoryStats {
+            pairs: inline + parked,
+            inline,
+            parked,
+            strangers: self.source.sweep(),
+            listeners: self.source.listeners_opened(),
+        }
+    }
+
+    pub(crate) fn begin(&self, count: usize) -> Result<Making<'_>> {
+        Making::begin(&self.source, count)
+    }
+
+    pub(crate) fn count(&self, tally: Tally) {
+        self.inline.fetch_add(tally.inline as u64, Relaxed);
+        self.parked.fetch_add(tally.parked as u64, Relaxed);
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.source.plan
+    }
+
+    pub(crate) fn finish_one<S: PairSocket>(&self, ends: Option<Ends>) -> Result<(S, S)> {
+        let ends = ends.ok_or_else(|| Step::Accept.refused(std::io::ErrorKind::Other, "no end was delivered"))?;
+        finish(self.plan(), ends)
+    }
+}
+
+impl fmt::Debug for PairFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PairFactory")
+            .field("backend", &self.backend())
+            .field("inline", &self.inline)
+            .field("parked", &self.parked)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Pairs made so far of those that were asked for.
+pub(crate) struct Batch {
+    pub(crate) ends: Vec<Ends>,
+    count: usize,
+}
+
+impl Batch {
+    /// Refuses at once what the descriptors left cannot make.
+    pub(crate) fn of(count: usize) -> Result<Batch> {
+        if count > 0 && descriptors_left().is_some_and(|left| count > left / 2) {
+            return Err(Step::Socket.failed()(Errno::EMFILE));
+        }
+        Ok(Batch { ends: Vec::with_capacity(count), count })
+    }
+
+    /// How many to make next; none when all are there.
+    pub(crate) fn next_chunk(&self) -> Option<usize> {
+        let left = self.count - self.ends.len();
+        (left > 0).then(|| left.min(Seats::MOST))
+    }
+
+    pub(crate) fn finish<S: PairSocket>(self, plan: &Plan) -> Result<Vec<(S, S)>> {
+        self.ends.into_iter().map(|ends| finish(plan, ends)).collect()
+    }
+}
+
+/// How many descriptors this process may still open, as far as the kernel tells.
+fn descriptors_left() -> Option<usize> {
+    let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    Some(most.saturating_sub(descriptors_open()?))
+}
+
+fn descriptors_open() -> Option<usize> {
+    const OPEN: &str = "/proc/self/fd";
+    // From Linux 6.2 on the folder's size is the number of descriptors; before, they must be listed.
+    match fs::metadata(OPEN).ok()?.len() {
+        0 => Some(fs::read_dir(OPEN).ok()?.count()),
+        count => usize::try_from(count).ok(),
+    }
+}

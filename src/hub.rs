@@ -1,0 +1,367 @@
+//! One engine and one meeting place, shared by all who make pairs with them: tasks of one thread or of several, and
+//! blocking calls beside them.
+//!
+//! Who finds something landed takes it down for everyone and wakes whose it is. Nothing happens without the lock but one
+//! thing: a blocking call that must wait does so inside the kernel, as the *leader*. While there is one, nobody else takes
+//! anything down, or the leader might wait for what is gone already; it wakes all the others when it is back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Condvar};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use socket2::{SockAddr, SockRef, Socket};
+
+use crate::engine::shared::{Keeper, Shared};
+use crate::engine::{Engine, Landing, overflow};
+use crate::error::{Result, Step};
+use crate::listener::{BACKLOG, Listener, PAIRS_PER_LISTENER};
+use crate::options::Plan;
+use crate::rendezvous::{Balance, Key, Rendezvous};
+
+/// How many times in a row what landed may lead to new operations before others get their turn: someone who floods our
+/// listener must not keep us here.
+const ROUNDS: usize = 64;
+
+pub(crate) struct Hub {
+    shared: Arc<Shared<State>>,
+    leader_is_back: Condvar,
+}
+
+pub(crate) struct State {
+    engine: Engine,
+    pub(crate) meeting: Rendezvous<Listener>,
+    /// Operations are queued that have not been launched.
+    queued: bool,
+    /// A blocking call waits inside the kernel.
+    led: bool,
+    /// How often a leader has come back.
+    returns: u64,
+    /// When the engine's alarm goes off.
+    alarm: Option<Instant>,
+    woken: Vec<Waker>,
+    /// Whether strangers who wait at a listener that is given up are counted: in a factory they are.
+    counting: bool,
+    spare: Option<Arc<SockAddr>>,
+    broken: bool,
+    #[cfg(feature = "tokio-uring")]
+    watches: crate::engine::shared::Watches<State>,
+}
+
+/// How a blocking call may wait.
+pub(crate) enum Wait {
+    /// It is the leader now, and must call [`Hub::lead`].
+    Lead,
+    /// There is a leader; [`Hub::follow`] waits for its return.
+    Follow(u64),
+}
+
+impl Hub {
+    pub(crate) fn open(counting: bool) -> io::Result<Arc<Hub>> {
+        Hub::with_strangers(counting, 0)
+    }
+
+    /// Opens one to go on where this one stops.
+    pub(crate) fn another(&self) -> io::Result<Arc<Hub>> {
+        let (counting, strangers) = self.with(|state| (state.counting, state.meeting.strangers()));
+        Hub::with_strangers(counting, strangers)
+    }
+
+    fn with_strangers(counting: bool, strangers: u64) -> io::Result<Arc<Hub>> {
+        let state = State {
+            engine: Engine::open()?,
+            meeting: Rendezvous::new(strangers),
+            queued: false,
+            led: false,
+            returns: 0,
+            alarm: None,
+            woken: Vec::new(),
+            counting,
+            spare: None,
+            broken: false,
+            #[cfg(feature = "tokio-uring")]
+            watches: crate::engine::shared::Watches::new(),
+        };
+        Ok(Arc::new(Hub { shared: Arc::new(Shared::new(state)), leader_is_back: Condvar::new() }))
+    }
+
+    /// Does something under the lock, then wakes whom that concerned.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.shared.lock();
+        let result = act(&mut state);
+        let woken = std::mem::take(&mut state.woken);
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// Joins those who wait for the engine in `runtime`.
+    #[cfg(feature = "tokio-uring")]
+    pub(crate) fn watch(
+        &self,
+        state: &mut State,
+        runtime: &tokio::runtime::Handle,
+    ) -> io::Result<crate::engine::shared::Watch<State>> {
+        state.watches.join(runtime, &self.shared)
+    }
+
+    /// Waits inside the kernel until something has landed, `most` at most.
+    pub(crate) fn lead(&self, most: Duration) {
+        self.shared.wait(most);
+        self.with(|state| {
+            state.led = false;
+            state.returns += 1;
+            state.meeting.wake_all(&mut state.woken);
+        });
+        self.leader_is_back.notify_all();
+    }
+
+    /// Waits until the leader is back, `most` at most.
+    pub(crate) fn follow(&self, returns: u64, most: Duration) {
+        let still = |state: &mut State| state.returns == returns;
+        drop(self.leader_is_back.wait_timeout_while(self.shared.lock(), most, still));
+    }
+}
+
+impl Keeper for State {
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl State {
+    /// Opens a listener and a gate for it.
+    pub(crate) fn open_gate(&mut self, plan: &Plan) -> Result<Key> {
+        let listener = Listener::open(plan, self.spare.take())?;
+        Ok(self.meeting.open_gate(listener))
+    }
+
+    /// Sees to it that something lands at `deadline` at the latest.
+    pub(crate) fn alarm_by(&mut self, deadline: Instant) {
+        if self.alarm.is_none_or(|alarm| alarm > deadline) {
+            self.engine.alarm(deadline.saturating_duration_since(Instant::now()));
+            self.alarm = Some(deadline);
+        }
+    }
+
+    /// Gives a gate up. Its listener is closed here, unless others are still seated there: then with the last of them.
+    pub(crate) fn close_gate(&mut self, gate: Key) {
+        self.meeting.close_gate(gate);
+        self.leave_if_idle(gate);
+    }
+
+    pub(crate) fn admits(&self, gate: Key, count: usize) -> bool {
+        !self.broken && self.meeting.admits(gate, count as u32, PAIRS_PER_LISTENER, BACKLOG)
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Seats a pair for each socket and launches its connect and accept, all in one submission.
+    pub(crate) fn start(&mut self, gate: Key, sockets: impl Iterator<Item = Socket>, seats: &mut Seats) {
+        let first = seats.len();
+        for socket in sockets {
+            let seat = self.meeting.sit(gate);
+            seats.push(seat);
+            // The connect goes first; see the ring engine for why.
+            let target = self.meeting.listener(gate).target();
+            let flight = self.engine.connect(seat, socket.into(), target);
+            self.meeting.board(seat, flight);
+            self.queue_accept(gate);
+        }
+        self.launch();
+        seats.iter().skip(first).for_each(|seat| self.locate(seat));
+    }
+
+    /// Launches what is queued and takes down what has landed. False where that went on for so long that others should have
+    /// their turn.
+    pub(crate) fn turn(&mut self) -> bool {
+        for _ in 0..ROUNDS {
+            self.launch();
+            if self.led {
+                return true; // the leader takes it down
+            }
+            while let Some(landing) = self.engine.land() {
+                self.route(landing);
+            }
+            if !self.queued {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Empties a seat; what is still under way for it is called off. Returns what it had.
+    pub(crate) fn leave(&mut self, seat: Key) -> (Option<OwnedFd>, Option<OwnedFd>, Option<crate::Error>) {
+        let left = self.meeting.leave(seat);
+        if let Some(flight) = left.flight {
+            self.engine.call_off(flight);
+            self.queued = true;
+        }
+        self.rebalance(left.gate);
+        let (accepted, connected) = left.ends;
+        (accepted, connected, left.error)
+    }
+
+    /// Whether this gate's backlog has run full of strangers, so that a handshake of ours may have been dropped. The kernel
+    /// would try it again after a second.
+    pub(crate) fn is_overrun(&self, gate: Key) -> bool {
+        let listener = self.meeting.listener(gate).socket();
+        self.meeting.strangers_at(gate) > 0 && overflow::has_dropped(listener.as_fd()).unwrap_or(false)
+    }
+
+    /// Turns away those who wait at this moment, where nobody is seated that they could be taken for.
+    pub(crate) fn sweep(&mut self, gate: Key) {
+        if !self.meeting.is_idle(gate) {
+            return;
+        }
+        let mut peers = Vec::new();
+        // Where this fails, the rest is turned away by the next accept, or by the kernel when the listener is closed.
+        let _ = self.meeting.listener(gate).drain(|socket| peers.push(peer_of(&socket)));
+        peers.into_iter().for_each(|peer| self.meeting.turn_away(gate, peer));
+    }
+
+    /// Lets a blocking call wait. To be asked under the same lock under which it found that it must.
+    pub(crate) fn wait(&mut self) -> Wait {
+        if self.led {
+            return Wait::Follow(self.returns);
+        }
+        self.led = true;
+        Wait::Lead
+    }
+
+    /// Notes where a connecting end lies, to know it when it arrives: the kernel has chosen its port at the launch.
+    fn locate(&mut self, seat: Key) {
+        let Some(socket) = self.meeting.flight(seat).and_then(|flight| self.engine.connecting(flight)) else { return };
+        match SockRef::from(&socket).local_addr() {
+            Ok(local) => self.meeting.locate(seat, local.as_socket()),
+            Err(error) => self.meeting.fail(seat, Step::Verify.failed()(error)),
+        }
+    }
+
+    #[cfg(feature = "tokio-uring")]
+    pub(crate) fn is_led(&self) -> bool {
+        self.led
+    }
+
+    fn launch(&mut self) {
+        self.queued = false;
+        if let Err(error) = self.engine.launch() {
+            self.broken = true;
+            self.meeting.fail_all(|| Step::Ring.failed()(copy_of(&error)), &mut self.woken);
+        }
+    }
+
+    fn route(&mut self, landing: Landing) {
+        match landing {
+            Landing::Connected { seat, socket, result } => {
+                let gate = self.meeting.gate_of(seat);
+                match result {
+                    Ok(()) => self.meeting.connected(seat, socket, &mut self.woken),
+                    // We did not call it off: the kernel did, because the thread that launched it has ended.
+                    Err(error) if is_cancellation(&error) => self.meeting.lost(seat, &mut self.woken),
+                    Err(error) => self.meeting.connect_failed(seat, error, &mut self.woken),
+                }
+                self.rebalance(gate);
+            }
+            Landing::Accepted { gate, result, called_off } => {
+                self.meeting.accept_landed(gate, called_off);
+                match result {
+                    Ok(socket) => self.meeting.arrived(gate, peer_of(&socket), socket, &mut self.woken),
+                    Err(error) if called_off || is_cancellation(&error) => {}
+                    Err(error) => self.meeting.accept_failed(gate, error, &mut self.woken),
+                }
+                self.rebalance(gate);
+                self.leave_if_idle(gate);
+            }
+            Landing::Alarm => {
+                self.alarm = None;
+                self.meeting.wake_all(&mut self.woken);
+            }
+            Landing::Silent => {}
+        }
+    }
+
+    /// Keeps as many accepts pending at a gate as there are seats that lack one.
+    fn rebalance(&mut self, gate: Key) {
+        loop {
+            match self.meeting.balance(gate) {
+                Balance::Even => return,
+                Balance::Short => self.queue_accept(gate),
+                Balance::Over => {
+                    if !self.engine.call_off_accept(gate) {
+                        return;
+                    }
+                    self.queued = true;
+                    self.meeting.accept_called_off(gate);
+                }
+            }
+        }
+    }
+
+    fn queue_accept(&mut self, gate: Key) {
+        self.engine.accept(gate, self.meeting.listener(gate).socket().as_fd());
+        self.meeting.accept_queued(gate);
+        self.queued = true;
+    }
+
+    fn leave_if_idle(&mut self, gate: Key) {
+        if !self.meeting.is_over(gate) {
+            return;
+        }
+        if self.counting {
+            self.sweep(gate);
+        }
+        self.spare = Some(self.meeting.remove_gate(gate).close());
+    }
+}
+
+fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
+    SockRef::from(socket).peer_addr().ok()?.as_socket()
+}
+
+fn is_cancellation(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ECANCELED as i32)
+}
+
+fn copy_of(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+/// The seats of pairs that are made together, without an allocation.
+pub(crate) struct Seats {
+    keys: [u32; Seats::MOST],
+    count: u32,
+}
+
+impl Seats {
+    /// So many that one submission takes their connects and accepts, and never more than a backlog holds.
+    pub(crate) const MOST: usize = 32;
+
+    pub(crate) fn new() -> Seats {
+        Seats { keys: [0; Seats::MOST], count: 0 }
+    }
+
+    pub(crate) fn push(&mut self, seat: Key) {
+        self.keys[self.count as usize] = seat as u32;
+        self.count += 1;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Key> + '_ {
+        self.keys[..self.len()].iter().map(|key| *key as Key)
+    }
+
+    /// Takes out those that `leave` says, in order.
+    pub(crate) fn retain(&mut self, mut stays: impl FnMut(Key) -> bool) {
+        let all = std::mem::replace(self, Seats::new());
+        all.iter().filter(|seat| stays(*seat)).for_each(|seat| self.push(seat));
+    }
+}

@@ -1,0 +1,128 @@
+//! Two connected TCP sockets on loopback, in one call, for tests, soak runs and benchmarks on Linux.
+//!
+//! ```
+//! # #[cfg(feature = "tokio-uring")]
+//! # fn main() -> ringpair::Result<()> {
+//! ringpair::with_pair(async |accepted, connected| {
+//!     drop(accepted); // resets: zero linger is the default
+//!     let (read, _) = connected.read(vec![0; 1]).await;
+//!     assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+//! })
+//! # }
+//! # #[cfg(not(feature = "tokio-uring"))]
+//! # fn main() {}
+//! ```
+//!
+//! Both ends are real: addresses, socket options, half-close, end of file, reset. Accept and connect are submitted together
+//! on one io_uring; the pair comes back as `(accepted, connected)`, always in this order.
+//!
+//! Not for production traffic; for `AF_UNIX` use `UnixStream::pair`; to simulate a network use turmoil or madsim.
+//!
+//! # Which call
+//!
+//! | you have | you want | call |
+//! |---|---|---|
+//! | no runtime | a test body with a pair in hand | [`with_pair`] |
+//! | a tokio-uring runtime | one pair | [`make_socket_pair`] |
+//! | either | other options, other streams | [`PairOptions::make_pair`], [`PairOptions::make_pair_blocking`] |
+//! | either | many pairs | [`PairOptions::factory`] |
+//! | a socket that others hold too | a reset now | [`abort`] |
+
+// Without a runtime to wait in, all that serves the waiting lies idle.
+#![cfg_attr(not(feature = "tokio-uring"), allow(dead_code))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("ringpair is for Linux: its pairs are made through io_uring");
+
+#[cfg(feature = "tokio-uring")]
+mod asynchronous;
+mod close;
+mod engine;
+mod error;
+mod factory;
+mod hub;
+mod listener;
+mod making;
+mod one_shot;
+mod options;
+mod rendezvous;
+mod socket;
+mod source;
+
+#[cfg(feature = "tokio-uring")]
+pub use asynchronous::PairStream;
+pub use close::abort;
+pub use error::{Error, Result, Step};
+pub use factory::{FactoryStats, PairFactory};
+pub use options::{Backend, End, Linger, PairOptions};
+pub use socket::PairSocket;
+/// What [`PairOptions::configure`] is given: a borrowed socket with every option that `socket2` knows.
+pub use socket2::SockRef;
+
+#[cfg(feature = "tokio-uring")]
+pub use with_runtime::{make_socket_pair, with_pair};
+
+#[cfg(feature = "tokio-uring")]
+mod with_runtime {
+    use std::io::ErrorKind;
+
+    use tokio_uring::net::TcpStream;
+
+    use crate::engine::patiently;
+    use crate::{PairOptions, Result, Step};
+
+    /// Makes a pair on the tokio-uring runtime that it is awaited in, with the default options: 127.0.0.1, reset on close.
+    ///
+    /// ```
+    /// let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
+    /// runtime.block_on(async {
+    ///     let (accepted, connected) = ringpair::make_socket_pair().await.unwrap();
+    ///     accepted.write_all(b"ping".to_vec()).await.0.unwrap();
+    ///     let (read, bytes) = connected.read(vec![0; 4]).await;
+    ///     assert_eq!(&bytes[..read.unwrap()], b"ping");
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`PairOptions::make_pair`].
+    pub async fn make_socket_pair() -> Result<(TcpStream, TcpStream)> {
+        PairOptions::new().make_pair().await
+    }
+
+    /// Entries of the runtime's submission queue: enough for a test, and little locked memory.
+    const ENTRIES: u32 = 32;
+
+    /// Starts a small tokio-uring runtime, makes a pair, and runs `body` with it.
+    ///
+    /// ```
+    /// # fn main() -> ringpair::Result<()> {
+    /// let echoed = ringpair::with_pair(async |accepted, connected| {
+    ///     connected.write_all(b"ping".to_vec()).await.0.unwrap();
+    ///     let (read, bytes) = accepted.read(vec![0; 4]).await;
+    ///     bytes[..read.unwrap()].to_vec()
+    /// })?;
+    /// assert_eq!(echoed, b"ping");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Options`] where this thread is in a runtime already: await [`make_socket_pair`] there. [`Step::Ring`] where
+    /// no runtime can be had. Otherwise as [`PairOptions::make_pair`].
+    pub fn with_pair<T>(body: impl AsyncFnOnce(TcpStream, TcpStream) -> T) -> Result<T> {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let why =
+                "with_pair starts a runtime of its own, and this thread is in one already; await make_socket_pair here";
+            return Err(Step::Options.refused(ErrorKind::Unsupported, why));
+        }
+        let mut builder = tokio_uring::builder();
+        builder.entries(ENTRIES);
+        let runtime = patiently(|| tokio_uring::Runtime::new(&builder)).map_err(Step::Ring.failed())?;
+        runtime.block_on(async {
+            let (accepted, connected) = make_socket_pair().await?;
+            Ok(body(accepted, connected).await)
+        })
+    }
+}

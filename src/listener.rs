@@ -1,0 +1,113 @@
+//! The loopback listener: how it is opened, what accepted sockets inherit from it, when to turn to a fresh one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::error::{Result, Step};
+use crate::options::Plan;
+
+/// How many connections wait to be accepted before the kernel drops a SYN; `net.core.somaxconn` may make it fewer.
+/// Small enough that a backlog full of strangers is soon turned away.
+pub(crate) const BACKLOG: u32 = 256;
+
+/// How many pairs a kept listener serves. Ends that close with FIN first leave their port in TIME_WAIT towards this
+/// listener for a minute; once half of the ports are, each connect searches long for a free one.
+pub(crate) const PAIRS_PER_LISTENER: u32 = 2048;
+
+/// A TCP listener on an ephemeral port of loopback. Its socket is in blocking mode: on a non-blocking one io_uring
+/// answers EAGAIN instead of waiting for a connection.
+pub(crate) struct Listener {
+    socket: Socket,
+    target: Arc<SockAddr>,
+}
+
+impl Listener {
+    /// Opens one. `spare` is an address nobody uses any more, to be filled anew where that saves an allocation.
+    pub(crate) fn open(plan: &Plan, spare: Option<Arc<SockAddr>>) -> Result<Listener> {
+        let socket = open_socket(plan)?;
+        // Never SO_REUSEPORT: with it, another listener of the same user shares our port and takes connections.
+        if plan.reuse_address {
+            socket.set_reuse_address(true).map_err(Step::SetOption.failed())?;
+        }
+        socket.bind(&SocketAddr::new(plan.address, 0).into()).map_err(Step::Bind.failed())?;
+        socket.listen(BACKLOG as i32).map_err(Step::Listen.failed())?;
+        let address = socket.local_addr().map_err(Step::Verify.failed())?;
+        Ok(Listener { socket, target: refilled(spare, address) })
+    }
+
+    /// Where to connect to.
+    pub(crate) fn target(&self) -> &Arc<SockAddr> {
+        &self.target
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Accepts all who wait at this moment, without waiting itself.
+    pub(crate) fn drain(&self, mut turn_away: impl FnMut(OwnedFd)) -> io::Result<()> {
+        self.socket.set_nonblocking(true)?;
+        let drained = loop {
+            match self.socket.accept() {
+                Ok((socket, _)) => turn_away(socket.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.socket.set_nonblocking(false)?;
+        drained
+    }
+
+    /// Gives the listener up; its address can be filled anew.
+    pub(crate) fn close(self) -> Arc<SockAddr> {
+        self.target
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Listener").field(&self.target.as_socket()).finish()
+    }
+}
+
+/// Opens a socket as both ends begin: blocking, close-on-exec, resetting, with the options that must be there before the
+/// connection is (a window cannot grow later beyond what the handshake said). What is set on the listener is inherited by
+/// the sockets that it accepts, zero linger among it: so even a half-made pair, or a stranger, is closed by a reset.
+pub(crate) fn open_socket(plan: &Plan) -> Result<Socket> {
+    let socket = Socket::new(Domain::for_address(SocketAddr::new(plan.address, 0)), Type::STREAM, None)
+        .map_err(Step::Socket.failed())?;
+    let set = || {
+        socket.set_linger(Some(Duration::ZERO))?;
+        if let Some(bytes) = plan.recv_buffer_size {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = plan.send_buffer_size {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        match plan.nodelay {
+            Some(nodelay) => socket.set_tcp_nodelay(nodelay),
+            None => Ok(()),
+        }
+    };
+    match set() {
+        Ok(()) => Ok(socket),
+        Err(error) => Err(Step::SetOption.failed()(error)),
+    }
+}
+
+fn refilled(spare: Option<Arc<SockAddr>>, address: SockAddr) -> Arc<SockAddr> {
+    let Some(mut spare) = spare else { return Arc::new(address) };
+    match Arc::get_mut(&mut spare) {
+        Some(place) => {
+            *place = address;
+            spare
+        }
+        None => Arc::new(address),
+    }
+}

@@ -1,0 +1,296 @@
+//! Pairs in the making: from sockets to two connected ends that have found each other.
+//!
+//! One is made, or a chunk of them in one submission. They are looked at after each launch; only where they are not through
+//! by then does the caller wait, in its runtime or inside the kernel. Dropping one that is not through calls everything off.
+
+use std::fmt::Write;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::{SockRef, Socket};
+
+use crate::error::{Error, Result, Step};
+use crate::hub::{Hub, Seats, State, Wait};
+use crate::listener::open_socket;
+use crate::options::{End, Plan};
+use crate::rendezvous::Progress;
+use crate::socket::PairSocket;
+use crate::source::Source;
+
+/// Both ends, the accepted one first.
+pub(crate) type Ends = (OwnedFd, OwnedFd);
+
+pub(crate) struct Making<'a> {
+    source: &'a Source,
+    hub: Arc<Hub>,
+    seats: Seats,
+    /// When the time is up; set when it turns out that there is something to wait for.
+    deadline: Option<Instant>,
+    /// How many had met when the caller first had to wait.
+    met_inline: Option<usize>,
+    delivered: bool,
+    #[cfg(feature = "tokio-uring")]
+    watch: Option<crate::engine::shared::Watch<State>>,
+}
+
+/// What there is to see.
+enum Look {
+    /// All have met.
+    Met,
+    /// Nothing to be done now.
+    Waiting,
+    /// The listener is so busy with strangers that others should have their turn.
+    Busy,
+    /// Some must be started again: strangers had filled the backlog, so that the kernel dropped our handshake, or the
+    /// thread that launched them has ended.
+    Again,
+}
+
+/// How many pairs were through without waiting, and how many were not.
+pub(crate) struct Tally {
+    pub(crate) inline: usize,
+    pub(crate) parked: usize,
+}
+
+impl<'a> Making<'a> {
+    /// Opens the sockets, seats them and launches all. At most [`Seats::MOST`] pairs.
+    pub(crate) fn begin(source: &'a Source, count: usize) -> Result<Making<'a>> {
+        let mut seats = Seats::new();
+        let hub = launch(source, count, &mut seats)?;
+        Ok(Making {
+            source,
+            hub,
+            seats,
+            deadline: None,
+            met_inline: None,
+            delivered: false,
+            #[cfg(feature = "tokio-uring")]
+            watch: None,
+        })
+    }
+
+    /// Waits inside the kernel where that is needed.
+    pub(crate) fn wait(mut self, mut deliver: impl FnMut(Ends)) -> Result<Tally> {
+        let hub = Arc::clone(&self.hub);
+        loop {
+            let (look, wait) = hub.with(|state| {
+                let look = self.look(state)?;
+                let wait = matches!(look, Look::Waiting).then(|| state.wait());
+                Ok((look, wait))
+            })?;
+            match (look, wait) {
+                (Look::Met, _) => return Ok(self.deliver(&mut deliver)),
+                (_, Some(Wait::Lead)) => hub.lead(self.time_left()),
+                (_, Some(Wait::Follow(returns))) => hub.follow(returns, self.time_left()),
+                (Look::Again, _) => self.start_again()?,
+                (Look::Busy | Look::Waiting, None) => {}
+            }
+        }
+    }
+
+    /// Takes down what has landed and looks what has become of our own.
+    fn look(&mut self, state: &mut State) -> Result<Look> {
+        let settled = state.turn();
+        let (mut met, mut lost, mut overrun, mut failed) = (0, false, false, None);
+        for seat in self.seats.iter() {
+            match state.meeting.progress(seat) {
+                Progress::Met => met += 1,
+                Progress::Lost => lost = true,
+                Progress::Waiting => overrun = overrun || state.is_overrun(state.meeting.gate_of(seat)),
+                Progress::Failed => failed = failed.or(Some(seat)),
+            }
+        }
+        if let Some(seat) = failed {
+            return Err(self.take_error(state, seat));
+        }
+        if met == self.seats.len() {
+            return Ok(Look::Met);
+        }
+        self.met_inline.get_or_insert(met);
+        if self.is_late() {
+            return Err(self.lateness(state));
+        }
+        Ok(match (lost || overrun, settled) {
+            (true, _) => Look::Again,
+            (false, false) => Look::Busy,
+            (false, true) => Look::Waiting,
+        })
+    }
+
+    /// Gives up those that have not met and starts as many anew.
+    fn start_again(&mut self) -> Result<()> {
+        let before = self.seats.len();
+        let seats = &mut self.seats;
+        self.hub.with(|state| {
+            seats.retain(|seat| {
+                let met = matches!(state.meeting.progress(seat), Progress::Met);
+                if !met {
+                    state.leave(seat);
+                }
+                met
+            });
+            state.turn();
+        });
+        let hub = launch(self.source, before - self.seats.len(), &mut self.seats)?;
+        debug_assert!(Arc::ptr_eq(&hub, &self.hub));
+        Ok(())
+    }
+
+    fn deliver(&mut self, deliver: &mut impl FnMut(Ends)) -> Tally {
+        let count = self.seats.len();
+        let seats = std::mem::replace(&mut self.seats, Seats::new());
+        self.hub.with(|state| {
+            for seat in seats.iter() {
+                if let (Some(accepted), Some(connected), _) = state.leave(seat) {
+                    deliver((accepted, connected));
+                }
+            }
+        });
+        self.delivered = true;
+        let inline = self.met_inline.unwrap_or(count);
+        Tally { inline, parked: count - inline }
+    }
+
+    fn take_error(&mut self, state: &mut State, failed: usize) -> Error {
+        self.seats.retain(|seat| seat != failed);
+        let (.., error) = state.leave(failed);
+        error.unwrap_or_else(|| Step::Ring.refused(ErrorKind::Other, "no cause was told"))
+    }
+
+    fn is_late(&mut self) -> bool {
+        let now = Instant::now();
+        let timeout = self.source.plan.timeout;
+        now >= *self.deadline.get_or_insert_with(|| now.checked_add(timeout).unwrap_or(now + FOREVER))
+    }
+
+    fn time_left(&self) -> Duration {
+        self.deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    fn lateness(&self, state: &State) -> Error {
+        let waiting = |seat: &usize| matches!(state.meeting.progress(*seat), Progress::Waiting | Progress::Lost);
+        let mut why = format!("after {:?}", self.source.plan.timeout);
+        if let Some(seat) = self.seats.iter().find(waiting) {
+            let _ = match state.meeting.halves(seat) {
+                (false, _) => write!(why, " the connect is not through"),
+                (true, _) => write!(why, " the connect is through, and its connection has not been accepted"),
+            }; // writing to a String cannot fail
+        }
+        let strangers = state.meeting.strangers();
+        if strangers > 0 {
+            let _ = write!(why, "; {strangers} strangers have been turned away from the listener so far");
+        }
+        Step::Timeout.refused(ErrorKind::TimedOut, why)
+    }
+}
+
+/// Calls off what is not through; a connection that may still turn up at the listener is not waited for.
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if self.seats.len() > 0 {
+            self.hub.with(|state| {
+                self.seats.iter().for_each(|seat| drop(state.leave(seat)));
+                state.turn();
+            });
+        }
+        if !self.delivered {
+            self.source.mend();
+        }
+    }
+}
+
+/// A hundred years: what is waited where `Instant` cannot tell when the time is up.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> {
+    let mut sockets = [const { None::<Socket> }; Seats::MOST];
+    let sockets = &mut sockets[..count];
+    for socket in sockets.iter_mut() {
+        *socket = Some(open_socket(&source.plan)?);
+    }
+    source.start(sockets, seats)
+}
+
+/// Sets what remains to be set, and turns both ends into what the caller asked for.
+pub(crate) fn finish<S: PairSocket>(plan: &Plan, (accepted, connected): Ends) -> Result<(S, S)> {
+    for (end, socket) in [(End::Accepted, &accepted), (End::Connected, &connected)] {
+        let socket = SockRef::from(socket);
+        if let Some(softer) = plan.linger {
+            socket.set_linger(softer.0).map_err(Step::SetOption.failed())?;
+        }
+        if let Some(configure) = &plan.configure {
+            configure(end, &socket).map_err(Step::SetOption.failed())?;
+        }
+    }
+    let accepted = S::from_fd(accepted).map_err(Step::Convert.failed())?;
+    let connected = S::from_fd(connected).map_err(Step::Convert.failed())?;
+    Ok((accepted, connected))
+}
+
+#[cfg(feature = "tokio-uring")]
+mod polling {
+    use std::task::{Context, Poll, ready};
+
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    impl Making<'_> {
+        /// Waits in the current tokio runtime where that is needed.
+        pub(crate) fn poll(
+            &mut self,
+            context: &mut Context<'_>,
+            deliver: &mut impl FnMut(Ends),
+        ) -> Poll<Result<Tally>> {
+            let hub = Arc::clone(&self.hub);
+            loop {
+                let look = hub.with(|state| {
+                    let look = self.look(state)?;
+                    if let Look::Waiting = look {
+                        self.park(state, context)?;
+                    }
+                    Ok(look)
+                });
+                match look {
+                    Err(error) => return Poll::Ready(Err(error)),
+                    Ok(Look::Met) => return Poll::Ready(Ok(self.deliver(deliver))),
+                    Ok(Look::Again) => self.start_again()?,
+                    Ok(Look::Busy) => {
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Ok(Look::Waiting) => match &mut self.watch {
+                        None => return Poll::Pending, // a leader has the descriptor, and wakes us
+                        Some(watch) => ready!(watch.poll(context)).map_err(Step::Ring.failed())?,
+                    },
+                }
+            }
+        }
+
+        /// Sees to it that we are woken: by whoever takes down what is ours, by the descriptor, or by the alarm.
+        fn park(&mut self, state: &mut State, context: &Context<'_>) -> Result<()> {
+            for seat in self.seats.iter() {
+                state.meeting.owned_by(seat, context.waker());
+            }
+            state.alarm_by(self.deadline.unwrap_or_else(Instant::now));
+            self.watch = match self.watch.take() {
+                _ if state.is_led() => None,
+                Some(watch) if watch.is_of(&runtime()?) => Some(watch),
+                _ => Some(self.hub.watch(state, &runtime()?).map_err(Step::Ring.failed())?),
+            };
+            Ok(())
+        }
+    }
+
+    /// The runtime to wait in. Async calls ask for it also where they would not have to wait: one that fails only now and
+    /// then is worse than one that fails.
+    pub(crate) fn runtime() -> Result<Handle> {
+        let why = "async calls wait in a tokio or tokio-uring runtime, and there is none here; blocking ones need none";
+        Handle::try_current().map_err(|_| Step::Options.refused(ErrorKind::Unsupported, why))
+    }
+}
+
+#[cfg(feature = "tokio-uring")]
+pub(crate) use polling::runtime;

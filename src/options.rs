@@ -1,0 +1,273 @@
+//! What a caller may choose about a pair, and the check that turns a choice into a plan before anything is opened.
+
+use std::fmt;
+use std::io::{self, ErrorKind::InvalidInput};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::error::{Result, Step};
+
+/// What `close` does to the other end: `SO_LINGER` of `socket(7)`.
+///
+/// | the test asserts | choose |
+/// |---|---|
+/// | nothing about closing; many pairs, no TIME_WAIT | `Reset` |
+/// | end of file, half-close, all bytes arrive | `Graceful` |
+/// | that `close` waits until the bytes have arrived | `Wait` |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Linger {
+    /// `close` sends RST: the other end reads `ECONNRESET`, and no TIME_WAIT is left. What was written and not yet sent
+    /// is dropped. `SO_LINGER {1, 0}`.
+    #[default]
+    Reset,
+    /// `close` sends FIN after all that was written, and returns at once: the other end reads to the end of file, and
+    /// the end that closed first is left in TIME_WAIT. `SO_LINGER {0, 0}`.
+    Graceful,
+    /// As `Graceful`, but `close` waits until the other end's kernel has it all, this long at most. In whole seconds,
+    /// from 1 to `i32::MAX`: the kernel counts nothing finer, and 0 would be a reset. `SO_LINGER {1, seconds}`.
+    Wait(Duration),
+}
+
+/// What drives accept and connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The best engine that this host allows; for now that is always the ring.
+    #[default]
+    Auto,
+    /// io_uring.
+    Uring,
+    /// epoll, with plain system calls. Not there yet: choosing it is a [`Step::Options`] error.
+    Epoll,
+}
+
+/// Which end of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The one that the listener accepted; the first of the two.
+    Accepted,
+    /// The one that connected; the second.
+    Connected,
+}
+
+/// What [`PairOptions::configure`] takes.
+pub(crate) type Configure = dyn Fn(End, &SockRef<'_>) -> io::Result<()> + Send + Sync;
+
+/// What a pair is to be like. Cheap to clone; one value makes as many pairs as wanted.
+///
+/// ```
+/// use std::net::TcpStream;
+/// use ringpair::{Linger, PairOptions};
+///
+/// # fn main() -> ringpair::Result<()> {
+/// let options = PairOptions::new().linger(Linger::Graceful).nodelay(true);
+/// let (accepted, connected) = options.make_pair_blocking::<TcpStream>()?;
+/// assert!(accepted.nodelay().unwrap() && connected.nodelay().unwrap());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Options are checked when a pair or a factory is asked for, before anything is opened; one that cannot be is an error
+/// of [`Step::Options`] and of kind `InvalidInput`.
+#[derive(Clone)]
+pub struct PairOptions {
+    linger: Linger,
+    address: IpAddr,
+    backend: Backend,
+    timeout: Duration,
+    nodelay: Option<bool>,
+    recv_buffer_size: Option<usize>,
+    send_buffer_size: Option<usize>,
+    reuse_address: bool,
+    configure: Option<Arc<Configure>>,
+}
+
+impl PairOptions {
+    /// The defaults: reset on close, 127.0.0.1, ten seconds a pair, everything else as the kernel has it.
+    pub fn new() -> Self {
+        PairOptions {
+            linger: Linger::Reset,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            backend: Backend::Auto,
+            timeout: Duration::from_secs(10),
+            nodelay: None,
+            recv_buffer_size: None,
+            send_buffer_size: None,
+            reuse_address: true,
+            configure: None,
+        }
+    }
+
+    /// What closing either end does; [`Linger::Reset`] unless told.
+    pub fn linger(mut self, linger: Linger) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Where both ends lie: any address of 127.0.0.0/8, or `::1`. Anything else is refused: a fixture stays on loopback.
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Which engine makes the pair; [`Backend::Auto`] unless told.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// How long the making of one pair may take, ten seconds unless told. Zero is refused.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Turns Nagle's algorithm off (`true`) or on, at both ends: `TCP_NODELAY` of `tcp(7)`.
+    pub fn nodelay(mut self, nodelay: bool) -> Self {
+        self.nodelay = Some(nodelay);
+        self
+    }
+
+    /// The receive buffer of both ends in bytes, from 1 to `i32::MAX`: `SO_RCVBUF` of `socket(7)`. The kernel doubles it
+    /// for its own book-keeping and keeps it between its least size and `net.core.rmem_max`.
+    pub fn recv_buffer_size(mut self, bytes: usize) -> Self {
+        self.recv_buffer_size = Some(bytes);
+        self
+    }
+
+    /// The send buffer of both ends in bytes, likewise: `SO_SNDBUF` of `socket(7)`, capped by `net.core.wmem_max`.
+    pub fn send_buffer_size(mut self, bytes: usize) -> Self {
+        self.send_buffer_size = Some(bytes);
+        self
+    }
+
+    /// Whether the listener has `SO_REUSEADDR` (`socket(7)`); it does unless told. Never `SO_REUSEPORT`.
+    pub fn reuse_address(mut self, reuse: bool) -> Self {
+        self.reuse_address = reuse;
+        self
+    }
+
+    /// Sets whatever else the test needs, on each end, after all other options and before the pair is handed out.
+    ///
+    /// It is called for the accepted end, then for the connected one; an error ends the making with [`Step::SetOption`]
+    /// and closes both.
+    ///
+    /// ```
+    /// use ringpair::{End, PairOptions};
+    ///
+    /// let options = PairOptions::new().configure(|end, socket| match end {
+    ///     End::Accepted => socket.set_keepalive(true),
+    ///     End::Connected => Ok(()),
+    /// });
+    /// let (accepted, _connected) = options.make_pair_blocking::<socket2::Socket>().unwrap();
+    /// assert!(accepted.keepalive().unwrap());
+    /// ```
+    pub fn configure<F>(mut self, configure: F) -> Self
+    where
+        F: Fn(End, &SockRef<'_>) -> io::Result<()> + Send + Sync + 'static,
+    {
+        self.configure = Some(Arc::new(configure));
+        self
+    }
+
+    /// Checks every choice, and turns them into what the makers of pairs go by.
+    pub(crate) fn plan(&self) -> Result<Plan> {
+        if self.backend == Backend::Epoll {
+            return Err(
+                Step::Options.refused(io::ErrorKind::Unsupported, "there is no epoll engine yet; choose Auto or Uring")
+            );
+        }
+        if !is_offered(self.address) {
+            let why = format!("{} is not in 127.0.0.0/8 and is not ::1; a pair stays on loopback", self.address);
+            return Err(Step::Options.refused(InvalidInput, why));
+        }
+        if self.timeout.is_zero() {
+            return Err(Step::Options.refused(InvalidInput, "a timeout of zero leaves no time to make a pair"));
+        }
+        Ok(Plan {
+            linger: seconds_of(self.linger)?,
+            address: self.address,
+            timeout: self.timeout,
+            nodelay: self.nodelay,
+            recv_buffer_size: checked_size("receive", self.recv_buffer_size)?,
+            send_buffer_size: checked_size("send", self.send_buffer_size)?,
+            reuse_address: self.reuse_address,
+            configure: self.configure.clone(),
+        })
+    }
+}
+
+impl Default for PairOptions {
+    fn default() -> Self {
+        PairOptions::new()
+    }
+}
+
+impl fmt::Debug for PairOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PairOptions")
+            .field("linger", &self.linger)
+            .field("address", &self.address)
+            .field("backend", &self.backend)
+            .field("timeout", &self.timeout)
+            .field("nodelay", &self.nodelay)
+            .field("recv_buffer_size", &self.recv_buffer_size)
+            .field("send_buffer_size", &self.send_buffer_size)
+            .field("reuse_address", &self.reuse_address)
+            .field("configure", &self.configure.as_ref().map(|_| "Fn"))
+            .finish()
+    }
+}
+
+/// Options that have been checked: whoever holds a plan need not look again.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    /// What the ends are set to once they have met; `None` leaves them as they are made: resetting.
+    pub(crate) linger: Option<Softer>,
+    pub(crate) address: IpAddr,
+    pub(crate) timeout: Duration,
+    pub(crate) nodelay: Option<bool>,
+    pub(crate) recv_buffer_size: Option<usize>,
+    pub(crate) send_buffer_size: Option<usize>,
+    pub(crate) reuse_address: bool,
+    pub(crate) configure: Option<Arc<Configure>>,
+}
+
+/// A linger other than the reset with which every socket here begins: what `SO_LINGER` is to be, `None` for off.
+#[derive(Clone, Copy)]
+pub(crate) struct Softer(pub(crate) Option<Duration>);
+
+fn is_offered(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => address == Ipv6Addr::LOCALHOST,
+    }
+}
+
+fn seconds_of(linger: Linger) -> Result<Option<Softer>> {
+    match linger {
+        Linger::Reset => Ok(None),
+        Linger::Graceful => Ok(Some(Softer(None))),
+        Linger::Wait(wait) if wait.subsec_nanos() == 0 && (1..=i32::MAX as u64).contains(&wait.as_secs()) => {
+            Ok(Some(Softer(Some(wait))))
+        }
+        Linger::Wait(wait) => {
+            let why = format!("SO_LINGER counts whole seconds from 1 to {}, so it cannot wait {wait:?}", i32::MAX);
+            Err(Step::Options.refused(InvalidInput, why))
+        }
+    }
+}
+
+fn checked_size(which: &str, bytes: Option<usize>) -> Result<Option<usize>> {
+    match bytes {
+        Some(bytes) if bytes == 0 || i32::try_from(bytes).is_err() => {
+            let why = format!("a {which} buffer has from 1 to {} bytes, so it cannot have {bytes}", i32::MAX);
+            Err(Step::Options.refused(InvalidInput, why))
+        }
+        fits => Ok(fits),
+    }
+}

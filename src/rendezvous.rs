@@ -1,0 +1,340 @@
+//! Which accepted socket belongs to which connect. Anyone on the host can reach a listener on loopback; whoever comes to
+//! ours and is not us is a stranger, and is turned away.
+//!
+//! A *seat* is one pair in the making, a *gate* a listener with the accepts that are pending on it. Accepts belong to the
+//! gate, not to a seat: when several pairs are in the making at one gate, each accept brings whoever came first, and the
+//! addresses tell for which seat. An accepted socket whose peer is the local address of a connecting one is its other end:
+//! the connect named this listener, and the listener is bound to this one address, so the other way round holds too.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::task::Waker;
+
+use slab::Slab;
+
+use crate::error::{Error, Step};
+
+pub(crate) type Key = usize;
+
+/// The meeting place of one engine. `L` is the listener, of which nothing needs to be known here.
+pub(crate) struct Rendezvous<L> {
+    seats: Slab<Seat>,
+    gates: Slab<Gate<L>>,
+    /// Strangers turned away at all gates, those long closed among them.
+    strangers: u64,
+}
+
+/// One pair in the making.
+struct Seat {
+    gate: Key,
+    /// The engine's connect, until it lands.
+    flight: Option<Key>,
+    local: Option<SocketAddr>,
+    connected: Option<OwnedFd>,
+    accepted: Option<OwnedFd>,
+    trouble: Option<Trouble>,
+    owner: Option<Waker>,
+}
+
+enum Trouble {
+    /// Nothing wrong with the pair, but its connect is gone and must be made again.
+    Lost,
+    Failed(Error),
+}
+
+struct Gate<L> {
+    listener: L,
+    /// Seats that still lack their accepted end.
+    wanting: u32,
+    /// Accepts that are pending and have not been called off.
+    pending: u32,
+    /// Accepts that have been called off and have not landed yet.
+    leaving: u32,
+    /// Connections of ours that were given up and may still turn up here.
+    forsaken: u32,
+    served: u32,
+    strangers: u64,
+    /// Nobody is seated here any more: a connection that was given up may be in the backlog.
+    retired: bool,
+    /// The owner has left; the listener goes as soon as nothing is pending on it.
+    closed: bool,
+}
+
+/// What a seat has come to.
+pub(crate) enum Progress {
+    /// Both ends are there.
+    Met,
+    /// Not yet.
+    Waiting,
+    /// Its connect is gone, through no fault of the pair's.
+    Lost,
+    Failed,
+}
+
+/// What a gate's accepts need.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Balance {
+    Even,
+    /// One more accept is wanted.
+    Short,
+    /// One accept is more than is wanted.
+    Over,
+}
+
+impl<L> Rendezvous<L> {
+    /// One where so many strangers have been counted already.
+    pub(crate) fn new(strangers: u64) -> Self {
+        Rendezvous { seats: Slab::new(), gates: Slab::new(), strangers }
+    }
+
+    pub(crate) fn open_gate(&mut self, listener: L) -> Key {
+        self.gates.insert(Gate {
+            listener,
+            wanting: 0,
+            pending: 0,
+            leaving: 0,
+            forsaken: 0,
+            served: 0,
+            strangers: 0,
+            retired: false,
+            closed: false,
+        })
+    }
+
+    /// Whether `count` more pairs may be made here: the gate is not retired, serves `most` in its life, and has `room` for
+    /// connects that are under way.
+    pub(crate) fn admits(&self, gate: Key, count: u32, most: u32, room: u32) -> bool {
+        let gate = &self.gates[gate];
+        !gate.retired && gate.served + count <= most && gate.wanting + count <= room
+    }
+
+    pub(crate) fn listener(&self, gate: Key) -> &L {
+        &self.gates[gate].listener
+    }
+
+    pub(crate) fn is_retired(&self, gate: Key) -> bool {
+        self.gates[gate].retired
+    }
+
+    pub(crate) fn strangers_at(&self, gate: Key) -> u64 {
+        self.gates[gate].strangers
+    }
+
+    pub(crate) fn strangers(&self) -> u64 {
+        self.strangers
+    }
+
+    /// The owner leaves; the gate is [over](Self::is_over) as soon as nothing is pending there.
+    pub(crate) fn close_gate(&mut self, gate: Key) {
+        self.gates[gate].closed = true;
+    }
+
+    /// Whether a gate has been closed and nothing is pending there any more.
+    pub(crate) fn is_over(&self, gate: Key) -> bool {
+        self.gates.get(gate).is_some_and(|gate| gate.closed && gate.is_idle())
+    }
+
+    pub(crate) fn remove_gate(&mut self, gate: Key) -> L {
+        self.gates.remove(gate).listener
+    }
+
+    /// Whether nothing is pending here, nor about to be.
+    pub(crate) fn is_idle(&self, gate: Key) -> bool {
+        self.gates[gate].is_idle()
+    }
+
+    /// Seats a pair whose connect is about to be queued.
+    pub(crate) fn sit(&mut self, gate: Key) -> Key {
+        self.gates[gate].wanting += 1;
+        self.gates[gate].served += 1;
+        let (flight, local, connected, accepted) = (None, None, None, None);
+        self.seats.insert(Seat { gate, flight, local, connected, accepted, trouble: None, owner: None })
+    }
+
+    pub(crate) fn board(&mut self, seat: Key, flight: Key) {
+        self.seats[seat].flight = Some(flight);
+    }
+
+    pub(crate) fn flight(&self, seat: Key) -> Option<Key> {
+        self.seats[seat].flight
+    }
+
+    pub(crate) fn gate_of(&self, seat: Key) -> Key {
+        self.seats[seat].gate
+    }
+
+    /// Notes where the connecting end lies.
+    pub(crate) fn locate(&mut self, seat: Key, local: Option<SocketAddr>) {
+        self.seats[seat].local = local;
+    }
+
+    pub(crate) fn connected(&mut self, seat: Key, socket: OwnedFd, woken: &mut Vec<Waker>) {
+        let place = &mut self.seats[seat];
+        place.flight = None;
+        place.connected = Some(socket);
+        self.wake(seat, woken);
+    }
+
+    /// The connect is gone, though nobody here called it off, and is to be made again.
+    pub(crate) fn lost(&mut self, seat: Key, woken: &mut Vec<Waker>) {
+        let place = &mut self.seats[seat];
+        place.flight = None;
+        place.trouble.get_or_insert(Trouble::Lost);
+        self.wake(seat, woken);
+    }
+
+    pub(crate) fn connect_failed(&mut self, seat: Key, error: io::Error, woken: &mut Vec<Waker>) {
+        self.seats[seat].flight = None;
+        self.fail(seat, Step::Connect.failed()(error));
+        self.wake(seat, woken);
+    }
+
+    /// Gives an accepted socket to the seat that it belongs to; whose it is not, is closed here and now.
+    ///
+    /// `peer` is `None` where the other side has reset the connection already, so that there is no peer to be asked for.
+    pub(crate) fn arrived(&mut self, gate: Key, peer: Option<SocketAddr>, socket: OwnedFd, woken: &mut Vec<Waker>) {
+        let waiting = |(_, seat): &(Key, &Seat)| seat.gate == gate && seat.accepted.is_none() && seat.local == peer;
+        let Some(seat) = peer.and_then(|_| self.seats.iter().find(waiting)).map(|(key, _)| key) else {
+            self.turn_away(gate, peer);
+            return;
+        };
+        if self.seats[seat].is_wanting() {
+            self.gates[gate].wanting -= 1;
+        }
+        self.seats[seat].accepted = Some(socket);
+        self.wake(seat, woken);
+    }
+
+    /// Counts someone who came to `gate` and is not expected there. A connection of ours that was given up is no stranger: it
+    /// was reset, so it has no peer any more.
+    pub(crate) fn turn_away(&mut self, gate: Key, peer: Option<SocketAddr>) {
+        let gate = &mut self.gates[gate];
+        if peer.is_none() && gate.forsaken > 0 {
+            gate.forsaken -= 1;
+            return;
+        }
+        gate.strangers += 1;
+        self.strangers += 1;
+    }
+
+    /// An accept failed: the seat that has waited longest bears it.
+    pub(crate) fn accept_failed(&mut self, gate: Key, error: io::Error, woken: &mut Vec<Waker>) {
+        let first = self.seats.iter().find(|(_, seat)| seat.gate == gate && seat.is_wanting()).map(|(key, _)| key);
+        let Some(seat) = first else { return };
+        self.fail(seat, Step::Accept.failed()(error));
+        self.wake(seat, woken);
+    }
+
+    pub(crate) fn accept_queued(&mut self, gate: Key) {
+        self.gates[gate].pending += 1;
+    }
+
+    pub(crate) fn accept_called_off(&mut self, gate: Key) {
+        self.gates[gate].pending -= 1;
+        self.gates[gate].leaving += 1;
+    }
+
+    pub(crate) fn accept_landed(&mut self, gate: Key, called_off: bool) {
+        let gate = &mut self.gates[gate];
+        if called_off { gate.leaving -= 1 } else { gate.pending -= 1 }
+    }
+
+    pub(crate) fn balance(&self, gate: Key) -> Balance {
+        match self.gates.get(gate) {
+            Some(gate) if gate.pending < gate.wanting => Balance::Short,
+            Some(gate) if gate.pending > gate.wanting => Balance::Over,
+            _ => Balance::Even,
+        }
+    }
+
+    pub(crate) fn progress(&self, seat: Key) -> Progress {
+        match &self.seats[seat] {
+            Seat { trouble: Some(Trouble::Lost), .. } => Progress::Lost,
+            Seat { trouble: Some(Trouble::Failed(_)), .. } => Progress::Failed,
+            Seat { connected: Some(_), accepted: Some(_), .. } => Progress::Met,
+            _ => Progress::Waiting,
+        }
+    }
+
+    /// What has come so far: whether the connect is through, and whether the accepted end is there.
+    pub(crate) fn halves(&self, seat: Key) -> (bool, bool) {
+        (self.seats[seat].connected.is_some(), self.seats[seat].accepted.is_some())
+    }
+
+    /// Whom to wake when something happens at this seat.
+    pub(crate) fn owned_by(&mut self, seat: Key, owner: &Waker) {
+        match &mut self.seats[seat].owner {
+            Some(known) => known.clone_from(owner),
+            nobody => *nobody = Some(owner.clone()),
+        }
+    }
+
+    /// All who wait, to look for themselves.
+    pub(crate) fn wake_all(&mut self, woken: &mut Vec<Waker>) {
+        woken.extend(self.seats.iter_mut().filter_map(|(_, seat)| seat.owner.take()));
+    }
+
+    /// Empties a seat. Returns what it had; where that is not a whole pair, the gate is retired, as the connection that is
+    /// given up may turn up there.
+    pub(crate) fn leave(&mut self, seat: Key) -> Left {
+        let seat = self.seats.remove(seat);
+        let gate = &mut self.gates[seat.gate];
+        if seat.is_wanting() {
+            gate.wanting -= 1;
+        }
+        if seat.accepted.is_none() {
+            gate.forsaken += 1;
+            gate.retired = true;
+        }
+        let error = match seat.trouble {
+            Some(Trouble::Failed(error)) => Some(error),
+            _ => None,
+        };
+        Left { gate: seat.gate, flight: seat.flight, ends: (seat.accepted, seat.connected), error }
+    }
+
+    /// No pair can be made any more: the engine is of no use.
+    pub(crate) fn fail_all(&mut self, error: impl Fn() -> Error, woken: &mut Vec<Waker>) {
+        let seats: Vec<Key> = self.seats.iter().map(|(key, _)| key).collect();
+        seats.into_iter().for_each(|seat| self.fail(seat, error()));
+        self.wake_all(woken);
+    }
+
+    pub(crate) fn fail(&mut self, seat: Key, error: Error) {
+        let place = &mut self.seats[seat];
+        if place.is_wanting() {
+            self.gates[place.gate].wanting -= 1;
+        }
+        if !matches!(place.trouble, Some(Trouble::Failed(_))) {
+            place.trouble = Some(Trouble::Failed(error));
+        }
+    }
+
+    fn wake(&mut self, seat: Key, woken: &mut Vec<Waker>) {
+        woken.extend(self.seats[seat].owner.take());
+    }
+}
+
+/// What was at a seat when it was left.
+pub(crate) struct Left {
+    pub(crate) gate: Key,
+    /// A connect that is still under way.
+    pub(crate) flight: Option<Key>,
+    /// Accepted first.
+    pub(crate) ends: (Option<OwnedFd>, Option<OwnedFd>),
+    pub(crate) error: Option<Error>,
+}
+
+impl Seat {
+    /// Whether its gate still owes it the accepted end.
+    fn is_wanting(&self) -> bool {
+        self.accepted.is_none() && !matches!(self.trouble, Some(Trouble::Failed(_)))
+    }
+}
+
+impl<L> Gate<L> {
+    fn is_idle(&self) -> bool {
+        self.wanting == 0 && self.pending == 0 && self.leaving == 0
+    }
+}

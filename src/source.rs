@@ -1,0 +1,139 @@
+//! Where pairs in the making meet: a listener that is kept and turned in time, or one for a single pair.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use socket2::Socket;
+
+use crate::error::{Result, Step};
+use crate::hub::{Hub, Seats};
+use crate::options::Plan;
+use crate::rendezvous::Key;
+
+/// A plan, and what carries it out.
+pub(crate) struct Source {
+    pub(crate) plan: Plan,
+    /// Whether the listener serves more pairs than one.
+    lasting: bool,
+    kept: Mutex<Kept>,
+    opened: AtomicU64,
+}
+
+/// What is kept between pairs.
+struct Kept {
+    hub: Arc<Hub>,
+    gate: Option<Key>,
+}
+
+impl Source {
+    /// One whose listener is kept.
+    pub(crate) fn lasting(plan: Plan, hub: Arc<Hub>) -> Source {
+        let mut source = Source::for_one_pair(plan, hub);
+        source.lasting = true;
+        source
+    }
+
+    pub(crate) fn for_one_pair(plan: Plan, hub: Arc<Hub>) -> Source {
+        Source { plan, lasting: false, kept: Mutex::new(Kept { hub, gate: None }), opened: AtomicU64::new(0) }
+    }
+
+    /// The hub in use.
+    pub(crate) fn hub(&self) -> Arc<Hub> {
+        Arc::clone(&self.lock().hub)
+    }
+
+    /// Starts a pair for each socket, on the listener in use or, where that has served long enough, on a fresh one.
+    pub(crate) fn start(&self, sockets: &mut [Option<Socket>], seats: &mut Seats) -> Result<Arc<Hub>> {
+        let mut kept = self.lock();
+        kept.renew_if_broken()?;
+        let count = sockets.len();
+        let mut start = |hub: &Hub, gate| {
+            hub.with(|state| {
+                let admitted = state.admits(gate, count);
+                if admitted {
+                    state.start(gate, sockets.iter_mut().filter_map(Option::take), seats);
+                }
+                admitted
+            })
+        };
+        let started = kept.gate.is_some_and(|gate| start(&kept.hub, gate));
+        if !started {
+            let fresh = self.turn(&mut kept)?;
+            start(&kept.hub, fresh);
+        }
+        Ok(Arc::clone(&kept.hub))
+    }
+
+    /// Opens the listener now, so that what keeps it from being opened is known now.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        self.turn(&mut self.lock()).map(drop)
+    }
+
+    /// Turns to a fresh listener where a connection that was given up may wait at the one in use.
+    pub(crate) fn mend(&self) {
+        let mut kept = self.lock();
+        if !self.lasting {
+            return;
+        }
+        if kept.gate.is_some_and(|gate| kept.hub.with(|state| state.meeting.is_retired(gate))) {
+            // Where no other can be opened now, the next pair tries again, and tells why not.
+            let _ = self.turn(&mut kept);
+        }
+    }
+
+    /// Closes the listener in use.
+    pub(crate) fn close(&self) {
+        self.lock().close_gate();
+    }
+
+    /// Turns away whoever waits at the listener in use, and tells how many that makes in all.
+    pub(crate) fn sweep(&self) -> u64 {
+        let kept = self.lock();
+        kept.hub.with(|state| {
+            if let Some(gate) = kept.gate {
+                state.sweep(gate);
+            }
+            state.meeting.strangers()
+        })
+    }
+
+    pub(crate) fn listeners_opened(&self) -> u64 {
+        self.opened.load(Relaxed)
+    }
+
+    fn turn(&self, kept: &mut Kept) -> Result<Key> {
+        kept.close_gate();
+        let fresh = kept.hub.with(|state| state.open_gate(&self.plan))?;
+        self.opened.fetch_add(1, Relaxed);
+        kept.gate = Some(fresh);
+        Ok(fresh)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn close_gate(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            self.hub.with(|state| state.close_gate(gate));
+        }
+    }
+
+    /// An engine that has refused a submission once is given up; what is in flight on it ends with it.
+    fn renew_if_broken(&mut self) -> Result<()> {
+        if self.hub.with(|state| state.is_broken()) {
+            let fresh = self.hub.another().map_err(Step::Ring.failed())?;
+            self.close_gate();
+            self.hub = fresh;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.close_gate();
+    }
+}
