@@ -1,0 +1,148 @@
+//! What the test files share: one list of bodies for every engine, a process of one's own, a network of one's own, and
+//! skips that cannot hide.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each file uses a part; in a test a panic is the report
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use ringpair::{Backend, PairOptions};
+
+/// Runs each body once for every engine, with options that choose it: `body(options: PairOptions)`.
+macro_rules! on_every_engine {
+    ($($body:ident),+ $(,)?) => {
+        mod ring {
+            $(#[test]
+            fn $body() {
+                if $crate::common::ring_is_there() {
+                    super::$body($crate::common::on_the_ring());
+                }
+            })+
+        }
+    };
+}
+pub(crate) use on_every_engine;
+
+pub(crate) fn on_the_ring() -> PairOptions {
+    PairOptions::new().backend(Backend::Uring)
+}
+
+/// Whether this host lets us have a ring; skips the test visibly where it does not, and fails it where one is required.
+pub(crate) fn ring_is_there() -> bool {
+    match on_the_ring().factory() {
+        Ok(_) => true,
+        Err(error) if std::env::var_os("RINGPAIR_REQUIRE_URING").is_some() => panic!("{error}: {:?}", error.source()),
+        Err(error) => {
+            skip(&format!("no ring here: {:?}", error.source()));
+            false
+        }
+    }
+}
+
+/// Says that this test proves nothing here, and why, past libtest's capture. With `RINGPAIR_SKIP_NOTHING=1` it fails.
+pub(crate) fn skip(reason: &str) {
+    let name = test_name();
+    assert!(std::env::var_os("RINGPAIR_SKIP_NOTHING").is_none(), "{name} would be skipped: {reason}");
+    say(&format!("SKIPPED {name}: {reason}"));
+}
+
+/// libtest runs each test in a thread that has the test's name.
+pub(crate) fn test_name() -> String {
+    std::thread::current().name().expect("a test's thread has its name").to_owned()
+}
+
+const ALONE: &str = "RINGPAIR_TEST_ALONE";
+
+/// Runs `body` in a process of its own, where nothing else opens descriptors or connections, changes limits or allocates.
+pub(crate) fn alone(body: impl FnOnce()) {
+    alone_by(Command::new(std::env::current_exe().unwrap()), body);
+}
+
+/// Runs `body` in a process and a network namespace of its own, with `lo` up: clean counters, ports and TIME_WAIT.
+/// Skipped where no namespace can be had.
+pub(crate) fn alone_in_a_network(body: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_none() && !can_unshare(&["--map-root-user"]) {
+        return skip("no network namespace of its own can be had here");
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net", "--mount", "--"]).arg(std::env::current_exe().unwrap());
+    alone_by(command, || {
+        run("ip", &["link", "set", "lo", "up"]);
+        body();
+    });
+}
+
+/// The same, with the packets of `lo` handed to the second processor and this process held on the first: handshakes are
+/// then through a little later than the submission that began them. Needs two processors and to be root indeed.
+pub(crate) fn alone_with_late_handshakes(body: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_none() {
+        if !Path::new("/sys/devices/system/cpu/cpu1").exists() {
+            return skip("there is only one processor");
+        }
+        let steer = "ip link set lo up && mount -t sysfs none /sys && echo 2 > /sys/class/net/lo/queues/rx-0/rps_cpus";
+        let steered = Command::new("unshare").args(["--net", "--mount", "--", "sh", "-c", steer]).output();
+        if !steered.is_ok_and(|output| output.status.success()) {
+            return skip("packets of a network namespace cannot be steered here; that takes root");
+        }
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "--", "taskset", "1"]).arg(std::env::current_exe().unwrap());
+    alone_by(command, || {
+        run("ip", &["link", "set", "lo", "up"]);
+        run("mount", &["-t", "sysfs", "none", "/sys"]);
+        std::fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", "2").unwrap();
+        body();
+    });
+}
+
+fn alone_by(mut command: Command, body: impl FnOnce()) {
+    let name = test_name();
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let child = command.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(ALONE, "1").output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+    assert!(child.status.success(), "{name} failed in a process of its own ({})\n{out}\n{err}", child.status);
+    // A body that is skipped in there says so out here too; one that was never found must not pass for a success.
+    assert!(out.contains("1 passed"), "{name} was not run in a process of its own\n{out}");
+    err.lines().filter(|line| line.starts_with("SKIPPED")).for_each(say);
+}
+
+/// Past libtest's capture, which takes what the macros print and nothing else.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+fn can_unshare(extra: &[&str]) -> bool {
+    let probed = Command::new("unshare").args(extra).args(["--net", "--mount", "--", "true"]).output();
+    probed.is_ok_and(|output| output.status.success())
+}
+
+pub(crate) fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// How many descriptors this process has open. To be asked where nothing else opens any: see [`alone`].
+pub(crate) fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1 // the one that lists them
+}
+
+/// A counter of this network namespace: `tcp_counter("TW")` and the like from `/proc/net/sockstat`.
+pub(crate) fn sockstat(what: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/net/sockstat").unwrap();
+    let line = text.lines().find(|line| line.starts_with("TCP:")).unwrap();
+    let mut words = line.split_whitespace();
+    words.find(|word| *word == what).unwrap_or_else(|| panic!("no {what} in {line}"));
+    words.next().unwrap().parse().unwrap()
+}
+
+/// A counter of `/proc/net/netstat` or `/proc/net/snmp`, such as `TcpExt` `TCPAbortOnData` or `Tcp` `OutRsts`.
+pub(crate) fn netstat(group: &str, what: &str) -> u64 {
+    let text = ["/proc/net/netstat", "/proc/net/snmp"].map(|path| std::fs::read_to_string(path).unwrap()).concat();
+    let mut lines = text.lines().filter(|line| line.split(':').next() == Some(group));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let place =
+        names.split_whitespace().position(|name| name == what).unwrap_or_else(|| panic!("no {what} in {names}"));
+    values.split_whitespace().nth(place).unwrap().parse().unwrap()
+}
