@@ -203,6 +203,7 @@ impl State {
             self.queued = true;
         }
         self.rebalance(left.gate);
+        self.leave_if_idle(left.gate);
         let (accepted, connected) = left.ends;
         (accepted, connected, left.error)
     }

@@ -45,7 +45,9 @@ enum Trouble {
 
 struct Gate<L> {
     listener: L,
-    /// Seats that still lack their accepted end.
+    /// Seats that belong to this gate.
+    seated: u32,
+    /// Of those, seats that still lack their accepted end.
     wanting: u32,
     /// Accepts that are pending and have not been called off.
     pending: u32,
@@ -91,6 +93,7 @@ impl<L> Rendezvous<L> {
     pub(crate) fn open_gate(&mut self, listener: L) -> Key {
         self.gates.insert(Gate {
             listener,
+            seated: 0,
             wanting: 0,
             pending: 0,
             leaving: 0,
@@ -125,12 +128,12 @@ impl<L> Rendezvous<L> {
         self.strangers
     }
 
-    /// The owner leaves; the gate is [over](Self::is_over) as soon as nothing is pending there.
+    /// The owner leaves; the gate is [over](Self::is_over) as soon as nobody is seated and nothing is pending there.
     pub(crate) fn close_gate(&mut self, gate: Key) {
         self.gates[gate].closed = true;
     }
 
-    /// Whether a gate has been closed and nothing is pending there any more.
+    /// Whether a gate has been closed, and nobody and nothing is there any more.
     pub(crate) fn is_over(&self, gate: Key) -> bool {
         self.gates.get(gate).is_some_and(|gate| gate.closed && gate.is_idle())
     }
@@ -139,13 +142,14 @@ impl<L> Rendezvous<L> {
         self.gates.remove(gate).listener
     }
 
-    /// Whether nothing is pending here, nor about to be.
+    /// Whether nobody is seated and nothing is pending here.
     pub(crate) fn is_idle(&self, gate: Key) -> bool {
         self.gates[gate].is_idle()
     }
 
     /// Seats a pair whose connect is about to be queued.
     pub(crate) fn sit(&mut self, gate: Key) -> Key {
+        self.gates[gate].seated += 1;
         self.gates[gate].wanting += 1;
         self.gates[gate].served += 1;
         let (flight, local, connected, accepted) = (None, None, None, None);
@@ -280,6 +284,7 @@ impl<L> Rendezvous<L> {
     pub(crate) fn leave(&mut self, seat: Key) -> Left {
         let seat = self.seats.remove(seat);
         let gate = &mut self.gates[seat.gate];
+        gate.seated -= 1;
         if seat.is_wanting() {
             gate.wanting -= 1;
         }
@@ -335,6 +340,6 @@ impl Seat {
 
 impl<L> Gate<L> {
     fn is_idle(&self) -> bool {
-        self.wanting == 0 && self.pending == 0 && self.leaving == 0
+        self.seated == 0 && self.pending == 0 && self.leaving == 0
     }
 }
