@@ -69,14 +69,15 @@ impl Source {
         self.turn(&mut self.lock()).map(drop)
     }
 
-    /// Turns to a fresh listener where a connection that was given up may wait at the one in use.
+    /// After pairs that were given up: turns to a fresh listener where one of their connections may wait at the one in use,
+    /// and to a fresh engine where this one is of no use any more. Where that cannot be had now, the next pair tries again
+    /// and tells why not.
     pub(crate) fn mend(&self) {
         let mut kept = self.lock();
-        if !self.lasting {
+        if !self.lasting || kept.renew_if_broken().is_err() {
             return;
         }
-        if kept.gate.is_some_and(|gate| kept.hub.with(|state| state.meeting.is_retired(gate))) {
-            // Where no other can be opened now, the next pair tries again, and tells why not.
+        if kept.gate.is_none_or(|gate| kept.hub.with(|state| state.meeting.is_retired(gate))) {
             let _ = self.turn(&mut kept);
         }
     }
