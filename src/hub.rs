@@ -26,6 +26,9 @@ use crate::rendezvous::{Balance, Key, Rendezvous};
 /// listener must not keep us here.
 const ROUNDS: usize = 64;
 
+/// How often what was called off is asked after; a few microseconds in all.
+const NUDGES: usize = 64;
+
 pub(crate) struct Hub {
     shared: Arc<Shared<State>>,
     leader_is_back: Condvar,
@@ -195,6 +198,18 @@ impl State {
         false
     }
 
+    /// Takes down what was called off, so that it is gone when the caller's drop returns. What another processor is just
+    /// working on, may take a moment; where it takes longer than that, it goes with the next pair, or with the engine.
+    pub(crate) fn settle(&mut self) {
+        self.turn();
+        for _ in 0..NUDGES {
+            if self.led || !self.engine.nudge() {
+                return;
+            }
+            self.turn();
+        }
+    }
+
     /// Empties a seat; what is still under way for it is called off. Returns what it had.
     pub(crate) fn leave(&mut self, seat: Key) -> (Option<OwnedFd>, Option<OwnedFd>, Option<crate::Error>) {
         let left = self.meeting.leave(seat);
@@ -222,7 +237,7 @@ impl State {
         }
         let mut peers = Vec::new();
         // Where this fails, the rest is turned away by the next accept, or by the kernel when the listener is closed.
-        let _ = self.meeting.listener(gate).drain(|socket| peers.push(peer_of(&socket)));
+        let _ = self.meeting.listener(gate).drain(|peer| peers.push(peer.as_socket()));
         peers.into_iter().for_each(|peer| self.meeting.turn_away(gate, peer));
     }
 

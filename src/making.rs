@@ -131,7 +131,7 @@ impl<'a> Making<'a> {
                 }
                 met
             });
-            state.turn();
+            state.settle();
         });
         let hub = launch(self.source, before - self.seats.len(), &mut self.seats)?;
         debug_assert!(Arc::ptr_eq(&hub, &self.hub));
@@ -192,7 +192,7 @@ impl Drop for Making<'_> {
         if self.seats.len() > 0 {
             self.hub.with(|state| {
                 self.seats.iter().for_each(|seat| drop(state.leave(seat)));
-                state.turn();
+                state.settle();
             });
         }
         if !self.delivered {

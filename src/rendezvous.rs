@@ -53,8 +53,10 @@ struct Gate<L> {
     pending: u32,
     /// Accepts that have been called off and have not landed yet.
     leaving: u32,
-    /// Connections of ours that were given up and may still turn up here.
-    forsaken: u32,
+    /// Where connections of ours began that were given up and may still turn up here.
+    forsaken: Vec<SocketAddr>,
+    /// Of those, so many may have turned up with nobody to ask for a name any more.
+    nameless: usize,
     served: u32,
     strangers: u64,
     /// Nobody is seated here any more: a connection that was given up may be in the backlog.
@@ -97,7 +99,8 @@ impl<L> Rendezvous<L> {
             wanting: 0,
             pending: 0,
             leaving: 0,
-            forsaken: 0,
+            forsaken: Vec::new(),
+            nameless: 0,
             served: 0,
             strangers: 0,
             retired: false,
@@ -210,13 +213,22 @@ impl<L> Rendezvous<L> {
         self.wake(seat, woken);
     }
 
-    /// Counts someone who came to `gate` and is not expected there. A connection of ours that was given up is no stranger: it
-    /// was reset, so it has no peer any more.
+    /// Counts someone who came to `gate` and is not expected there. A connection of ours that was given up is no stranger; it
+    /// comes under its own name, or reset already.
     pub(crate) fn turn_away(&mut self, gate: Key, peer: Option<SocketAddr>) {
         let gate = &mut self.gates[gate];
-        if peer.is_none() && gate.forsaken > 0 {
-            gate.forsaken -= 1;
-            return;
+        match peer {
+            Some(peer) => {
+                if let Some(place) = gate.forsaken.iter().position(|forsaken| *forsaken == peer) {
+                    gate.forsaken.swap_remove(place);
+                    return;
+                }
+            }
+            None if gate.nameless < gate.forsaken.len() => {
+                gate.nameless += 1;
+                return;
+            }
+            None => {}
         }
         gate.strangers += 1;
         self.strangers += 1;
@@ -289,7 +301,7 @@ impl<L> Rendezvous<L> {
             gate.wanting -= 1;
         }
         if seat.accepted.is_none() {
-            gate.forsaken += 1;
+            gate.forsaken.extend(seat.local);
             gate.retired = true;
         }
         let error = match seat.trouble {

@@ -89,7 +89,7 @@ fn a_flood_of_strangers_is_kept_out(options: PairOptions) {
             std::thread::spawn(move || {
                 let mut listener = listener_of(&factory);
                 while !stop.load(Relaxed) {
-                    match TcpStream::connect(listener) {
+                    match TcpStream::connect_timeout(&listener, Duration::from_millis(20)) {
                         Ok(mut stranger) => drop(stranger.write_all(b"a stranger's bytes")),
                         Err(_) => listener = listener_of(&factory),
                     }

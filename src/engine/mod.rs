@@ -90,6 +90,11 @@ impl Engine {
         self.0.call_off_accept(gate)
     }
 
+    /// Hurries what was called off and has not landed yet; false where there is nothing of that kind.
+    pub(crate) fn nudge(&mut self) -> bool {
+        self.0.nudge()
+    }
+
     /// Sets an alarm.
     pub(crate) fn alarm(&mut self, after: Duration) {
         self.0.alarm(after);

@@ -62,6 +62,13 @@ impl Flights {
         })
     }
 
+    /// Whether something that was called off has not landed yet.
+    pub(super) fn any_leaving(&self) -> bool {
+        self.0.iter().any(|(_, flight)| {
+            matches!(flight, Flight::Connect { orphan: true, .. } | Flight::Accept { called_off: true, .. })
+        })
+    }
+
     pub(super) fn keys(&self) -> Vec<Key> {
         self.0.iter().map(|(key, _)| key).collect()
     }

@@ -102,6 +102,14 @@ impl Uring {
         true
     }
 
+    pub(super) fn nudge(&mut self) -> bool {
+        let leaving = self.flights.any_leaving();
+        if leaving {
+            self.ring.nudge();
+        }
+        leaving
+    }
+
     pub(super) fn alarm(&mut self, after: Duration) {
         *self.alarm = Timespec::from(after);
         let timeout = opcode::Timeout::new(&raw const *self.alarm).build();
