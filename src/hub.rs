@@ -26,8 +26,9 @@ use crate::rendezvous::{Balance, Key, Rendezvous};
 /// listener must not keep us here.
 const ROUNDS: usize = 64;
 
-/// How often what was called off is asked after; a few microseconds in all.
-const NUDGES: usize = 64;
+/// How long what was called off is asked after. It is gone at the first try, unless another processor is just working on it:
+/// then that takes some microseconds, or as long as that processor has been taken away from us.
+const MOMENT: Duration = Duration::from_millis(10);
 
 pub(crate) struct Hub {
     shared: Arc<Shared<State>>,
@@ -198,14 +199,12 @@ impl State {
         false
     }
 
-    /// Takes down what was called off, so that it is gone when the caller's drop returns. What another processor is just
-    /// working on, may take a moment; where it takes longer than that, it goes with the next pair, or with the engine.
+    /// Takes down what was called off, so that it is gone when the caller's drop returns. What does not go in a moment, goes
+    /// with the next pair, or with the engine.
     pub(crate) fn settle(&mut self) {
         self.turn();
-        for _ in 0..NUDGES {
-            if self.led || !self.engine.nudge() {
-                return;
-            }
+        let begin = Instant::now();
+        while !self.led && self.engine.nudge() && begin.elapsed() < MOMENT {
             self.turn();
         }
     }
