@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 use std::io::ErrorKind;
+use std::ops::AddAssign;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,9 +50,17 @@ enum Look {
 }
 
 /// How many pairs were through without waiting, and how many were not.
+#[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) inline: usize,
     pub(crate) parked: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, more: Tally) {
+        self.inline += more.inline;
+        self.parked += more.parked;
+    }
 }
 
 impl<'a> Making<'a> {
@@ -211,6 +220,11 @@ fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> 
         *socket = Some(open_socket(&source.plan)?);
     }
     source.start(sockets, seats)
+}
+
+/// What a making that is through has delivered.
+pub(crate) fn delivered(ends: Option<Ends>) -> Result<Ends> {
+    ends.ok_or_else(|| Step::Accept.refused(ErrorKind::Other, "no end was delivered"))
 }
 
 /// Sets what remains to be set, and turns both ends into what the caller asked for.
