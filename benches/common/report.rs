@@ -47,7 +47,7 @@ impl fmt::Display for Table {
 
 /// As much of JSON as a report needs.
 pub(crate) enum Json {
-    #[allow(dead_code)]
+    #[allow(dead_code)] // each benchmark compiles this for itself, and one has no flags
     Flag(bool),
     Count(u64),
     /// Finite.
