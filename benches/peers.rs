@@ -1,23 +1,25 @@
 //! What a pair costs, made and closed, by ringpair and by the ways in which people do without it.
 //!
 //! *What is measured.* Wall-clock time from the first call to the return of the second close, one pair after the other
-//! (`ringpair-batch-64`: 64 at a time), divided by that of the floor: socket, setsockopt, connect, accept4, close, close as
-//! plain system calls on a kept listener that lingers already, with no look at who is at the other end. Everywhere the
-//! accepted end is closed first, then the connected one. A rival that has a listener for each pair opens and closes that
-//! too, as it does in use. Runtimes, rings and kept listeners are set up beforehand, and one short round is not counted.
+//! (`ringpair-batch-64`: 64 at a time), divided by that of the floor: socket, setsockopt, connect, accept4, close,
+//! close as plain system calls on a kept listener that lingers already, with no look at who is at the other end.
+//! Everywhere the accepted end is closed first, then the connected one. A rival that has a listener for each pair opens
+//! and closes that too, as it does in use. Runtimes, rings and kept listeners are set up beforehand, and one short
+//! round is not counted.
 //!
-//! *How.* All rivals take short turns in one process; each round begins with another rival, and every second one goes the
-//! other way round, so that a drift of the host hits all alike and nobody always follows the same neighbour. A ratio is
-//! taken within its round. The floor has a second turn in each round under the name of control: what it says other than
-//! 1.00 is the error of the method on this host. Ratios travel between hosts; microseconds do not.
+//! *How.* All rivals take short turns in one process; each round begins with another rival, and every second one goes
+//! the other way round, so that a drift of the host hits all alike and nobody always follows the same neighbour. A
+//! ratio is taken within its round. The floor has a second turn in each round under the name of control: what it says
+//! other than 1.00 is the error of the method on this host. Ratios travel between hosts; microseconds do not.
 //!
-//! *TIME_WAIT.* `std`, `tokio-join` and `tokio-uring-join` close with FIN, as they do in use, so that each of their pairs
-//! leaves a socket in TIME_WAIT for a minute, on the port of a listener that is gone. That is in the way of everyone who
-//! binds afterwards, `ringpair-one-shot` among them: with SO_REUSEADDR, bind(2) to port 0 looks first among one parity of the
-//! lower half of the ports, and when that quarter is used up, here after some 7,000 such pairs, a bind takes over a
-//! millisecond. That is a finding, but not this one: all three together make 4,000 such pairs in a run at most, so fewer in
-//! each turn than the others make. The report tells how many sockets were in TIME_WAIT before and after, and what the floor
-//! cost in the last third of the rounds over the first. Where many were there before, wait for a minute.
+//! *TIME_WAIT.* `std`, `tokio-join` and `tokio-uring-join` close with FIN, as they do in use, so that each of their
+//! pairs leaves a socket in TIME_WAIT for a minute, on the port of a listener that is gone. That is in the way of
+//! everyone who binds afterwards, `ringpair-one-shot` among them: with SO_REUSEADDR, bind(2) to port 0 takes the odd
+//! ports of the lower half of `ip_local_port_range` first, and when that quarter, 7,058 ports, is in TIME_WAIT, every
+//! bind searches for a millisecond or more. That is worth knowing, but it would drown all else here: so these three
+//! make 4,000 pairs in a run at most, and fewer in each turn than the others. The report tells how many sockets were in
+//! TIME_WAIT before and after, and what the floor cost in the last third of the rounds over the first. Where many were
+//! there before, wait for a minute, or run in a network namespace of your own: `unshare -n`, `ip link set lo up`.
 //!
 //! *What is not measured.* Bytes, throughput and latency of the streams; processor time; memory; several threads; the
 //! network outside loopback; the cost of the first pair.
@@ -288,7 +290,7 @@ impl Report {
         let Report { rounds, time_wait: (before, after), drift, .. } = self;
         format!(
             "A pair made and closed, over the floor of the same round; {rounds} rounds, {}\n\n{table}\n\
-             TIME_WAIT {before} before, {after} after; the floor in the last third of the rounds over the first: {drift:.2}",
+             TIME_WAIT {before} before, {after} after; the floor, last third of the rounds over the first: {drift:.2}",
             host()
         )
     }

@@ -1,21 +1,22 @@
 //! Whether a pair costs the same however many there are: live at once, made on two threads, or made in a row.
 //!
-//! *Live.* A factory makes 9,500 pairs, one by one, and holds them all: what the last thousand cost to make over the first
-//! thousand. Wanted: at most 1.15. Closing is not in it. One pass is not counted: the descriptor table grows in it.
+//! *Live.* A factory makes 9,500 pairs, one by one, and holds them all: what the last thousand cost to make over the
+//! first thousand. Wanted: at most 1.15. Closing is not in it. One pass is not counted: the descriptor table grows in
+//! it.
 //!
-//! *Threads.* How many pairs two threads, each with a factory of its own, make and close in a quarter of a second, over how
-//! many one thread makes. Wanted: at least 1.80. The main thread waits meanwhile, in both cases, so the kernel takes the process
-//! for a threaded one in both.
+//! *Threads.* How many pairs two threads, each with a factory of its own, make and close in a quarter of a second, over
+//! how many one thread makes. Wanted: at least 1.80. The main thread waits meanwhile, in both cases, so the kernel
+//! takes the process for a threaded one in both.
 //!
-//! *Graceful.* A factory makes and closes 200,000 pairs that close with FIN, in windows of 10,000: the slowest window over
-//! the median one. Wanted: at most 1.50, and no error, EADDRNOTAVAIL least of all. This comes last and once, because it
-//! leaves as many sockets in TIME_WAIT as the kernel admits, for a minute. The report tells how many these are, and how many
-//! more the kernel did not keep (TCPTimeWaitOverflow): without that, a low number proves nothing.
+//! *Graceful.* A factory makes and closes 200,000 pairs that close with FIN, in windows of 10,000: the slowest window
+//! over the median one. Wanted: at most 1.50, and no error, EADDRNOTAVAIL least of all. This comes last and once,
+//! because it leaves as many sockets in TIME_WAIT as the kernel admits, for a minute. The report tells how many these
+//! are, and how many more the kernel did not keep (TCPTimeWaitOverflow): without that, a low number proves nothing.
 //!
-//! Beside the first two the floor, plain system calls, does the same turn by turn. What its figure falls short of is the
-//! kernel's part or the host's: processors that others use too, or that are two threads of one core. Both are repeated, and
-//! told as median, least and greatest; a figure is met by its median. Pairs are made by blocking calls, as `std` streams, so
-//! that no runtime is in the figures; the accepted end is closed first.
+//! Beside the first two the floor, plain system calls, does the same turn by turn. What its figure falls short of is
+//! the kernel's part or the host's: processors that others use too, or that are two threads of one core. Both are
+//! repeated, and told as median, least and greatest; a figure is met by its median. Pairs are made by blocking calls,
+//! as `std` streams, so that no runtime is in the figures; the accepted end is closed first.
 //!
 //! *What is not measured.* More threads than two, threads that share a factory, memory, closing by itself.
 //!
@@ -247,8 +248,8 @@ impl Report {
             Ok(graceful) => {
                 let Spread { median, least, greatest } = graceful.spread();
                 format!(
-                    "{} graceful pairs without an error: {median:.1} µs a pair in the median window, {least:.1} in the best,\n\
-                     {greatest:.1} in the worst; {} listeners; {} sockets in TIME_WAIT, {} more not kept",
+                    "{} graceful pairs without an error: {median:.1} µs a pair in the median window, {least:.1} in\n\
+                     the best, {greatest:.1} in the worst; {} listeners; {} sockets in TIME_WAIT, {} more not kept",
                     WINDOWS * WINDOW,
                     graceful.listeners,
                     graceful.time_wait,

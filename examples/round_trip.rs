@@ -1,4 +1,5 @@
-//! Makes 11,000 pairs on tokio-uring, sends bytes both ways through each, closes it with a reset, and shows what is left.
+//! Makes 11,000 pairs on tokio-uring, sends bytes both ways through each, closes it with a reset, and shows what is
+//! left.
 //!
 //! `cargo run --release --example round_trip`
 

@@ -1,5 +1,5 @@
-//! What the benchmarks share: arguments, statistics, the host they ran on. `floor` is what they measure against, `report`
-//! how they tell it.
+//! What the benchmarks share: arguments, statistics, the host they ran on. `floor` is what they measure against,
+//! `report` how they tell it.
 
 pub(crate) mod floor;
 pub(crate) mod report;
@@ -51,7 +51,7 @@ impl Arguments {
 }
 
 fn positive(name: &str, value: Option<String>) -> Result<usize, String> {
-    let value = value.ok_or_else(|| format!("{name} needs a number"))?;
+    let value = value.filter(|value| value != "--bench").ok_or_else(|| format!("{name} needs a number"))?;
     match value.parse() {
         Ok(number) if number > 0 => Ok(number),
         _ => Err(format!("{name} needs a whole number from 1, not {value:?}")),
