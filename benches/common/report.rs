@@ -32,14 +32,11 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.0 {
-            for (column, cell) in row.iter().enumerate() {
-                let width = self.width(column);
-                match column {
-                    0 => write!(f, "{cell:<width$}")?,
-                    _ => write!(f, "  {cell:>width$}")?,
-                }
-            }
-            writeln!(f)?;
+            let cells = row.iter().enumerate().map(|(column, cell)| match (column, self.width(column)) {
+                (0, width) => format!("{cell:<width$}"),
+                (_, width) => format!("  {cell:>width$}"),
+            });
+            writeln!(f, "{}", cells.collect::<String>().trim_end())?;
         }
         Ok(())
     }
