@@ -134,6 +134,28 @@ fn an_end_that_has_no_descriptor_is_a_socket_or_an_accept_error(options: PairOpt
     });
 }
 
+/// The listener, the connecting end, the accepted end; before them the thread's ring, where it is an engine that has one.
+#[test]
+fn a_one_shot_that_lacks_a_descriptor_tells_at_which_step_and_leaves_nothing_open() {
+    if !common::ring_is_there() {
+        return;
+    }
+    alone(|| {
+        for (left, step) in [(0, Step::Ring), (1, Step::Socket), (2, Step::Socket), (3, Step::Accept)] {
+            leave_descriptors(left);
+            let before = open_descriptors();
+            // A thread that fails keeps no ring, so it is a first call each time.
+            for _ in 0..3 {
+                assert_errno(common::on_the_ring().make_pair_blocking::<TcpStream>().unwrap_err(), step, Errno::EMFILE);
+                assert_eq!(open_descriptors(), before);
+            }
+            common::limit_descriptors(10_000);
+        }
+        leave_descriptors(4);
+        common::on_the_ring().make_pair_blocking::<TcpStream>().unwrap();
+    });
+}
+
 fn an_address_that_is_not_there_is_a_bind_error(options: PairOptions) {
     alone_in_a_network(|| {
         if std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1").is_err() {

@@ -7,13 +7,14 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use common::{alone, descriptors, every_way, every_way_in, flags_of, limit_descriptors, on_every_engine};
 use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 use nix::sys::socket::{getsockopt, sockopt};
-use ringpair::{Backend, End, Linger, PairOptions, PairSocket, SockRef, Step};
+use ringpair::{Backend, End, Linger, PairFactory, PairOptions, PairSocket, SockRef, Step};
 
 /// What was asked for on one end, as the kernel has it.
 fn assert_on_both_ends<T: PartialEq + std::fmt::Debug>(
@@ -153,6 +154,23 @@ fn configure_finds_all_other_options_set_and_has_the_last_word(options: PairOpti
         let (size, nodelay) = (socket.recv_buffer_size().unwrap(), socket.tcp_nodelay().unwrap());
         (linger_of(socket), size, nodelay)
     });
+}
+
+/// No lock is held and nothing of the thread's is borrowed while the caller's code runs.
+fn configure_may_make_pairs_itself_also_with_the_factory_that_called_it(options: PairOptions) {
+    let factory = Arc::new(OnceLock::<PairFactory>::new());
+    let (itself, one_shots, depth) = (Arc::clone(&factory), options.clone(), AtomicUsize::new(0));
+    let options = options.configure(move |_, _| {
+        one_shots.make_pair_blocking::<TcpStream>().unwrap();
+        if depth.fetch_add(1, SeqCst) < 3 {
+            itself.get().unwrap().pair_blocking::<TcpStream>().unwrap();
+        }
+        Ok(())
+    });
+    let factory = factory.get_or_init(|| options.factory().unwrap());
+    assert_eq!(factory.pairs_blocking::<TcpStream>(10).unwrap().len(), 10);
+    assert_eq!(factory.stats().pairs, 10 + 3);
+    options.make_pair_blocking::<TcpStream>().unwrap();
 }
 
 fn an_error_of_configure_reaches_the_caller_and_closes_everything(options: PairOptions) {
@@ -318,6 +336,7 @@ on_every_engine!(
     whatever_is_open_while_a_pair_is_made_is_closed_on_exec,
     configure_is_called_for_the_accepted_end_then_for_the_connected_one,
     configure_finds_all_other_options_set_and_has_the_last_word,
+    configure_may_make_pairs_itself_also_with_the_factory_that_called_it,
     an_error_of_configure_reaches_the_caller_and_closes_everything,
     an_error_of_configure_in_the_middle_of_a_batch_closes_the_whole_batch,
     a_panic_in_configure_leaves_nothing_open_and_the_factory_of_use,

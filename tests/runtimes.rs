@@ -4,14 +4,15 @@
 
 mod common;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll, Waker};
 
-use common::{alone, descriptors, on_every_engine, ring_is_there};
+use common::{alone, alone_with_late_handshakes, descriptors, on_every_engine, ring_is_there};
 use futures_util::{Stream, StreamExt};
 use ringpair::{PairOptions, Result, Step, make_socket_pair, with_pair};
 use tokio_uring::net::TcpStream;
@@ -134,6 +135,68 @@ fn three_hundred_runtimes_and_factories_in_a_row_leave_nothing_open() {
                 let (accepted, connected) = factory.pair::<TcpStream>().await.unwrap();
                 assert_serves(&accepted, &connected, token).await;
             });
+        }
+        assert_eq!(descriptors(), before);
+    });
+}
+
+#[test]
+fn a_runtime_that_goes_while_its_tasks_make_pairs_leaves_nothing_open() {
+    if !ring_is_there() {
+        return;
+    }
+    alone_with_late_handshakes(|| {
+        let factory = Rc::new(common::on_the_ring().factory().unwrap());
+        drop(common::on_the_ring().make_pair_blocking::<std::net::TcpStream>().unwrap()); // the thread has its ring now
+        let before = descriptors();
+        for _ in 0..50 {
+            let runtime = ring_runtime();
+            runtime.block_on(async {
+                for _ in 0..20 {
+                    let factory = Rc::clone(&factory);
+                    tokio_uring::spawn(async move { drop(factory.pair::<TcpStream>().await.unwrap()) });
+                    tokio_uring::spawn(async move { drop(make_socket_pair().await.unwrap()) });
+                }
+                tokio::task::yield_now().await;
+            });
+            drop(runtime);
+            assert_std_serves(factory.pair_blocking().unwrap(), 1);
+            assert_std_serves(common::on_the_ring().make_pair_blocking().unwrap(), 2);
+        }
+        assert_eq!(factory.stats().strangers, 0);
+        assert_eq!(descriptors(), before);
+    });
+}
+
+/// The thread's engine may be gone by then, or go next.
+fn one_shots_work_also_in_the_destructors_of_an_ending_thread(options: PairOptions) {
+    struct AtTheEnd(PairOptions, Sender<bool>);
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            let made = (0..3).all(|_| self.0.make_pair_blocking::<std::net::TcpStream>().is_ok());
+            self.1.send(made).unwrap();
+        }
+    }
+    thread_local! {
+        static AT_THE_END: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
+    }
+    alone(|| {
+        let before = descriptors();
+        for ours_goes_first in [true, false] {
+            let (told, tells) = channel();
+            let at_the_end = AtTheEnd(options.clone(), told);
+            let thread = std::thread::spawn(move || {
+                let options = at_the_end.0.clone();
+                let make = || drop(options.make_pair_blocking::<std::net::TcpStream>().unwrap());
+                // Destructors run in one order or the other.
+                if ours_goes_first {
+                    make();
+                }
+                AT_THE_END.set(Some(at_the_end));
+                make();
+            });
+            thread.join().unwrap();
+            assert!(tells.recv().unwrap());
         }
         assert_eq!(descriptors(), before);
     });
@@ -275,5 +338,6 @@ on_every_engine!(
     a_current_thread_runtime_of_tokio_makes_std_pairs,
     a_multi_thread_runtime_of_tokio_makes_std_pairs_in_tasks_that_move,
     blocking_calls_work_inside_a_runtime_too,
+    one_shots_work_also_in_the_destructors_of_an_ending_thread,
     a_stream_yields_as_many_pairs_as_asked_for_and_ends,
 );
