@@ -3,10 +3,12 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each file uses a part; in a test a panic is the report
 
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
 
-use ringpair::{Backend, PairOptions};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use ringpair::{Backend, PairOptions, PairSocket, Result};
 
 /// Runs each body once for every engine, with options that choose it: `body(options: PairOptions)`.
 macro_rules! on_every_engine {
@@ -151,4 +153,92 @@ pub(crate) fn netstat(group: &str, what: &str) -> u64 {
     let place =
         names.split_whitespace().position(|name| name == what).unwrap_or_else(|| panic!("no {what} in {names}"));
     values.split_whitespace().nth(place).unwrap().parse().unwrap()
+}
+
+/// A runtime to wait in, for bodies that are about something else. Current-thread tokio: any engine's pairs are at home there.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap()
+}
+
+/// A pair, or why there is none, from every call of the crate that makes pairs of a chosen type; each with its name.
+pub(crate) fn every_way<S: PairSocket>(options: &PairOptions) -> Vec<(&'static str, Result<(S, S)>)> {
+    every_way_in(&runtime(), options)
+}
+
+/// The same, for bodies that have no descriptor to spare for another runtime.
+pub(crate) fn every_way_in<S: PairSocket>(
+    runtime: &tokio::runtime::Runtime,
+    options: &PairOptions,
+) -> Vec<(&'static str, Result<(S, S)>)> {
+    #[allow(unused_mut)]
+    let mut made = vec![
+        ("make_pair_blocking", options.make_pair_blocking()),
+        ("pair_blocking", options.factory().and_then(|factory| factory.pair_blocking())),
+        ("pairs_blocking", options.factory().and_then(|factory| Ok(factory.pairs_blocking(2)?.pop().unwrap()))),
+    ];
+    #[cfg(feature = "tokio-uring")]
+    made.extend(runtime.block_on(every_async_way(options)));
+    let _ = runtime;
+    made
+}
+
+/// The async ones among them, in whatever runtime this is awaited in.
+#[cfg(feature = "tokio-uring")]
+pub(crate) async fn every_async_way<S: PairSocket>(options: &PairOptions) -> Vec<(&'static str, Result<(S, S)>)> {
+    use futures_util::StreamExt;
+
+    async fn pairs<S: PairSocket>(options: &PairOptions) -> Result<(S, S)> {
+        Ok(options.factory()?.pairs(2).await?.pop().unwrap())
+    }
+    async fn stream<S: PairSocket>(options: &PairOptions) -> Result<(S, S)> {
+        options.factory()?.stream(1).next().await.unwrap()
+    }
+    async fn pair<S: PairSocket>(options: &PairOptions) -> Result<(S, S)> {
+        options.factory()?.pair().await
+    }
+    vec![
+        ("make_pair", options.make_pair().await),
+        ("pair", pair(options).await),
+        ("pairs", pairs(options).await),
+        ("stream", stream(options).await),
+    ]
+}
+
+/// `O_NONBLOCK`, `O_CLOEXEC` and the like of a descriptor that is known by number only.
+pub(crate) fn flags_of(descriptor: &impl AsRawFd) -> i32 {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd())).unwrap();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+    i32::from_str_radix(flags.trim(), 8).unwrap()
+}
+
+/// Lets this process open `count` more descriptors and no more, however low the numbers are that are free. To be called
+/// where nothing else opens any: see [`alone`]. Whatever is dropped afterwards makes room again.
+pub(crate) fn leave_descriptors(count: usize) {
+    // The limit is one of numbers, not of how many: fill the gaps, then end where the first free number is.
+    let listed = std::fs::read_dir("/proc/self/fd").unwrap();
+    let open: Vec<i32> = listed.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+    let highest = open.into_iter().max().unwrap();
+    let gap = loop {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        if file.as_raw_fd() > highest {
+            break file.as_raw_fd();
+        }
+        std::mem::forget(file);
+    };
+    limit_descriptors(gap as u64 + count as u64);
+}
+
+/// Sets the soft limit on descriptors.
+pub(crate) fn limit_descriptors(limit: u64) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+}
+
+/// Waits until something is so that the kernel, or another thread, is about to bring about on its own.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "it never came about that {what}");
+        std::thread::yield_now();
+    }
 }

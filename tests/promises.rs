@@ -1,0 +1,266 @@
+//! Owes: what types promise without a test that runs into it: Send, sizes, and how often they allocate.
+#![allow(unsafe_code)] // a global allocator is unsafe by its trait
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
+
+use common::{on_every_engine, ring_is_there};
+use ringpair::{Error, PairFactory, PairOptions, PairSocket};
+
+/// Counts for each thread what it allocates, so that tests that run beside each other do not count in one another.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count_one() {
+    // A thread that is ending has no counter any more, and nobody to read it.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is; counting neither allocates nor panics.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count_one();
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the same.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count_one();
+        // SAFETY: the same.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations() -> u64 {
+    ALLOCATIONS.get()
+}
+
+fn allocations_of<T>(act: impl FnOnce() -> T) -> (u64, T) {
+    let before = allocations();
+    let result = act();
+    (allocations() - before, result)
+}
+
+#[test]
+fn the_counter_counts() {
+    let (count, kept) = allocations_of(|| vec![Box::new(1), Box::new(2)]);
+    assert_eq!((count, kept.len()), (3, 2));
+    assert_eq!(allocations_of(|| 1 + 1).0, 0);
+}
+
+fn a_factory_that_has_warmed_up_makes_a_pair_without_an_allocation(options: PairOptions) {
+    let factory = options.factory().unwrap();
+    (0..10).for_each(|_| drop(factory.pair_blocking::<OwnedFd>().unwrap()));
+    // So many that the factory turns to a fresh listener meanwhile.
+    let (count, ()) = allocations_of(|| (0..3000).for_each(|_| drop(factory.pair_blocking::<OwnedFd>().unwrap())));
+    assert!(factory.stats().listeners > 1);
+    assert_eq!(count, 0);
+}
+
+fn a_one_shot_allocates_nothing_after_the_first_of_its_thread(options: PairOptions) {
+    (0..10).for_each(|_| drop(options.make_pair_blocking::<OwnedFd>().unwrap()));
+    let (count, ()) = allocations_of(|| (0..200).for_each(|_| drop(options.make_pair_blocking::<OwnedFd>().unwrap())));
+    assert_eq!(count, 0);
+}
+
+/// The list that is handed out, and at most one more to collect it from.
+const A_BATCH: u64 = 2;
+
+fn a_batch_allocates_its_list_and_nothing_for_each_pair(options: PairOptions) {
+    let factory = options.factory().unwrap();
+    factory.pairs_blocking::<OwnedFd>(64).unwrap();
+    for count in [64, 640] {
+        let (allocated, pairs) = allocations_of(|| factory.pairs_blocking::<OwnedFd>(count).unwrap());
+        assert_eq!(pairs.len(), count);
+        assert!(allocated <= A_BATCH, "{allocated} for {count} pairs");
+    }
+}
+
+on_every_engine!(
+    a_factory_that_has_warmed_up_makes_a_pair_without_an_allocation,
+    a_one_shot_allocates_nothing_after_the_first_of_its_thread,
+    a_batch_allocates_its_list_and_nothing_for_each_pair,
+);
+
+/// `Asked::<T>::IS_SEND` is the inherent constant where `T` is `Send`, and the trait's where only that one is there.
+struct Asked<T>(PhantomData<T>);
+
+trait UnlessKnownBetter {
+    const IS_SEND: bool = false;
+    const IS_SYNC: bool = false;
+}
+
+impl<T> UnlessKnownBetter for Asked<T> {}
+
+#[allow(dead_code)]
+impl<T: Send> Asked<T> {
+    const IS_SEND: bool = true;
+}
+
+#[allow(dead_code)]
+impl<T: Sync> Asked<T> {
+    const IS_SYNC: bool = true;
+}
+
+#[test]
+fn a_factory_its_options_and_its_errors_go_to_other_threads_and_are_shared_with_them() {
+    fn assert_send_and_sync<T: Send + Sync + 'static>() {}
+    assert_send_and_sync::<PairFactory>();
+    assert_send_and_sync::<PairOptions>();
+    assert_send_and_sync::<Error>();
+    assert_send_and_sync::<ringpair::FactoryStats>();
+    const { assert!(!Asked::<std::rc::Rc<()>>::IS_SEND && !Asked::<Cell<()>>::IS_SYNC) } // both can tell
+    const { assert!(Asked::<PairFactory>::IS_SEND && Asked::<PairFactory>::IS_SYNC) }
+}
+
+/// An `Error` is in the `Result` of every call: clippy's `result_large_err` complains at 128 bytes, and long before that a
+/// copy of it on every way back costs. Options are moved once for each that is set, and cloned into every factory.
+#[test]
+fn options_and_errors_stay_small() {
+    assert!(size_of::<Error>() <= 24, "{}", size_of::<Error>());
+    assert!(size_of::<PairOptions>() <= 128, "{}", size_of::<PairOptions>());
+    assert_eq!(size_of::<Option<Error>>(), size_of::<Error>());
+}
+
+/// The smallest that anyone could ask for, to see that no kind of stream is needed to be `Send`.
+struct NotSend(OwnedFd, PhantomData<*const ()>);
+
+impl std::os::fd::AsRawFd for NotSend {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl PairSocket for NotSend {
+    fn from_fd(fd: OwnedFd) -> std::io::Result<Self> {
+        Ok(NotSend(fd, PhantomData))
+    }
+}
+
+#[test]
+fn a_stream_of_ones_own_need_not_be_send() {
+    if ring_is_there() {
+        common::on_the_ring().make_pair_blocking::<NotSend>().unwrap();
+    }
+}
+
+#[cfg(feature = "tokio-uring")]
+mod asynchronous {
+    use std::net::TcpStream;
+
+    use ringpair::PairStream;
+
+    use super::*;
+
+    #[test]
+    fn futures_of_pairs_go_to_other_threads() {
+        fn assert_send<T: Send>(_: &T) {}
+        if !ring_is_there() {
+            return;
+        }
+        let (options, factory) = (PairOptions::new(), common::on_the_ring().factory().unwrap());
+        assert_send(&options.make_pair::<TcpStream>());
+        assert_send(&factory.pair::<TcpStream>());
+        assert_send(&factory.pairs::<TcpStream>(3));
+        assert_send(&factory.stream::<TcpStream>(3));
+        const { assert!(Asked::<PairStream<'static, TcpStream>>::IS_SEND) }
+    }
+
+    /// tokio-uring's streams belong to their thread's runtime; a pair of them that could leave it would break there.
+    #[test]
+    fn a_pair_of_tokio_uring_streams_stays_on_its_thread() {
+        type Stream = tokio_uring::net::TcpStream;
+        const { assert!(!Asked::<(Stream, Stream)>::IS_SEND && !Asked::<(Stream, Stream)>::IS_SYNC) }
+        const { assert!(Asked::<(TcpStream, TcpStream)>::IS_SEND) }
+    }
+
+    /// A future is part of each future that awaits it, and is moved into the task when that is spawned: a soak test has
+    /// thousands of them.
+    #[test]
+    fn futures_of_pairs_stay_small() {
+        if !ring_is_there() {
+            return;
+        }
+        let (options, factory) = (PairOptions::new(), common::on_the_ring().factory().unwrap());
+        for (what, size, bound) in [
+            ("make_pair", size_of_val(&options.make_pair::<OwnedFd>()), 512),
+            ("make_socket_pair", size_of_val(&ringpair::make_socket_pair()), 640),
+            ("pair", size_of_val(&factory.pair::<OwnedFd>()), 384),
+            ("pairs", size_of_val(&factory.pairs::<OwnedFd>(3)), 384),
+            ("stream", size_of_val(&factory.stream::<OwnedFd>(3)), 320),
+        ] {
+            assert!(size <= bound, "{what}: {size} bytes");
+        }
+    }
+
+    /// How many of these pairs were made as they usually are: through when the submission returned. One that must be waited for
+    /// may allocate what it waits with.
+    fn inline(factory: &PairFactory) -> u64 {
+        factory.stats().inline
+    }
+
+    fn an_async_pair_allocates_nothing_once_warm(options: PairOptions) {
+        let factory = options.factory().unwrap();
+        common::runtime().block_on(async {
+            factory.pair::<OwnedFd>().await.unwrap();
+            options.make_pair::<OwnedFd>().await.unwrap();
+            let mut pairs_seen = 0;
+            for _ in 0..500 {
+                let (inline_before, before) = (inline(&factory), allocations());
+                let pair = factory.pair::<OwnedFd>().await.unwrap();
+                let count = allocations() - before;
+                if inline(&factory) > inline_before {
+                    pairs_seen += 1;
+                    assert_eq!(count, 0);
+                }
+                drop(pair);
+            }
+            assert!(pairs_seen > 0, "none was through when the submission returned");
+        });
+    }
+
+    on_every_engine!(an_async_pair_allocates_nothing_once_warm);
+
+    #[test]
+    fn a_tokio_uring_pair_allocates_no_more_than_the_conversion_of_its_streams() {
+        if !ring_is_there() {
+            return;
+        }
+        let factory = common::on_the_ring().factory().unwrap();
+        tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap().block_on(async {
+            drop(factory.pair::<tokio_uring::net::TcpStream>().await.unwrap());
+            let mut pairs_seen = 0;
+            for _ in 0..500 {
+                let (accepted, connected) = factory.pair_blocking::<TcpStream>().unwrap();
+                let convert = || [accepted, connected].map(tokio_uring::net::TcpStream::from_std);
+                let (conversion, converted) = allocations_of(convert);
+                drop(converted);
+                let (inline_before, before) = (inline(&factory), allocations());
+                let pair = factory.pair::<tokio_uring::net::TcpStream>().await.unwrap();
+                let count = allocations() - before;
+                if inline(&factory) > inline_before {
+                    pairs_seen += 1;
+                    assert!(count <= conversion, "{count} > {conversion}");
+                }
+                drop(pair);
+            }
+            assert!(pairs_seen > 0, "none was through when the submission returned");
+        });
+    }
+}

@@ -1,0 +1,227 @@
+//! Owes: both ends of a pair are whole streams, of any kind that can be asked for: bytes, half-close, and conversion.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use common::{alone, descriptors, every_way, every_way_in, on_every_engine};
+use ringpair::{Linger, PairOptions, PairSocket, Step};
+
+const MEBIBYTE: usize = 1 << 20;
+
+/// Bytes that are the same at no two places of a page, and other ones in each direction.
+fn bytes(seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..MEBIBYTE).map(next).collect()
+}
+
+fn a_mebibyte_goes_each_way_at_once_and_arrives_as_it_was(options: PairOptions) {
+    for (way, pair) in every_way::<TcpStream>(&options.linger(Linger::Graceful)) {
+        let (accepted, connected) = pair.unwrap();
+        let send = |mut stream: TcpStream, seed| {
+            std::thread::spawn(move || {
+                stream.write_all(&bytes(seed)).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+            })
+        };
+        let receive = |mut stream: TcpStream| {
+            std::thread::spawn(move || {
+                let mut received = Vec::new();
+                stream.read_to_end(&mut received).unwrap();
+                received
+            })
+        };
+        let senders = [send(accepted.try_clone().unwrap(), 1), send(connected.try_clone().unwrap(), 2)];
+        let [at_accepted, at_connected] = [receive(accepted), receive(connected)].map(|end| end.join().unwrap());
+        assert!(at_connected == bytes(1), "what the accepted end sent did not arrive as it was: {way}");
+        assert!(at_accepted == bytes(2), "what the connected end sent did not arrive as it was: {way}");
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+    }
+}
+
+fn an_end_that_is_shut_for_writing_still_reads(options: PairOptions) {
+    for accepted_shuts in [true, false] {
+        let (accepted, connected) = options.make_pair_blocking::<TcpStream>().unwrap();
+        let (mut shut, mut open) = if accepted_shuts { (accepted, connected) } else { (connected, accepted) };
+        shut.write_all(b"question").unwrap();
+        shut.shutdown(Shutdown::Write).unwrap();
+        let mut question = String::new();
+        open.read_to_string(&mut question).unwrap();
+        open.write_all(b"answer").unwrap();
+        let mut answer = [0; 6];
+        shut.read_exact(&mut answer).unwrap();
+        assert_eq!((question.as_str(), &answer), ("question", b"answer"));
+        assert_eq!(shut.write(b"more").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+}
+
+/// A stream of the caller's own: it takes the descriptor, and nothing needs to be told about it.
+struct Own(OwnedFd);
+
+impl AsRawFd for Own {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl PairSocket for Own {
+    fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Own(fd))
+    }
+}
+
+fn every_kind_of_stream_that_can_be_asked_for_is_one(options: PairOptions) {
+    fn assert_streams<S: PairSocket>(options: &PairOptions, into: impl Fn(S) -> TcpStream) {
+        for (way, pair) in every_way::<S>(options) {
+            let (accepted, connected) = pair.unwrap();
+            let (mut accepted, mut connected) = (into(accepted), into(connected));
+            let what = format!("{way} of {}", std::any::type_name::<S>());
+            let mut read = [0; 4];
+            accepted.write_all(b"ping").unwrap();
+            connected.read_exact(&mut read).unwrap();
+            assert_eq!(&read, b"ping", "{what}");
+            connected.write_all(b"pong").unwrap();
+            accepted.read_exact(&mut read).unwrap();
+            assert_eq!(&read, b"pong", "{what}");
+        }
+    }
+    assert_streams::<OwnedFd>(&options, TcpStream::from);
+    assert_streams::<TcpStream>(&options, |stream| stream);
+    assert_streams::<socket2::Socket>(&options, TcpStream::from);
+    assert_streams::<Own>(&options, |own| own.0.into());
+}
+
+/// Refuses every second descriptor, so that the accepted end is one already when the connected one cannot be.
+struct EverySecond(OwnedFd);
+
+static OFFERED: AtomicUsize = AtomicUsize::new(0);
+
+impl AsRawFd for EverySecond {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl PairSocket for EverySecond {
+    fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        match OFFERED.fetch_add(1, SeqCst) % 2 {
+            0 => Ok(EverySecond(fd)),
+            _ => Err(io::Error::new(ErrorKind::Unsupported, "one of these is enough")),
+        }
+    }
+}
+
+/// Refuses all, with an errno.
+#[derive(Debug)]
+struct Never;
+
+impl AsRawFd for Never {
+    fn as_raw_fd(&self) -> RawFd {
+        -1
+    }
+}
+
+impl PairSocket for Never {
+    fn from_fd(_: OwnedFd) -> io::Result<Self> {
+        Err(nix::errno::Errno::EPROTO.into())
+    }
+}
+
+fn a_stream_that_cannot_be_made_is_a_convert_error_and_leaves_nothing_open(options: PairOptions) {
+    alone(|| {
+        let runtime = common::runtime();
+        let factory = options.factory().unwrap();
+        let before = descriptors();
+        for (way, pair) in every_way_in::<EverySecond>(&runtime, &options) {
+            let Err(error) = pair else { panic!("{way}: there is a pair") };
+            assert_eq!((error.step(), error.kind()), (Step::Convert, ErrorKind::Unsupported), "{way}");
+            assert_eq!(error.source().unwrap().to_string(), "one of these is enough", "{way}");
+        }
+        for (way, pair) in every_way_in::<Never>(&runtime, &options) {
+            let error = pair.unwrap_err();
+            let errno = nix::errno::Errno::EPROTO as i32;
+            assert_eq!((error.step(), error.raw_os_error()), (Step::Convert, Some(errno)), "{way}");
+        }
+        assert_eq!(factory.pairs_blocking::<Never>(50).unwrap_err().step(), Step::Convert);
+        assert_eq!(descriptors(), before);
+        assert_eq!(factory.pairs_blocking::<TcpStream>(50).unwrap().len(), 50);
+    });
+}
+
+on_every_engine!(
+    a_mebibyte_goes_each_way_at_once_and_arrives_as_it_was,
+    an_end_that_is_shut_for_writing_still_reads,
+    every_kind_of_stream_that_can_be_asked_for_is_one,
+    a_stream_that_cannot_be_made_is_a_convert_error_and_leaves_nothing_open,
+);
+
+#[cfg(feature = "tokio-uring")]
+mod on_tokio_uring_streams {
+    use tokio_uring::net::TcpStream;
+
+    use super::*;
+
+    fn run(body: impl Future<Output = ()>) {
+        if common::ring_is_there() {
+            tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap().block_on(body);
+        }
+    }
+
+    /// Reads to the end of file.
+    async fn receive(stream: &TcpStream) -> Vec<u8> {
+        let mut received = Vec::new();
+        let mut buffer = vec![0; 65536];
+        loop {
+            let (read, filled) = stream.read(buffer).await;
+            buffer = filled;
+            match read.unwrap() {
+                0 => return received,
+                count => received.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    async fn send(stream: &TcpStream, bytes: Vec<u8>) {
+        stream.write_all(bytes).await.0.unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    #[test]
+    fn a_mebibyte_goes_each_way_at_once_and_arrives_as_it_was() {
+        run(async {
+            for (way, pair) in common::every_async_way(&common::on_the_ring().linger(Linger::Graceful)).await {
+                let (accepted, connected) = pair.unwrap();
+                let (.., at_accepted, at_connected) = tokio::join!(
+                    send(&accepted, bytes(1)),
+                    send(&connected, bytes(2)),
+                    receive(&accepted),
+                    receive(&connected)
+                );
+                assert!(at_connected == bytes(1), "what the accepted end sent did not arrive as it was: {way}");
+                assert!(at_accepted == bytes(2), "what the connected end sent did not arrive as it was: {way}");
+            }
+        });
+    }
+
+    #[test]
+    fn an_end_that_is_shut_for_writing_still_reads() {
+        run(async {
+            for accepted_shuts in [true, false] {
+                let (accepted, connected) = ringpair::make_socket_pair().await.unwrap();
+                let (shut, open) = if accepted_shuts { (accepted, connected) } else { (connected, accepted) };
+                send(&shut, b"question".to_vec()).await;
+                assert_eq!(receive(&open).await, b"question");
+                send(&open, b"answer".to_vec()).await;
+                assert_eq!(receive(&shut).await, b"answer");
+            }
+        });
+    }
+}
