@@ -6,7 +6,6 @@
 //! anything down, or the leader might wait for what is gone already; it wakes all the others when it is back.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar};
 use std::task::Waker;
@@ -286,7 +285,11 @@ impl State {
             Landing::Accepted { gate, result, called_off } => {
                 self.meeting.accept_landed(gate, called_off);
                 match result {
-                    Ok(socket) => self.meeting.arrived(gate, peer_of(&socket), socket, &mut self.woken),
+                    Ok((socket, peer)) => self.meeting.arrived(gate, peer, socket, &mut self.woken),
+                    // Somebody came and had left again before the kernel could say who.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                        self.meeting.turn_away(gate, None)
+                    }
                     Err(error) if called_off || is_cancellation(&error) => {}
                     Err(error) => self.meeting.accept_failed(gate, error, &mut self.woken),
                 }
@@ -335,10 +338,6 @@ impl State {
     }
 }
 
-fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
-    SockRef::from(socket).peer_addr().ok()?.as_socket()
-}
-
 fn is_cancellation(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ECANCELED as i32)
 }
@@ -372,6 +371,10 @@ impl Seats {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Key> + '_ {
         self.keys[..self.len()].iter().map(|key| *key as Key)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.count = 0;
     }
 
     /// Takes out those that `leave` says, in order.

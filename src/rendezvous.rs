@@ -55,8 +55,6 @@ struct Gate<L> {
     leaving: u32,
     /// Where connections of ours began that were given up and may still turn up here.
     forsaken: Vec<SocketAddr>,
-    /// Of those, so many may have turned up with nobody to ask for a name any more.
-    nameless: usize,
     served: u32,
     strangers: u64,
     /// Nobody is seated here any more: a connection that was given up may be in the backlog.
@@ -100,7 +98,6 @@ impl<L> Rendezvous<L> {
             pending: 0,
             leaving: 0,
             forsaken: Vec::new(),
-            nameless: 0,
             served: 0,
             strangers: 0,
             retired: false,
@@ -198,8 +195,6 @@ impl<L> Rendezvous<L> {
     }
 
     /// Gives an accepted socket to the seat that it belongs to; whose it is not, is closed here and now.
-    ///
-    /// `peer` is `None` where the other side has reset the connection already, so that there is no peer to be asked for.
     pub(crate) fn arrived(&mut self, gate: Key, peer: Option<SocketAddr>, socket: OwnedFd, woken: &mut Vec<Waker>) {
         let waiting = |(_, seat): &(Key, &Seat)| seat.gate == gate && seat.accepted.is_none() && seat.local == peer;
         let Some(seat) = peer.and_then(|_| self.seats.iter().find(waiting)).map(|(key, _)| key) else {
@@ -213,22 +208,12 @@ impl<L> Rendezvous<L> {
         self.wake(seat, woken);
     }
 
-    /// Counts someone who came to `gate` and is not expected there. A connection of ours that was given up is no stranger; it
-    /// comes under its own name, or reset already.
+    /// Counts someone who came to `gate` and is not expected there. A connection of ours that was given up is no stranger.
     pub(crate) fn turn_away(&mut self, gate: Key, peer: Option<SocketAddr>) {
         let gate = &mut self.gates[gate];
-        match peer {
-            Some(peer) => {
-                if let Some(place) = gate.forsaken.iter().position(|forsaken| *forsaken == peer) {
-                    gate.forsaken.swap_remove(place);
-                    return;
-                }
-            }
-            None if gate.nameless < gate.forsaken.len() => {
-                gate.nameless += 1;
-                return;
-            }
-            None => {}
+        if let Some(place) = gate.forsaken.iter().position(|forsaken| Some(*forsaken) == peer) {
+            gate.forsaken.swap_remove(place);
+            return;
         }
         gate.strangers += 1;
         self.strangers += 1;
@@ -433,13 +418,12 @@ mod tests {
         let (mut meeting, gate, [first, second, third]) = seated([1, 2, 3]);
         [first, second, third].into_iter().for_each(|seat| drop(meeting.leave(seat)));
         assert!(meeting.is_retired(gate));
-        for peer in [at(2), None, None] {
-            meeting.turn_away(gate, peer);
+        for port in [2, 1, 3] {
+            meeting.turn_away(gate, at(port));
         }
         assert_eq!(meeting.strangers(), 0);
-        meeting.turn_away(gate, None);
         meeting.turn_away(gate, at(2));
-        assert_eq!(meeting.strangers(), 2);
+        assert_eq!(meeting.strangers(), 1, "who comes from the same address later is someone else");
     }
 
     #[test]

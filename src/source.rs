@@ -45,7 +45,6 @@ impl Source {
     /// Starts a pair for each socket, on the listener in use or, where that has served long enough, on a fresh one.
     pub(crate) fn start(&self, sockets: &mut [Option<Socket>], seats: &mut Seats) -> Result<Arc<Hub>> {
         let mut kept = self.lock();
-        kept.renew_if_broken()?;
         let count = sockets.len();
         let mut start = |hub: &Hub, gate| {
             hub.with(|state| {
@@ -58,6 +57,7 @@ impl Source {
         };
         let started = kept.gate.is_some_and(|gate| start(&kept.hub, gate));
         if !started {
+            kept.renew_if_broken()?;
             let fresh = self.turn(&mut kept)?;
             start(&kept.hub, fresh);
         }
