@@ -81,7 +81,7 @@ impl<'a> Making<'a> {
     }
 
     /// Waits inside the kernel where that is needed.
-    pub(crate) fn wait(mut self, mut deliver: impl FnMut(Ends)) -> Result<Tally> {
+    pub(crate) fn wait(&mut self, mut deliver: impl FnMut(Ends)) -> Result<Tally> {
         let hub = Arc::clone(&self.hub);
         loop {
             let (look, wait) = hub.with(|state| {
@@ -212,6 +212,9 @@ impl Drop for Making<'_> {
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> {
+    if count == 1 {
+        return source.start(&mut [Some(open_socket(&source.plan)?)], seats);
+    }
     let mut sockets = [const { None::<Socket> }; Seats::MOST];
     let sockets = &mut sockets[..count];
     for socket in sockets.iter_mut() {
