@@ -69,8 +69,7 @@ impl PairFactory {
         let mut ends = None;
         let mut making = self.begin(1)?;
         let tally = poll_fn(|context| making.poll(context, &mut |both| ends = Some(both))).await?;
-        self.count(tally);
-        self.finish_one(ends)
+        self.finish_one(ends, tally)
     }
 
     /// Makes `count` pairs, up to 32 in one submission.
@@ -86,9 +85,9 @@ impl PairFactory {
         while let Some(chunk) = made.next_chunk() {
             let mut making = self.begin(chunk)?;
             let tally = poll_fn(|context| making.poll(context, &mut |ends| made.ends.push(ends))).await?;
-            self.count(tally);
+            made.tally += tally;
         }
-        made.finish(self.plan())
+        self.finish_all(made)
     }
 
     /// Makes `count` pairs one after the other, each when it is asked for. The stream ends after an error.
@@ -119,8 +118,7 @@ impl<S: PairSocket> PairStream<'_, S> {
         };
         let mut ends = None;
         let tally = ready!(making.poll(context, &mut |both| ends = Some(both)))?;
-        self.factory.count(tally);
-        Poll::Ready(self.factory.finish_one(ends))
+        Poll::Ready(self.factory.finish_one(ends, tally))
     }
 }
 

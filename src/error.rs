@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// What the caller asked for cannot be; nothing was opened.
+    /// What was asked for cannot be had here: options that cannot be, or an async call outside a runtime. Nothing was opened.
     Options,
     /// Setting up an engine, or submitting to it: `io_uring_setup(2)`, `io_uring_enter(2)`.
     Ring,
@@ -49,7 +49,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Step::Options => "these options cannot make a pair",
+            Step::Options => "what was asked for cannot be had here",
             Step::Ring => "the io_uring could not be used",
             Step::Socket => "a socket could not be opened",
             Step::Bind => "the listener could not be bound to its loopback address",

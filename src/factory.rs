@@ -10,8 +10,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::engine;
 use crate::error::{Result, Step};
 use crate::hub::{Hub, Seats};
-use crate::making::{Ends, Making, Tally, finish};
-use crate::options::{Backend, PairOptions, Plan};
+use crate::making::{Ends, Making, Tally, delivered, finish};
+use crate::options::{Backend, PairOptions};
 use crate::socket::PairSocket;
 use crate::source::Source;
 
@@ -48,7 +48,7 @@ pub struct PairFactory {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FactoryStats {
-    /// Pairs made.
+    /// Pairs made and handed out.
     pub pairs: u64,
     /// Of those, pairs that were through when the submission returned.
     pub inline: u64,
@@ -88,13 +88,12 @@ impl PairFactory {
     pub fn pair_blocking<S: PairSocket>(&self) -> Result<(S, S)> {
         let mut ends = None;
         let tally = self.begin(1)?.wait(|both| ends = Some(both))?;
-        self.count(tally);
-        self.finish_one(ends)
+        self.finish_one(ends, tally)
     }
 
     /// Makes `count` pairs, without a runtime, up to 32 in one submission.
     ///
-    /// All or nothing: on an error every pair made so far is closed.
+    /// All or nothing: on an error every pair made so far is closed. None are asked for: none are made.
     ///
     /// # Errors
     ///
@@ -105,9 +104,9 @@ impl PairFactory {
         let mut made = Batch::of(count)?;
         while let Some(chunk) = made.next_chunk() {
             let tally = self.begin(chunk)?.wait(|ends| made.ends.push(ends))?;
-            self.count(tally);
+            made.tally += tally;
         }
-        made.finish(self.plan())
+        self.finish_all(made)
     }
 
     /// The engine in use, never `Auto`.
@@ -132,18 +131,22 @@ impl PairFactory {
         Making::begin(&self.source, count)
     }
 
-    pub(crate) fn count(&self, tally: Tally) {
+    pub(crate) fn finish_one<S: PairSocket>(&self, ends: Option<Ends>, tally: Tally) -> Result<(S, S)> {
+        let pair = finish(&self.source.plan, delivered(ends)?)?;
+        self.count(tally);
+        Ok(pair)
+    }
+
+    pub(crate) fn finish_all<S: PairSocket>(&self, made: Batch) -> Result<Vec<(S, S)>> {
+        let finished = made.ends.into_iter().map(|ends| finish(&self.source.plan, ends));
+        let pairs = finished.collect::<Result<_>>()?;
+        self.count(made.tally);
+        Ok(pairs)
+    }
+
+    fn count(&self, tally: Tally) {
         self.inline.fetch_add(tally.inline as u64, Relaxed);
         self.parked.fetch_add(tally.parked as u64, Relaxed);
-    }
-
-    pub(crate) fn plan(&self) -> &Plan {
-        &self.source.plan
-    }
-
-    pub(crate) fn finish_one<S: PairSocket>(&self, ends: Option<Ends>) -> Result<(S, S)> {
-        let ends = ends.ok_or_else(|| Step::Accept.refused(std::io::ErrorKind::Other, "no end was delivered"))?;
-        finish(self.plan(), ends)
     }
 }
 
@@ -160,16 +163,17 @@ impl fmt::Debug for PairFactory {
 /// Pairs made so far of those that were asked for.
 pub(crate) struct Batch {
     pub(crate) ends: Vec<Ends>,
+    pub(crate) tally: Tally,
     count: usize,
 }
 
 impl Batch {
     /// Refuses at once what the descriptors left cannot make.
     pub(crate) fn of(count: usize) -> Result<Batch> {
-        if count > 0 && descriptors_left().is_some_and(|left| count > left / 2) {
+        if count > 0 && count > descriptors_left()? / 2 {
             return Err(Step::Socket.failed()(Errno::EMFILE));
         }
-        Ok(Batch { ends: Vec::with_capacity(count), count })
+        Ok(Batch { ends: Vec::with_capacity(count), tally: Tally::default(), count })
     }
 
     /// How many to make next; none when all are there.
@@ -177,17 +181,14 @@ impl Batch {
         let left = self.count - self.ends.len();
         (left > 0).then(|| left.min(Seats::MOST))
     }
-
-    pub(crate) fn finish<S: PairSocket>(self, plan: &Plan) -> Result<Vec<(S, S)>> {
-        self.ends.into_iter().map(|ends| finish(plan, ends)).collect()
-    }
 }
 
-/// How many descriptors this process may still open, as far as the kernel tells.
-fn descriptors_left() -> Option<usize> {
-    let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    Some(most.saturating_sub(descriptors_open()?))
+/// How many descriptors this process may still open. Where /proc does not tell how many are open, that is found out later.
+fn descriptors_left() -> Result<usize> {
+    let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(Step::Socket.failed())?;
+    // The kernel's own bound, fs.nr_open, is a number of 32 bits.
+    let most = usize::try_from(most).unwrap_or(usize::MAX).min(i32::MAX as usize);
+    Ok(most.saturating_sub(descriptors_open().unwrap_or(0)))
 }
 
 fn descriptors_open() -> Option<usize> {

@@ -6,7 +6,6 @@
 //! anything down, or the leader might wait for what is gone already; it wakes all the others when it is back.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar};
 use std::task::Waker;
@@ -25,6 +24,10 @@ use crate::rendezvous::{Balance, Key, Rendezvous};
 /// How many times in a row what landed may lead to new operations before others get their turn: someone who floods our
 /// listener must not keep us here.
 const ROUNDS: usize = 64;
+
+/// How long what was called off is asked after. It is gone at the first try, unless another processor is just working on it:
+/// then that takes some microseconds, or as long as that processor has been taken away from us.
+const MOMENT: Duration = Duration::from_millis(10);
 
 pub(crate) struct Hub {
     shared: Arc<Shared<State>>,
@@ -195,6 +198,16 @@ impl State {
         false
     }
 
+    /// Takes down what was called off, so that it is gone when the caller's drop returns. What does not go in a moment, goes
+    /// with the next pair, or with the engine.
+    pub(crate) fn settle(&mut self) {
+        self.turn();
+        let begin = Instant::now();
+        while !self.led && self.engine.nudge() && begin.elapsed() < MOMENT {
+            self.turn();
+        }
+    }
+
     /// Empties a seat; what is still under way for it is called off. Returns what it had.
     pub(crate) fn leave(&mut self, seat: Key) -> (Option<OwnedFd>, Option<OwnedFd>, Option<crate::Error>) {
         let left = self.meeting.leave(seat);
@@ -203,6 +216,7 @@ impl State {
             self.queued = true;
         }
         self.rebalance(left.gate);
+        self.leave_if_idle(left.gate);
         let (accepted, connected) = left.ends;
         (accepted, connected, left.error)
     }
@@ -221,7 +235,7 @@ impl State {
         }
         let mut peers = Vec::new();
         // Where this fails, the rest is turned away by the next accept, or by the kernel when the listener is closed.
-        let _ = self.meeting.listener(gate).drain(|socket| peers.push(peer_of(&socket)));
+        let _ = self.meeting.listener(gate).drain(|peer| peers.push(peer.as_socket()));
         peers.into_iter().for_each(|peer| self.meeting.turn_away(gate, peer));
     }
 
@@ -271,7 +285,11 @@ impl State {
             Landing::Accepted { gate, result, called_off } => {
                 self.meeting.accept_landed(gate, called_off);
                 match result {
-                    Ok(socket) => self.meeting.arrived(gate, peer_of(&socket), socket, &mut self.woken),
+                    Ok((socket, peer)) => self.meeting.arrived(gate, peer, socket, &mut self.woken),
+                    // Somebody came and had left again before the kernel could say who.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                        self.meeting.turn_away(gate, None)
+                    }
                     Err(error) if called_off || is_cancellation(&error) => {}
                     Err(error) => self.meeting.accept_failed(gate, error, &mut self.woken),
                 }
@@ -320,10 +338,6 @@ impl State {
     }
 }
 
-fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
-    SockRef::from(socket).peer_addr().ok()?.as_socket()
-}
-
 fn is_cancellation(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ECANCELED as i32)
 }
@@ -357,6 +371,10 @@ impl Seats {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Key> + '_ {
         self.keys[..self.len()].iter().map(|key| *key as Key)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.count = 0;
     }
 
     /// Takes out those that `leave` says, in order.

@@ -28,8 +28,8 @@
 //! | either | many pairs | [`PairOptions::factory`] |
 //! | a socket that others hold too | a reset now | [`abort`] |
 
-// Without a runtime to wait in, all that serves the waiting lies idle.
-#![cfg_attr(not(feature = "tokio-uring"), allow(dead_code))]
+// Without a runtime to wait in, all that serves the waiting lies idle, and the page speaks of calls that are not there.
+#![cfg_attr(not(feature = "tokio-uring"), allow(dead_code, rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringpair is for Linux: its pairs are made through io_uring");
@@ -82,6 +82,9 @@ mod with_runtime {
     ///     assert_eq!(&bytes[..read.unwrap()], b"ping");
     /// });
     /// ```
+    ///
+    /// The streams work on a tokio-uring runtime only. On a plain tokio runtime the pair is made, and its first operation
+    /// panics: there take [`PairOptions::make_pair`] with a stream of that runtime.
     ///
     /// # Errors
     ///

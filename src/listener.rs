@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,12 +48,12 @@ impl Listener {
         &self.socket
     }
 
-    /// Accepts all who wait at this moment, without waiting itself.
-    pub(crate) fn drain(&self, mut turn_away: impl FnMut(OwnedFd)) -> io::Result<()> {
+    /// Accepts and resets all who wait at this moment, without waiting itself.
+    pub(crate) fn drain(&self, mut turn_away: impl FnMut(SockAddr)) -> io::Result<()> {
         self.socket.set_nonblocking(true)?;
         let drained = loop {
             match self.socket.accept() {
-                Ok((socket, _)) => turn_away(socket.into()),
+                Ok((_, peer)) => turn_away(peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Err(error),

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 use std::io::ErrorKind;
+use std::ops::AddAssign;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,8 +38,8 @@ pub(crate) struct Making<'a> {
 
 /// What there is to see.
 enum Look {
-    /// All have met.
-    Met,
+    /// All have met and been delivered.
+    Met(Tally),
     /// Nothing to be done now.
     Waiting,
     /// The listener is so busy with strangers that others should have their turn.
@@ -49,9 +50,17 @@ enum Look {
 }
 
 /// How many pairs were through without waiting, and how many were not.
+#[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) inline: usize,
     pub(crate) parked: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, more: Tally) {
+        self.inline += more.inline;
+        self.parked += more.parked;
+    }
 }
 
 impl<'a> Making<'a> {
@@ -76,12 +85,12 @@ impl<'a> Making<'a> {
         let hub = Arc::clone(&self.hub);
         loop {
             let (look, wait) = hub.with(|state| {
-                let look = self.look(state)?;
+                let look = self.look(state, &mut deliver)?;
                 let wait = matches!(look, Look::Waiting).then(|| state.wait());
                 Ok((look, wait))
             })?;
             match (look, wait) {
-                (Look::Met, _) => return Ok(self.deliver(&mut deliver)),
+                (Look::Met(tally), _) => return Ok(tally),
                 (_, Some(Wait::Lead)) => hub.lead(self.time_left()),
                 (_, Some(Wait::Follow(returns))) => hub.follow(returns, self.time_left()),
                 (Look::Again, _) => self.start_again()?,
@@ -90,8 +99,8 @@ impl<'a> Making<'a> {
         }
     }
 
-    /// Takes down what has landed and looks what has become of our own.
-    fn look(&mut self, state: &mut State) -> Result<Look> {
+    /// Takes down what has landed and looks what has become of our own; where all have met, delivers them.
+    fn look(&mut self, state: &mut State, deliver: &mut impl FnMut(Ends)) -> Result<Look> {
         let settled = state.turn();
         let (mut met, mut lost, mut overrun, mut failed) = (0, false, false, None);
         for seat in self.seats.iter() {
@@ -106,7 +115,7 @@ impl<'a> Making<'a> {
             return Err(self.take_error(state, seat));
         }
         if met == self.seats.len() {
-            return Ok(Look::Met);
+            return Ok(Look::Met(self.deliver(state, deliver)));
         }
         self.met_inline.get_or_insert(met);
         if self.is_late() {
@@ -131,23 +140,21 @@ impl<'a> Making<'a> {
                 }
                 met
             });
-            state.turn();
+            state.settle();
         });
         let hub = launch(self.source, before - self.seats.len(), &mut self.seats)?;
         debug_assert!(Arc::ptr_eq(&hub, &self.hub));
         Ok(())
     }
 
-    fn deliver(&mut self, deliver: &mut impl FnMut(Ends)) -> Tally {
+    fn deliver(&mut self, state: &mut State, deliver: &mut impl FnMut(Ends)) -> Tally {
         let count = self.seats.len();
-        let seats = std::mem::replace(&mut self.seats, Seats::new());
-        self.hub.with(|state| {
-            for seat in seats.iter() {
-                if let (Some(accepted), Some(connected), _) = state.leave(seat) {
-                    deliver((accepted, connected));
-                }
+        for seat in self.seats.iter() {
+            if let (Some(accepted), Some(connected), _) = state.leave(seat) {
+                deliver((accepted, connected));
             }
-        });
+        }
+        self.seats.clear();
         self.delivered = true;
         let inline = self.met_inline.unwrap_or(count);
         Tally { inline, parked: count - inline }
@@ -192,7 +199,7 @@ impl Drop for Making<'_> {
         if self.seats.len() > 0 {
             self.hub.with(|state| {
                 self.seats.iter().for_each(|seat| drop(state.leave(seat)));
-                state.turn();
+                state.settle();
             });
         }
         if !self.delivered {
@@ -211,6 +218,11 @@ fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> 
         *socket = Some(open_socket(&source.plan)?);
     }
     source.start(sockets, seats)
+}
+
+/// What a making that is through has delivered.
+pub(crate) fn delivered(ends: Option<Ends>) -> Result<Ends> {
+    ends.ok_or_else(|| Step::Accept.refused(ErrorKind::Other, "no end was delivered"))
 }
 
 /// Sets what remains to be set, and turns both ends into what the caller asked for.
@@ -247,7 +259,7 @@ mod polling {
             let hub = Arc::clone(&self.hub);
             loop {
                 let look = hub.with(|state| {
-                    let look = self.look(state)?;
+                    let look = self.look(state, deliver)?;
                     if let Look::Waiting = look {
                         self.park(state, context)?;
                     }
@@ -255,7 +267,7 @@ mod polling {
                 });
                 match look {
                     Err(error) => return Poll::Ready(Err(error)),
-                    Ok(Look::Met) => return Poll::Ready(Ok(self.deliver(deliver))),
+                    Ok(Look::Met(tally)) => return Poll::Ready(Ok(tally)),
                     Ok(Look::Again) => self.start_again()?,
                     Ok(Look::Busy) => {
                         context.waker().wake_by_ref();

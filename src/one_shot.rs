@@ -2,13 +2,12 @@
 //! a new ring for every pair would cost as much as two or three pairs.
 
 use std::cell::RefCell;
-use std::io::ErrorKind;
 use std::sync::{Arc, Weak};
 
 use crate::engine;
 use crate::error::{Result, Step};
 use crate::hub::Hub;
-use crate::making::{Ends, Making, finish};
+use crate::making::{Ends, Making, delivered, finish};
 use crate::options::PairOptions;
 use crate::socket::PairSocket;
 use crate::source::Source;
@@ -77,8 +76,7 @@ pub(crate) fn thread_hub() -> std::io::Result<Arc<Hub>> {
 /// leaves nothing behind, not even the ring that it has set up.
 pub(crate) fn hand_out<S: PairSocket>(source: &Source, ends: Option<Ends>) -> Result<(S, S)> {
     source.close();
-    let ends = ends.ok_or_else(|| Step::Accept.refused(ErrorKind::Other, "no end was delivered"))?;
-    let pair = finish(&source.plan, ends)?;
+    let pair = finish(&source.plan, delivered(ends)?)?;
     let hub = source.hub();
     let _ = HUB.try_with(|shelf| {
         let mut shelf = shelf.borrow_mut();

@@ -17,6 +17,9 @@ use crate::error::{Result, Step};
 /// | nothing about closing; many pairs, no TIME_WAIT | `Reset` |
 /// | end of file, half-close, all bytes arrive | `Graceful` |
 /// | that `close` waits until the bytes have arrived | `Wait` |
+///
+/// Whatever is chosen: what has arrived before a reset is read before `ECONNRESET` is; an end that closes with unread bytes
+/// sends RST; and when both ends have called `shutdown(Write)`, closing leaves a TIME_WAIT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Linger {
@@ -27,7 +30,7 @@ pub enum Linger {
     /// `close` sends FIN after all that was written, and returns at once: the other end reads to the end of file, and
     /// the end that closed first is left in TIME_WAIT. `SO_LINGER {0, 0}`.
     Graceful,
-    /// As `Graceful`, but `close` waits until the other end's kernel has it all, this long at most. In whole seconds,
+    /// As `Graceful`, but `close`, and so dropping the end, blocks until the other end's kernel has it all, this long at most. In whole seconds,
     /// from 1 to `i32::MAX`: the kernel counts nothing finer, and 0 would be a reset. `SO_LINGER {1, seconds}`.
     Wait(Duration),
 }
@@ -72,7 +75,7 @@ pub(crate) type Configure = dyn Fn(End, &SockRef<'_>) -> io::Result<()> + Send +
 /// ```
 ///
 /// Options are checked when a pair or a factory is asked for, before anything is opened; one that cannot be is an error
-/// of [`Step::Options`] and of kind `InvalidInput`.
+/// of [`Step::Options`] and of kind `InvalidInput`, an engine that is not there one of kind `Unsupported`.
 #[derive(Clone)]
 pub struct PairOptions {
     linger: Linger,
@@ -120,7 +123,8 @@ impl PairOptions {
         self
     }
 
-    /// How long the making of one pair may take, ten seconds unless told. Zero is refused.
+    /// How long the making of one pair, or of one submission in a batch, may be waited for; ten seconds unless told. Zero is
+    /// refused. A pair that is through without waiting is never late.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

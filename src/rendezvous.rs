@@ -45,14 +45,16 @@ enum Trouble {
 
 struct Gate<L> {
     listener: L,
-    /// Seats that still lack their accepted end.
+    /// Seats that belong to this gate.
+    seated: u32,
+    /// Of those, seats that still lack their accepted end.
     wanting: u32,
     /// Accepts that are pending and have not been called off.
     pending: u32,
     /// Accepts that have been called off and have not landed yet.
     leaving: u32,
-    /// Connections of ours that were given up and may still turn up here.
-    forsaken: u32,
+    /// Where connections of ours began that were given up and may still turn up here.
+    forsaken: Vec<SocketAddr>,
     served: u32,
     strangers: u64,
     /// Nobody is seated here any more: a connection that was given up may be in the backlog.
@@ -91,10 +93,11 @@ impl<L> Rendezvous<L> {
     pub(crate) fn open_gate(&mut self, listener: L) -> Key {
         self.gates.insert(Gate {
             listener,
+            seated: 0,
             wanting: 0,
             pending: 0,
             leaving: 0,
-            forsaken: 0,
+            forsaken: Vec::new(),
             served: 0,
             strangers: 0,
             retired: false,
@@ -125,12 +128,12 @@ impl<L> Rendezvous<L> {
         self.strangers
     }
 
-    /// The owner leaves; the gate is [over](Self::is_over) as soon as nothing is pending there.
+    /// The owner leaves; the gate is [over](Self::is_over) as soon as nobody is seated and nothing is pending there.
     pub(crate) fn close_gate(&mut self, gate: Key) {
         self.gates[gate].closed = true;
     }
 
-    /// Whether a gate has been closed and nothing is pending there any more.
+    /// Whether a gate has been closed, and nobody and nothing is there any more.
     pub(crate) fn is_over(&self, gate: Key) -> bool {
         self.gates.get(gate).is_some_and(|gate| gate.closed && gate.is_idle())
     }
@@ -139,13 +142,14 @@ impl<L> Rendezvous<L> {
         self.gates.remove(gate).listener
     }
 
-    /// Whether nothing is pending here, nor about to be.
+    /// Whether nobody is seated and nothing is pending here.
     pub(crate) fn is_idle(&self, gate: Key) -> bool {
         self.gates[gate].is_idle()
     }
 
     /// Seats a pair whose connect is about to be queued.
     pub(crate) fn sit(&mut self, gate: Key) -> Key {
+        self.gates[gate].seated += 1;
         self.gates[gate].wanting += 1;
         self.gates[gate].served += 1;
         let (flight, local, connected, accepted) = (None, None, None, None);
@@ -191,8 +195,6 @@ impl<L> Rendezvous<L> {
     }
 
     /// Gives an accepted socket to the seat that it belongs to; whose it is not, is closed here and now.
-    ///
-    /// `peer` is `None` where the other side has reset the connection already, so that there is no peer to be asked for.
     pub(crate) fn arrived(&mut self, gate: Key, peer: Option<SocketAddr>, socket: OwnedFd, woken: &mut Vec<Waker>) {
         let waiting = |(_, seat): &(Key, &Seat)| seat.gate == gate && seat.accepted.is_none() && seat.local == peer;
         let Some(seat) = peer.and_then(|_| self.seats.iter().find(waiting)).map(|(key, _)| key) else {
@@ -206,12 +208,11 @@ impl<L> Rendezvous<L> {
         self.wake(seat, woken);
     }
 
-    /// Counts someone who came to `gate` and is not expected there. A connection of ours that was given up is no stranger: it
-    /// was reset, so it has no peer any more.
+    /// Counts someone who came to `gate` and is not expected there. A connection of ours that was given up is no stranger.
     pub(crate) fn turn_away(&mut self, gate: Key, peer: Option<SocketAddr>) {
         let gate = &mut self.gates[gate];
-        if peer.is_none() && gate.forsaken > 0 {
-            gate.forsaken -= 1;
+        if let Some(place) = gate.forsaken.iter().position(|forsaken| Some(*forsaken) == peer) {
+            gate.forsaken.swap_remove(place);
             return;
         }
         gate.strangers += 1;
@@ -280,11 +281,12 @@ impl<L> Rendezvous<L> {
     pub(crate) fn leave(&mut self, seat: Key) -> Left {
         let seat = self.seats.remove(seat);
         let gate = &mut self.gates[seat.gate];
+        gate.seated -= 1;
         if seat.is_wanting() {
             gate.wanting -= 1;
         }
         if seat.accepted.is_none() {
-            gate.forsaken += 1;
+            gate.forsaken.extend(seat.local);
             gate.retired = true;
         }
         let error = match seat.trouble {
@@ -335,6 +337,145 @@ impl Seat {
 
 impl<L> Gate<L> {
     fn is_idle(&self) -> bool {
-        self.wanting == 0 && self.pending == 0 && self.leaving == 0
+        self.seated == 0 && self.pending == 0 && self.leaving == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    fn socket() -> OwnedFd {
+        File::open("/dev/null").unwrap().into()
+    }
+
+    fn at(port: u16) -> Option<SocketAddr> {
+        Some(([127, 0, 0, 1], port).into())
+    }
+
+    /// A gate with a seat for each port, each with its accept pending.
+    fn seated<const N: usize>(ports: [u16; N]) -> (Rendezvous<()>, Key, [Key; N]) {
+        let mut meeting = Rendezvous::new(0);
+        let gate = meeting.open_gate(());
+        let seats = ports.map(|port| {
+            let seat = meeting.sit(gate);
+            meeting.accept_queued(gate);
+            meeting.locate(seat, at(port));
+            seat
+        });
+        (meeting, gate, seats)
+    }
+
+    #[test]
+    fn each_seat_gets_the_socket_that_came_from_its_own_address() {
+        let (mut meeting, gate, [first, second]) = seated([1, 2]);
+        let (for_first, for_second) = (socket(), socket());
+        let expected = (for_first.as_raw_fd(), for_second.as_raw_fd());
+        meeting.arrived(gate, at(2), for_second, &mut Vec::new());
+        meeting.arrived(gate, at(1), for_first, &mut Vec::new());
+        let accepted = |left: Left| left.ends.0.unwrap().as_raw_fd();
+        assert_eq!((accepted(meeting.leave(first)), accepted(meeting.leave(second))), expected);
+        assert_eq!(meeting.strangers(), 0);
+    }
+
+    #[test]
+    fn a_seat_is_met_when_both_halves_are_there_in_whatever_order() {
+        let (mut meeting, gate, [one, other]) = seated([1, 2]);
+        meeting.connected(one, socket(), &mut Vec::new());
+        assert!(matches!(meeting.progress(one), Progress::Waiting));
+        meeting.arrived(gate, at(1), socket(), &mut Vec::new());
+        meeting.arrived(gate, at(2), socket(), &mut Vec::new());
+        assert!(matches!(meeting.progress(other), Progress::Waiting));
+        meeting.connected(other, socket(), &mut Vec::new());
+        assert!(matches!((meeting.progress(one), meeting.progress(other)), (Progress::Met, Progress::Met)));
+    }
+
+    #[test]
+    fn a_stranger_is_counted_and_its_accept_made_again() {
+        let (mut meeting, gate, [seat]) = seated([1]);
+        for (count, peer) in [at(7), None, at(7)].into_iter().enumerate() {
+            meeting.accept_landed(gate, false);
+            meeting.arrived(gate, peer, socket(), &mut Vec::new());
+            assert!(matches!(meeting.progress(seat), Progress::Waiting));
+            assert_eq!((meeting.strangers_at(gate), meeting.balance(gate)), (count as u64 + 1, Balance::Short));
+            meeting.accept_queued(gate);
+        }
+    }
+
+    #[test]
+    fn the_address_of_one_gate_is_a_stranger_at_another() {
+        let (mut meeting, gate, [seat]) = seated([1]);
+        let other = meeting.open_gate(());
+        meeting.arrived(other, at(1), socket(), &mut Vec::new());
+        assert!(matches!(meeting.progress(seat), Progress::Waiting));
+        assert_eq!((meeting.strangers_at(gate), meeting.strangers_at(other), meeting.strangers()), (0, 1, 1));
+    }
+
+    #[test]
+    fn what_was_given_up_is_no_stranger_when_it_turns_up() {
+        let (mut meeting, gate, [first, second, third]) = seated([1, 2, 3]);
+        [first, second, third].into_iter().for_each(|seat| drop(meeting.leave(seat)));
+        assert!(meeting.is_retired(gate));
+        for port in [2, 1, 3] {
+            meeting.turn_away(gate, at(port));
+        }
+        assert_eq!(meeting.strangers(), 0);
+        meeting.turn_away(gate, at(2));
+        assert_eq!(meeting.strangers(), 1, "who comes from the same address later is someone else");
+    }
+
+    #[test]
+    fn the_seat_that_has_waited_longest_bears_a_failed_accept() {
+        let (mut meeting, gate, [first, second]) = seated([1, 2]);
+        meeting.accept_landed(gate, false);
+        meeting.accept_failed(gate, io::Error::from_raw_os_error(24), &mut Vec::new());
+        assert!(matches!((meeting.progress(first), meeting.progress(second)), (Progress::Failed, Progress::Waiting)));
+        assert_eq!(meeting.balance(gate), Balance::Even);
+        let error = meeting.leave(first).error.unwrap();
+        assert_eq!((error.step(), error.raw_os_error()), (Step::Accept, Some(24)));
+    }
+
+    #[test]
+    fn the_first_error_of_a_seat_stays() {
+        let (mut meeting, _, [seat]) = seated([1]);
+        meeting.lost(seat, &mut Vec::new());
+        assert!(matches!(meeting.progress(seat), Progress::Lost));
+        meeting.connect_failed(seat, io::Error::from_raw_os_error(99), &mut Vec::new());
+        meeting.connect_failed(seat, io::Error::from_raw_os_error(13), &mut Vec::new());
+        let error = meeting.leave(seat).error.unwrap();
+        assert_eq!((error.step(), error.raw_os_error()), (Step::Connect, Some(99)));
+    }
+
+    #[test]
+    fn a_seat_that_leaves_has_one_accept_too_many_pending() {
+        let (mut meeting, gate, [first, _]) = seated([1, 2]);
+        drop(meeting.leave(first));
+        assert_eq!(meeting.balance(gate), Balance::Over);
+        meeting.accept_called_off(gate);
+        assert_eq!(meeting.balance(gate), Balance::Even);
+    }
+
+    #[test]
+    fn a_closed_gate_stays_until_the_last_seat_and_the_last_accept_have_gone() {
+        let (mut meeting, gate, [seat]) = seated([1]);
+        meeting.close_gate(gate);
+        assert!(!meeting.is_over(gate));
+        meeting.accept_landed(gate, false);
+        meeting.arrived(gate, at(1), socket(), &mut Vec::new());
+        assert!(!meeting.is_over(gate), "its connect is not through yet");
+        drop(meeting.leave(seat));
+        assert!(meeting.is_over(gate));
+    }
+
+    #[test]
+    fn a_gate_admits_as_many_as_it_has_room_for_and_serves_so_many_in_its_life() {
+        let (mut meeting, gate, [seat, _]) = seated([1, 2]);
+        assert!(meeting.admits(gate, 1, 3, 3) && !meeting.admits(gate, 2, 3, 9) && !meeting.admits(gate, 2, 9, 3));
+        meeting.arrived(gate, at(1), socket(), &mut Vec::new());
+        assert!(meeting.admits(gate, 2, 9, 3), "who has met takes no room");
+        drop(meeting.leave(seat));
+        assert!(!meeting.admits(gate, 2, 3, 9), "who has left has been served");
     }
 }

@@ -45,7 +45,6 @@ impl Source {
     /// Starts a pair for each socket, on the listener in use or, where that has served long enough, on a fresh one.
     pub(crate) fn start(&self, sockets: &mut [Option<Socket>], seats: &mut Seats) -> Result<Arc<Hub>> {
         let mut kept = self.lock();
-        kept.renew_if_broken()?;
         let count = sockets.len();
         let mut start = |hub: &Hub, gate| {
             hub.with(|state| {
@@ -58,6 +57,7 @@ impl Source {
         };
         let started = kept.gate.is_some_and(|gate| start(&kept.hub, gate));
         if !started {
+            kept.renew_if_broken()?;
             let fresh = self.turn(&mut kept)?;
             start(&kept.hub, fresh);
         }
@@ -69,14 +69,15 @@ impl Source {
         self.turn(&mut self.lock()).map(drop)
     }
 
-    /// Turns to a fresh listener where a connection that was given up may wait at the one in use.
+    /// After pairs that were given up: turns to a fresh listener where one of their connections may wait at the one in use,
+    /// and to a fresh engine where this one is of no use any more. Where that cannot be had now, the next pair tries again
+    /// and tells why not.
     pub(crate) fn mend(&self) {
         let mut kept = self.lock();
-        if !self.lasting {
+        if !self.lasting || kept.renew_if_broken().is_err() {
             return;
         }
-        if kept.gate.is_some_and(|gate| kept.hub.with(|state| state.meeting.is_retired(gate))) {
-            // Where no other can be opened now, the next pair tries again, and tells why not.
+        if kept.gate.is_none_or(|gate| kept.hub.with(|state| state.meeting.is_retired(gate))) {
             let _ = self.turn(&mut kept);
         }
     }

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use ringpair::{Error, PairOptions, PairSocket, Step};
 
 const TEXTS: [(Step, &str); 11] = [
-    (Step::Options, "these options cannot make a pair"),
+    (Step::Options, "what was asked for cannot be had here"),
     (Step::Ring, "the io_uring could not be used"),
     (Step::Socket, "a socket could not be opened"),
     (Step::Bind, "the listener could not be bound to its loopback address"),

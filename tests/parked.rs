@@ -5,9 +5,8 @@
 mod common;
 
 use std::net::TcpStream;
-use std::sync::Arc;
 
-use common::{alone, alone_with_late_handshakes, descriptors, on_every_engine};
+use common::{alone, alone_with_late_handshakes, on_every_engine};
 use ringpair::{PairFactory, PairOptions};
 
 const PAIRS: u64 = 500;
@@ -39,115 +38,16 @@ fn blocking_calls_wait_for_pairs_that_are_late(options: PairOptions) {
     });
 }
 
-fn a_tokio_uring_task_waits_for_pairs_that_are_late(options: PairOptions) {
+fn threads_that_block_share_a_factory(options: PairOptions) {
     alone_with_late_handshakes(|| {
         let factory = options.factory().unwrap();
-        let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
-        runtime.block_on(make_late_pairs(&options, &factory));
-        // The factory outlives the runtime, and serves in the next one.
-        drop(runtime);
-        let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
-        runtime.block_on(make_late_pairs(&options, &factory));
-    });
-}
-
-fn a_tokio_task_waits_for_pairs_that_are_late(options: PairOptions) {
-    alone_with_late_handshakes(|| {
-        let factory = options.factory().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        runtime.block_on(make_late_pairs(&options, &factory));
-    });
-}
-
-fn many_tasks_of_a_thread_wait_at_once(options: PairOptions) {
-    alone_with_late_handshakes(|| {
-        let factory = Arc::new(options.factory().unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        let local = tokio::task::LocalSet::new();
-        let before = descriptors();
-        local.block_on(&runtime, async {
-            let tasks: Vec<_> = (0..1000)
-                .map(|_| {
-                    let factory = Arc::clone(&factory);
-                    tokio::task::spawn_local(async move { assert_is_a_pair(factory.pair().await.unwrap()) })
-                })
-                .collect();
-            for task in tasks {
-                task.await.unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..PAIRS).for_each(|_| assert_is_a_pair(factory.pair_blocking().unwrap())));
             }
         });
-        assert_mostly_parked(&factory, 1000);
-        assert_eq!(descriptors(), before);
-    });
-}
-
-fn tasks_of_many_threads_and_blocking_calls_share_a_factory(options: PairOptions) {
-    alone_with_late_handshakes(|| {
-        let factory = Arc::new(options.factory().unwrap());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_io().build().unwrap();
-        let blocking: Vec<_> = (0..3)
-            .map(|_| {
-                let factory = Arc::clone(&factory);
-                std::thread::spawn(move || (0..PAIRS).for_each(|_| assert_is_a_pair(factory.pair_blocking().unwrap())))
-            })
-            .collect();
-        let tasks: Vec<_> = (0..PAIRS)
-            .map(|_| {
-                let factory = Arc::clone(&factory);
-                runtime.spawn(async move { assert_is_a_pair(factory.pair().await.unwrap()) })
-            })
-            .collect();
-        for task in tasks {
-            runtime.block_on(task).unwrap();
-        }
-        for thread in blocking {
-            thread.join().unwrap();
-        }
         assert_eq!(factory.stats().pairs, 4 * PAIRS);
     });
-}
-
-fn a_paused_clock_does_not_run_a_late_pair_out_of_time(options: PairOptions) {
-    alone_with_late_handshakes(|| {
-        let factory = options.factory().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(make_late_pairs(&options, &factory));
-    });
-}
-
-fn a_pair_begun_by_a_thread_that_has_ended_is_made_all_the_same(options: PairOptions) {
-    alone_with_late_handshakes(|| {
-        let factory = Arc::new(options.factory().unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        for _ in 0..50 {
-            let shared = Arc::clone(&factory);
-            let mut making = Box::pin(async move { shared.pair::<TcpStream>().await });
-            let handle = runtime.handle().clone();
-            let making = std::thread::spawn(move || {
-                let _inside = handle.enter();
-                let polled = making.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
-                (making, polled)
-            });
-            let (making, polled) = making.join().unwrap();
-            assert_is_a_pair(match polled {
-                std::task::Poll::Ready(pair) => pair.unwrap(),
-                std::task::Poll::Pending => runtime.block_on(making).unwrap(),
-            });
-        }
-    });
-}
-
-async fn make_late_pairs(options: &PairOptions, factory: &PairFactory) {
-    let before = factory.stats();
-    for _ in 0..PAIRS {
-        assert_is_a_pair(factory.pair().await.unwrap());
-    }
-    let stats = factory.stats();
-    assert!(stats.parked - before.parked > PAIRS / 2, "{stats:?}");
-    factory.pairs(PAIRS as usize).await.unwrap().into_iter().for_each(assert_is_a_pair);
-    for _ in 0..50 {
-        assert_is_a_pair(options.make_pair().await.unwrap());
-    }
 }
 
 fn assert_is_a_pair((accepted, connected): (TcpStream, TcpStream)) {
@@ -165,10 +65,136 @@ fn assert_mostly_parked(factory: &PairFactory, pairs: u64) {
 on_every_engine!(
     pairs_are_inline_where_nothing_delays_the_handshake,
     blocking_calls_wait_for_pairs_that_are_late,
-    a_tokio_uring_task_waits_for_pairs_that_are_late,
-    a_tokio_task_waits_for_pairs_that_are_late,
-    many_tasks_of_a_thread_wait_at_once,
-    tasks_of_many_threads_and_blocking_calls_share_a_factory,
-    a_paused_clock_does_not_run_a_late_pair_out_of_time,
-    a_pair_begun_by_a_thread_that_has_ended_is_made_all_the_same,
+    threads_that_block_share_a_factory,
 );
+
+#[cfg(feature = "tokio-uring")]
+mod in_a_runtime {
+    use std::sync::Arc;
+
+    use super::*;
+    use common::descriptors;
+
+    fn a_tokio_uring_task_waits_for_pairs_that_are_late(options: PairOptions) {
+        alone_with_late_handshakes(|| {
+            let factory = options.factory().unwrap();
+            let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
+            runtime.block_on(make_late_pairs(&options, &factory));
+            // The factory outlives the runtime, and serves in the next one.
+            drop(runtime);
+            let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
+            runtime.block_on(make_late_pairs(&options, &factory));
+        });
+    }
+
+    fn a_tokio_task_waits_for_pairs_that_are_late(options: PairOptions) {
+        alone_with_late_handshakes(|| {
+            let factory = options.factory().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            runtime.block_on(make_late_pairs(&options, &factory));
+        });
+    }
+
+    fn many_tasks_of_a_thread_wait_at_once(options: PairOptions) {
+        alone_with_late_handshakes(|| {
+            let factory = Arc::new(options.factory().unwrap());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            let local = tokio::task::LocalSet::new();
+            let before = descriptors();
+            local.block_on(&runtime, async {
+                let tasks: Vec<_> = (0..1000)
+                    .map(|_| {
+                        let factory = Arc::clone(&factory);
+                        tokio::task::spawn_local(async move { assert_is_a_pair(factory.pair().await.unwrap()) })
+                    })
+                    .collect();
+                for task in tasks {
+                    task.await.unwrap();
+                }
+            });
+            assert_mostly_parked(&factory, 1000);
+            assert_eq!(descriptors(), before);
+        });
+    }
+
+    fn tasks_of_many_threads_and_blocking_calls_share_a_factory(options: PairOptions) {
+        alone_with_late_handshakes(|| {
+            let factory = Arc::new(options.factory().unwrap());
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_io().build().unwrap();
+            let blocking: Vec<_> = (0..3)
+                .map(|_| {
+                    let factory = Arc::clone(&factory);
+                    std::thread::spawn(move || {
+                        (0..PAIRS).for_each(|_| assert_is_a_pair(factory.pair_blocking().unwrap()))
+                    })
+                })
+                .collect();
+            let tasks: Vec<_> = (0..PAIRS)
+                .map(|_| {
+                    let factory = Arc::clone(&factory);
+                    runtime.spawn(async move { assert_is_a_pair(factory.pair().await.unwrap()) })
+                })
+                .collect();
+            for task in tasks {
+                runtime.block_on(task).unwrap();
+            }
+            for thread in blocking {
+                thread.join().unwrap();
+            }
+            assert_eq!(factory.stats().pairs, 4 * PAIRS);
+        });
+    }
+
+    fn a_paused_clock_does_not_run_a_late_pair_out_of_time(options: PairOptions) {
+        alone_with_late_handshakes(|| {
+            let factory = options.factory().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+            runtime.block_on(make_late_pairs(&options, &factory));
+        });
+    }
+
+    fn a_pair_begun_by_a_thread_that_has_ended_is_made_all_the_same(options: PairOptions) {
+        alone_with_late_handshakes(|| {
+            let factory = Arc::new(options.factory().unwrap());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            for _ in 0..50 {
+                let shared = Arc::clone(&factory);
+                let mut making = Box::pin(async move { shared.pair::<TcpStream>().await });
+                let handle = runtime.handle().clone();
+                let making = std::thread::spawn(move || {
+                    let _inside = handle.enter();
+                    let polled = making.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+                    (making, polled)
+                });
+                let (making, polled) = making.join().unwrap();
+                assert_is_a_pair(match polled {
+                    std::task::Poll::Ready(pair) => pair.unwrap(),
+                    std::task::Poll::Pending => runtime.block_on(making).unwrap(),
+                });
+            }
+        });
+    }
+
+    async fn make_late_pairs(options: &PairOptions, factory: &PairFactory) {
+        let before = factory.stats();
+        for _ in 0..PAIRS {
+            assert_is_a_pair(factory.pair().await.unwrap());
+        }
+        let stats = factory.stats();
+        assert!(stats.parked - before.parked > PAIRS / 2, "{stats:?}");
+        factory.pairs(PAIRS as usize).await.unwrap().into_iter().for_each(assert_is_a_pair);
+        for _ in 0..50 {
+            assert_is_a_pair(options.make_pair().await.unwrap());
+        }
+    }
+
+    on_every_engine!(
+        a_tokio_uring_task_waits_for_pairs_that_are_late,
+        a_tokio_task_waits_for_pairs_that_are_late,
+        many_tasks_of_a_thread_wait_at_once,
+        tasks_of_many_threads_and_blocking_calls_share_a_factory,
+        a_paused_clock_does_not_run_a_late_pair_out_of_time,
+        a_pair_begun_by_a_thread_that_has_ended_is_made_all_the_same,
+    );
+}

@@ -21,6 +21,7 @@ pub(crate) mod shared;
 mod uring;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +39,8 @@ pub(crate) type Key = usize;
 pub(crate) enum Landing {
     /// A connect that was called off meanwhile does not land here; its socket is closed by the engine.
     Connected { seat: Key, socket: OwnedFd, result: io::Result<()> },
-    /// `called_off` tells whether that was asked for; the result may be a socket all the same.
-    Accepted { gate: Key, result: io::Result<OwnedFd>, called_off: bool },
+    /// With the address of who came. `called_off` tells whether the accept was; it may have brought someone all the same.
+    Accepted { gate: Key, result: io::Result<(OwnedFd, Option<SocketAddr>)>, called_off: bool },
     /// The alarm has gone off.
     Alarm,
     /// Something ended that is nobody's business any more.
@@ -88,6 +89,11 @@ impl Engine {
     /// Queues the calling-off of any one accept of `gate`; false where there is none left.
     pub(crate) fn call_off_accept(&mut self, gate: Key) -> bool {
         self.0.call_off_accept(gate)
+    }
+
+    /// Hurries what was called off and has not landed yet; false where there is nothing of that kind.
+    pub(crate) fn nudge(&mut self) -> bool {
+        self.0.nudge()
     }
 
     /// Sets an alarm.

@@ -33,7 +33,7 @@ pub(crate) fn on_the_ring() -> PairOptions {
 pub(crate) fn ring_is_there() -> bool {
     match on_the_ring().factory() {
         Ok(_) => true,
-        Err(error) if std::env::var_os("RINGPAIR_REQUIRE_URING").is_some() => panic!("{error}: {:?}", error.source()),
+        Err(error) if is_set("RINGPAIR_REQUIRE_URING") => panic!("{error}: {:?}", error.source()),
         Err(error) => {
             skip(&format!("no ring here: {:?}", error.source()));
             false
@@ -44,8 +44,12 @@ pub(crate) fn ring_is_there() -> bool {
 /// Says that this test proves nothing here, and why, past libtest's capture. With `RINGPAIR_SKIP_NOTHING=1` it fails.
 pub(crate) fn skip(reason: &str) {
     let name = test_name();
-    assert!(std::env::var_os("RINGPAIR_SKIP_NOTHING").is_none(), "{name} would be skipped: {reason}");
+    assert!(!is_set("RINGPAIR_SKIP_NOTHING"), "{name} would be skipped: {reason}");
     say(&format!("SKIPPED {name}: {reason}"));
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| value == "1")
 }
 
 /// libtest runs each test in a thread that has the test's name.
@@ -63,11 +67,18 @@ pub(crate) fn alone(body: impl FnOnce()) {
 /// Runs `body` in a process and a network namespace of its own, with `lo` up: clean counters, ports and TIME_WAIT.
 /// Skipped where no namespace can be had.
 pub(crate) fn alone_in_a_network(body: impl FnOnce()) {
-    if std::env::var_os(ALONE).is_none() && !can_unshare(&["--map-root-user"]) {
-        return skip("no network namespace of its own can be had here");
+    let own = ["--map-root-user", "--net", "--mount", "--"];
+    if std::env::var_os(ALONE).is_none() {
+        let probed =
+            Command::new("unshare").args(own).args(["sh", "-c", "ip link set lo up && tc qdisc show"]).output();
+        if !probed.is_ok_and(|output| output.status.success()) {
+            return skip(
+                "no network of its own can be had here: that takes unshare, ip and tc, and the right to use them",
+            );
+        }
     }
     let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--net", "--mount", "--"]).arg(std::env::current_exe().unwrap());
+    command.args(own).arg(std::env::current_exe().unwrap());
     alone_by(command, || {
         run("ip", &["link", "set", "lo", "up"]);
         body();
@@ -113,11 +124,6 @@ fn alone_by(mut command: Command, body: impl FnOnce()) {
 /// Past libtest's capture, which takes what the macros print and nothing else.
 fn say(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
-}
-
-fn can_unshare(extra: &[&str]) -> bool {
-    let probed = Command::new("unshare").args(extra).args(["--net", "--mount", "--", "true"]).output();
-    probed.is_ok_and(|output| output.status.success())
 }
 
 pub(crate) fn run(program: &str, arguments: &[&str]) {

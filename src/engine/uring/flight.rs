@@ -1,8 +1,13 @@
 //! Operations in flight, and all that the kernel may still use for them.
+#![allow(unsafe_code)] // reads the addresses that the kernel has written
 
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
+use nix::libc::{sockaddr_storage, socklen_t};
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use slab::Slab;
 use socket2::SockAddr;
 
@@ -12,29 +17,92 @@ use crate::engine::Key;
 pub(super) enum Flight {
     /// Owns the socket and shares the address until the completion. An orphan's socket is closed then.
     Connect { seat: Key, socket: OwnedFd, _target: Arc<SockAddr>, orphan: bool },
-    /// Passes no buffer for the peer's address, so there is nothing that the kernel would write to.
-    Accept { gate: Key, called_off: bool },
+    /// Owns the place where the kernel writes who came. Asking for the peer afterwards would be one more system call, and
+    /// has no answer where it has reset the connection meanwhile.
+    Accept { gate: Key, peer: Place, called_off: bool },
+}
+
+/// Who came, in the kernel's form.
+struct Peer {
+    address: sockaddr_storage,
+    length: socklen_t,
+}
+
+/// A peer's place on the heap, known by its address alone, as the kernel writes to it behind the compiler's back. It is not
+/// freed when it is dropped: what the kernel may still write to stays for good.
+pub(super) struct Place(NonNull<Peer>);
+
+// SAFETY: whoever has the place has the only pointer to it on this side of the kernel.
+unsafe impl Send for Place {}
+
+impl Place {
+    fn new() -> Place {
+        // SAFETY: all zeros is an address of no family, which is a valid one.
+        let peer = Peer { address: unsafe { std::mem::zeroed() }, length: 0 };
+        Place(NonNull::from(Box::leak(Box::new(peer))))
+    }
+
+    /// Where the kernel is to write to: the address, and how long it is.
+    pub(super) fn pointers(&mut self) -> (*mut sockaddr_storage, *mut socklen_t) {
+        let peer = self.0.as_ptr();
+        // SAFETY: `new` has allocated it, and only `free` ends that.
+        unsafe {
+            (*peer).length = size_of::<sockaddr_storage>() as socklen_t;
+            (&raw mut (*peer).address, &raw mut (*peer).length)
+        }
+    }
+
+    /// What the kernel has written; to be asked after the completion only.
+    fn read(&self) -> Option<SocketAddr> {
+        // SAFETY: `new` has allocated it, and the kernel, whose accept is through, does not write to it any more.
+        let peer = unsafe { self.0.as_ref() };
+        // SAFETY: the storage is a whole one, all of it initialised, and longer than any address that the kernel names.
+        let address = unsafe { SockaddrStorage::from_raw((&raw const peer.address).cast(), Some(peer.length)) }?;
+        let v4 = address.as_sockaddr_in().map(|address| SocketAddrV4::from(*address).into());
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddrV6::from(*address).into()))
+    }
+
+    fn free(self) {
+        // SAFETY: `new` has leaked it from a box, and nobody else has it: it comes from the spare ones.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
 }
 
 /// All of them. A flight leaves here only by [`land`](Flights::land), which runs on its completion: a future that is
 /// dropped turns its flights into orphans, not into garbage.
-pub(super) struct Flights(Slab<Flight>);
+pub(super) struct Flights {
+    flights: Slab<Flight>,
+    /// Places that no flight needs any more, for the next ones.
+    spare: Vec<Place>,
+}
 
 impl Flights {
     pub(super) fn new() -> Flights {
-        Flights(Slab::new())
+        Flights { flights: Slab::new(), spare: Vec::new() }
     }
 
     pub(super) fn take_off(&mut self, flight: Flight) -> Key {
-        self.0.insert(flight)
+        self.flights.insert(flight)
     }
 
     pub(super) fn land(&mut self, key: Key) -> Option<Flight> {
-        self.0.try_remove(key)
+        self.flights.try_remove(key)
+    }
+
+    /// A place for the kernel to write a peer's address to.
+    pub(super) fn place(&mut self) -> Place {
+        self.spare.pop().unwrap_or_else(Place::new)
+    }
+
+    /// Reads what the kernel has written to the place of an accept that has landed, and keeps the place for the next.
+    pub(super) fn read(&mut self, place: Place) -> Option<SocketAddr> {
+        let peer = place.read();
+        self.spare.push(place);
+        peer
     }
 
     pub(super) fn connecting(&self, key: Key) -> Option<BorrowedFd<'_>> {
-        match self.0.get(key)? {
+        match self.flights.get(key)? {
             Flight::Connect { socket, .. } => Some(socket.as_fd()),
             Flight::Accept { .. } => None,
         }
@@ -42,7 +110,7 @@ impl Flights {
 
     /// Marks a connect as nobody's; false where there is no such flight.
     pub(super) fn orphan(&mut self, key: Key) -> bool {
-        match self.0.get_mut(key) {
+        match self.flights.get_mut(key) {
             Some(Flight::Connect { orphan, .. }) => {
                 *orphan = true;
                 true
@@ -53,8 +121,8 @@ impl Flights {
 
     /// Marks one accept of `gate` as called off and tells which.
     pub(super) fn choose_accept(&mut self, of: Key) -> Option<Key> {
-        self.0.iter_mut().find_map(|(key, flight)| match flight {
-            Flight::Accept { gate, called_off } if *gate == of && !*called_off => {
+        self.flights.iter_mut().find_map(|(key, flight)| match flight {
+            Flight::Accept { gate, called_off, .. } if *gate == of && !*called_off => {
                 *called_off = true;
                 Some(key)
             }
@@ -62,11 +130,25 @@ impl Flights {
         })
     }
 
+    /// Whether something that was called off has not landed yet.
+    pub(super) fn any_leaving(&self) -> bool {
+        self.flights.iter().any(|(_, flight)| {
+            matches!(flight, Flight::Connect { orphan: true, .. } | Flight::Accept { called_off: true, .. })
+        })
+    }
+
     pub(super) fn keys(&self) -> Vec<Key> {
-        self.0.iter().map(|(key, _)| key).collect()
+        self.flights.iter().map(|(key, _)| key).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.flights.is_empty()
+    }
+}
+
+/// Frees the places that no accept is pending for.
+impl Drop for Flights {
+    fn drop(&mut self) {
+        self.spare.drain(..).for_each(Place::free);
     }
 }

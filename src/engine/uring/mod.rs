@@ -12,7 +12,6 @@ mod ring;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr::null_mut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,10 +54,13 @@ impl Uring {
     }
 
     pub(super) fn accept(&mut self, gate: Key, listener: BorrowedFd<'_>) {
-        let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), null_mut(), null_mut());
+        let mut peer = self.flights.place();
+        let (address, length) = peer.pointers();
+        let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), address.cast(), length);
         let accept = accept.flags(SockFlag::SOCK_CLOEXEC.bits()).build();
-        let key = self.flights.take_off(Flight::Accept { gate, called_off: false });
-        // SAFETY: the entry points to nothing, and the caller keeps the listener open until the accept lands.
+        let key = self.flights.take_off(Flight::Accept { gate, peer, called_off: false });
+        // SAFETY: the flight owns the place for the peer's address, on the heap, and keeps it until the completion, or for
+        // good; the caller keeps the listener open until the accept lands.
         unsafe { self.ring.push(&accept.user_data(key as u64)) };
     }
 
@@ -80,9 +82,10 @@ impl Uring {
                 Some(Flight::Connect { seat, socket, orphan: false, .. }) => {
                     Landing::Connected { seat, socket, result: outcome(result).map(drop) }
                 }
-                Some(Flight::Accept { gate, called_off }) => {
+                Some(Flight::Accept { gate, peer, called_off }) => {
+                    let peer = self.flights.read(peer);
                     // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows of it.
-                    let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
+                    let own = |fd| (unsafe { OwnedFd::from_raw_fd(fd) }, peer);
                     Landing::Accepted { gate, result: outcome(result).map(own), called_off }
                 }
                 Some(Flight::Connect { orphan: true, .. }) | None => Landing::Silent,
@@ -100,6 +103,14 @@ impl Uring {
         let Some(key) = self.flights.choose_accept(gate) else { return false };
         self.cancel(key);
         true
+    }
+
+    pub(super) fn nudge(&mut self) -> bool {
+        let leaving = self.flights.any_leaving();
+        if leaving {
+            self.ring.nudge();
+        }
+        leaving
     }
 
     pub(super) fn alarm(&mut self, after: Duration) {

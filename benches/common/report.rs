@@ -1,0 +1,95 @@
+//! A table for people, and JSON for programs.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+
+/// Writes to standard output; a reader who has seen enough and left is no failure.
+pub(crate) fn print(report: &impl fmt::Display) {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{report}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => eprintln!("standard output: {error}"),
+        _ => {}
+    }
+}
+
+/// Rows of cells: the first column is text and stands left, the others are figures and stand right.
+pub(crate) struct Table(Vec<Vec<String>>);
+
+impl Table {
+    pub(crate) fn new<const N: usize>(heads: [&str; N]) -> Table {
+        Table(vec![heads.map(String::from).to_vec()])
+    }
+
+    pub(crate) fn row(&mut self, name: &str, figures: impl IntoIterator<Item = String>) {
+        self.0.push(std::iter::once(name.to_string()).chain(figures).collect());
+    }
+
+    fn width(&self, column: usize) -> usize {
+        self.0.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.0 {
+            let cells = row.iter().enumerate().map(|(column, cell)| match (column, self.width(column)) {
+                (0, width) => format!("{cell:<width$}"),
+                (_, width) => format!("  {cell:>width$}"),
+            });
+            writeln!(f, "{}", cells.collect::<String>().trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// As much of JSON as a report needs.
+pub(crate) enum Json {
+    #[allow(dead_code)] // each benchmark compiles this for itself, and one has no flags
+    Flag(bool),
+    Count(u64),
+    /// Finite.
+    Number(f64),
+    /// Printable ASCII.
+    Text(String),
+    List(Vec<Json>),
+    Object(Vec<(&'static str, Json)>),
+}
+
+pub(crate) fn object<const N: usize>(members: [(&'static str, Json); N]) -> Json {
+    Json::Object(members.into())
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Json::Flag(flag) => write!(f, "{flag}"),
+            Json::Count(count) => write!(f, "{count}"),
+            Json::Number(number) => write!(f, "{number:.4}"),
+            Json::Text(text) => write!(f, "{text:?}"), // of ASCII, Rust escapes what JSON does, and in the same way
+            Json::List(items) => {
+                f.write_str("[")?;
+                separated(f, items, |f, item| item.fmt(f))?;
+                f.write_str("]")
+            }
+            Json::Object(members) => {
+                f.write_str("{")?;
+                separated(f, members, |f, (name, value)| write!(f, "\"{name}\": {value}"))?;
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+fn separated<T>(
+    f: &mut fmt::Formatter<'_>,
+    items: &[T],
+    mut write: impl FnMut(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            f.write_str(", ")?;
+        }
+        write(f, item)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! Owes: whatever the kernel refuses on the way to a pair comes back as the step and the errno, in time; the descriptors are
+//! as before, and the next pair is made once the cause is gone.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs::File;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use common::{alone, alone_in_a_network, descriptors, on_every_engine, run};
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use ringpair::{Error, PairOptions, Step};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+
+/// With so many descriptors to spare, the making of a one-shot ends at this step.
+const ONE_SHOT: [Option<Step>; 6] =
+    [Some(Step::Ring), Some(Step::Socket), Some(Step::Socket), Some(Step::Accept), None, None];
+
+fn a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open(options: PairOptions) {
+    alone(|| {
+        for (spare, expected) in ONE_SHOT.into_iter().enumerate() {
+            // In a thread of its own, since the thread keeps the ring of a pair that was made.
+            let options = options.clone();
+            in_a_thread(move || {
+                let before = descriptors();
+                let made = with_spare_descriptors(spare, || options.make_pair_blocking::<TcpStream>());
+                assert_ends_with(made.as_ref().err(), expected, spare);
+                if made.is_err() {
+                    assert_eq!(descriptors(), before, "{spare} to spare");
+                }
+                drop(made);
+                options.make_pair_blocking::<TcpStream>().unwrap();
+            });
+        }
+    });
+}
+
+fn a_factory_that_runs_out_of_descriptors_says_where_and_goes_on(options: PairOptions) {
+    alone(|| {
+        for (spare, expected) in [Some(Step::Ring), Some(Step::Socket), None].into_iter().enumerate() {
+            let before = descriptors();
+            let made = with_spare_descriptors(spare, || options.factory());
+            assert_ends_with(made.as_ref().err(), expected, spare);
+            drop(made);
+            assert_eq!(descriptors(), before, "{spare} to spare");
+        }
+        let factory = options.factory().unwrap();
+        let before = descriptors();
+        for (spare, expected) in [Some(Step::Socket), Some(Step::Accept), None].into_iter().enumerate() {
+            for _ in 0..3 {
+                let made = with_spare_descriptors(spare, || factory.pair_blocking::<TcpStream>());
+                assert_ends_with(made.as_ref().err(), expected, spare);
+                drop(made);
+                assert_eq!(descriptors(), before, "{spare} to spare");
+            }
+            factory.pair_blocking::<TcpStream>().unwrap();
+        }
+        for spare in 0..20 {
+            let made = with_spare_descriptors(spare, || factory.pairs_blocking::<TcpStream>(10));
+            assert_ends_with(made.as_ref().err(), Some(Step::Socket), spare);
+            assert_eq!(descriptors(), before, "{spare} to spare");
+        }
+        factory.pairs_blocking::<TcpStream>(10).unwrap();
+        assert_eq!(factory.stats().strangers, 0, "what was given up is no stranger");
+    });
+}
+
+#[cfg(feature = "tokio-uring")]
+fn an_async_call_that_runs_out_of_descriptors_says_where_and_leaves_none_open(options: PairOptions) {
+    alone(|| {
+        for (spare, expected) in ONE_SHOT.into_iter().enumerate() {
+            let options = options.clone();
+            in_a_thread(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let before = descriptors();
+                let made = with_spare_descriptors(spare, || runtime.block_on(options.make_pair::<TcpStream>()));
+                assert_ends_with(made.as_ref().err(), expected, spare);
+                if made.is_err() {
+                    assert_eq!(descriptors(), before, "{spare} to spare");
+                }
+                runtime.block_on(options.make_pair::<TcpStream>()).unwrap();
+            });
+        }
+    });
+}
+
+fn a_refused_ring_is_told_with_its_errno(options: PairOptions) {
+    alone(|| {
+        for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP, Errno::EINVAL, Errno::ENOMEM] {
+            let options = options.clone();
+            in_a_thread(move || {
+                let before = descriptors();
+                refuse(nix::libc::SYS_io_uring_setup, errno);
+                assert_is(options.make_pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, errno);
+                assert_is(options.factory().unwrap_err(), Step::Ring, errno);
+                assert_eq!(descriptors(), before);
+            });
+        }
+    });
+}
+
+fn a_refused_submission_is_told_with_its_errno(options: PairOptions) {
+    alone(|| {
+        for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EAGAIN, Errno::EBUSY, Errno::EBADF] {
+            let options = options.clone();
+            in_a_thread(move || {
+                let before = descriptors();
+                let factory = options.factory().unwrap();
+                refuse(nix::libc::SYS_io_uring_enter, errno);
+                let kept = descriptors();
+                for _ in 0..3 {
+                    assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, errno);
+                    assert_is(factory.pairs_blocking::<TcpStream>(40).unwrap_err(), Step::Ring, errno);
+                    assert_eq!(descriptors(), kept);
+                }
+                assert_is(options.make_pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, errno);
+                assert_eq!(descriptors(), kept);
+                drop(factory);
+                assert_eq!(descriptors(), before);
+            });
+        }
+    });
+}
+
+fn a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_not(options: PairOptions) {
+    alone(|| {
+        let before = descriptors();
+        let factory = options.factory().unwrap();
+        std::thread::scope(|scope| {
+            let barred = scope.spawn(|| {
+                refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
+                assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
+            });
+            barred.join().unwrap();
+        });
+        factory.pair_blocking::<TcpStream>().unwrap();
+        factory.pairs_blocking::<TcpStream>(100).unwrap();
+        drop(factory);
+        assert_eq!(descriptors(), before);
+    });
+}
+
+fn each_system_call_that_is_refused_is_told_by_its_step(options: PairOptions) {
+    use nix::libc;
+    let calls = [
+        (libc::SYS_socket, Step::Socket, Errno::ENOBUFS),
+        (libc::SYS_setsockopt, Step::SetOption, Errno::ENOPROTOOPT),
+        (libc::SYS_bind, Step::Bind, Errno::EADDRINUSE),
+        (libc::SYS_listen, Step::Listen, Errno::EADDRINUSE),
+        (libc::SYS_getsockname, Step::Verify, Errno::ENOBUFS),
+    ];
+    alone(|| {
+        for (call, step, errno) in calls {
+            let options = options.clone();
+            in_a_thread(move || {
+                let before = descriptors();
+                refuse(call, errno);
+                assert_is(options.make_pair_blocking::<TcpStream>().unwrap_err(), step, errno);
+                assert_is(options.factory().unwrap_err(), step, errno);
+                assert_eq!(descriptors(), before);
+            });
+        }
+    });
+}
+
+fn a_refused_connect_is_told_and_left(options: PairOptions) {
+    alone_in_a_network(|| {
+        let factory = options.factory().unwrap();
+        // The rule that finds local addresses steps back, so that one that bars them can go before it.
+        run("ip", &["rule", "add", "pref", "10", "lookup", "local"]);
+        run("ip", &["rule", "del", "pref", "0"]);
+        run("ip", &["rule", "add", "pref", "5", "to", "127.0.0.0/8", "prohibit"]);
+        let before = descriptors();
+        for _ in 0..3 {
+            assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Connect, Errno::EACCES);
+            assert_is(factory.pairs_blocking::<TcpStream>(100).unwrap_err(), Step::Connect, Errno::EACCES);
+            assert_eq!(descriptors(), before);
+        }
+        run("ip", &["rule", "del", "pref", "5"]);
+        factory.pair_blocking::<TcpStream>().unwrap();
+        let stats = factory.stats();
+        assert_eq!((stats.pairs, stats.strangers), (1, 0));
+    });
+}
+
+fn ports_that_have_run_out_are_told_by_their_step(options: PairOptions) {
+    alone_in_a_network(|| {
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").unwrap();
+        let factory = options.clone().linger(ringpair::Linger::Graceful).factory().unwrap();
+        let mut live = Vec::new();
+        let error = loop {
+            match factory.pair_blocking::<TcpStream>() {
+                Ok(pair) => live.push(pair),
+                Err(error) => break error,
+            }
+            assert!(live.len() <= 10);
+        };
+        assert!(matches!(error.step(), Step::Connect | Step::Bind), "{error:?}");
+        assert!(matches!(error.raw_os_error(), Some(99 | 98)), "{error:?}"); // EADDRNOTAVAIL, EADDRINUSE
+        live.iter().for_each(|(accepted, _)| ringpair::abort(accepted).unwrap());
+        drop(live);
+        factory.pair_blocking::<TcpStream>().unwrap();
+    });
+}
+
+fn a_handshake_that_is_lost_ends_at_the_deadline(options: PairOptions) {
+    alone_in_a_network(|| {
+        let options = options.timeout(Duration::from_millis(20));
+        let factory = options.factory().unwrap();
+        run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
+        let before = descriptors();
+        for _ in 0..3 {
+            assert_is_late(factory.pair_blocking::<TcpStream>().unwrap_err());
+            assert_is_late(factory.pairs_blocking::<TcpStream>(100).unwrap_err());
+            assert_eq!(descriptors(), before);
+        }
+        in_a_thread({
+            let options = options.clone();
+            move || assert_is_late(options.make_pair_blocking::<TcpStream>().unwrap_err())
+        });
+        assert_eq!(descriptors(), before);
+        #[cfg(feature = "tokio-uring")]
+        for paused in [false, true] {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().start_paused(paused).build().unwrap();
+            let (before, factory) = (descriptors(), &factory);
+            runtime.block_on(async {
+                for _ in 0..3 {
+                    assert_is_late(factory.pair::<TcpStream>().await.unwrap_err());
+                    assert_is_late(factory.pairs::<TcpStream>(100).await.unwrap_err());
+                }
+                let many = futures_util::future::join_all((0..20).map(|_| factory.pair::<TcpStream>())).await;
+                many.into_iter().for_each(|made| assert_is_late(made.unwrap_err()));
+            });
+            assert_eq!(descriptors(), before);
+        }
+        run("tc", &["qdisc", "del", "dev", "lo", "root"]);
+        factory.pair_blocking::<TcpStream>().unwrap();
+        let stats = factory.stats();
+        assert_eq!((stats.pairs, stats.strangers), (1, 0));
+    });
+}
+
+fn assert_is_late(error: Error) {
+    assert_eq!((error.step(), error.kind()), (Step::Timeout, std::io::ErrorKind::TimedOut));
+    assert_eq!(error.source().unwrap().to_string(), "after 20ms the connect is not through");
+}
+
+fn assert_is(error: Error, step: Step, errno: Errno) {
+    assert_eq!((error.step(), error.raw_os_error()), (step, Some(errno as i32)), "{error:?}");
+}
+
+fn assert_ends_with(error: Option<&Error>, step: Option<Step>, spare: usize) {
+    let found = error.map(|error| (error.step(), error.raw_os_error()));
+    assert_eq!(found, step.map(|step| (step, Some(Errno::EMFILE as i32))), "{spare} to spare");
+}
+
+/// Runs `act` while this process can open just `spare` more descriptors.
+fn with_spare_descriptors<R>(spare: usize, act: impl FnOnce() -> R) -> R {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
+    let mut occupied = Vec::new();
+    while let Ok(null) = File::open("/dev/null") {
+        occupied.push(null);
+    }
+    occupied.truncate(occupied.len() - spare);
+    let result = act();
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    result
+}
+
+/// Has every later call of this number, in this thread, answered with `errno`.
+fn refuse(call: i64, errno: Errno) {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+    let rules = [(call, Vec::new())].into_iter().collect();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), arch).unwrap();
+    apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+}
+
+fn in_a_thread(act: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(act).join().unwrap();
+}
+
+on_every_engine!(
+    a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open,
+    a_factory_that_runs_out_of_descriptors_says_where_and_goes_on,
+    a_refused_ring_is_told_with_its_errno,
+    a_refused_submission_is_told_with_its_errno,
+    a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_not,
+    each_system_call_that_is_refused_is_told_by_its_step,
+    a_refused_connect_is_told_and_left,
+    ports_that_have_run_out_are_told_by_their_step,
+    a_handshake_that_is_lost_ends_at_the_deadline,
+);
+#[cfg(feature = "tokio-uring")]
+mod with_a_runtime {
+    use super::*;
+    on_every_engine!(an_async_call_that_runs_out_of_descriptors_says_where_and_leaves_none_open);
+}

@@ -1,0 +1,145 @@
+//! Owes: whoever else connects to the listener is reset and counted, is never handed out, and cannot hold up a pair.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use common::{alone, alone_with_late_handshakes, descriptors, on_every_engine};
+use ringpair::{Linger, PairFactory, PairOptions};
+use socket2::{Domain, Socket, Type};
+
+/// Less than the second after which the kernel tries a dropped handshake again: a pair that is made in this time has not
+/// waited for that.
+const NO_SECOND_TRY: Duration = Duration::from_millis(900);
+
+fn a_stranger_who_came_first_is_reset_and_counted(options: PairOptions) {
+    alone(|| {
+        for linger in [Linger::Reset, Linger::Graceful] {
+            let factory = options.clone().linger(linger).factory().unwrap();
+            let listener = listener_of(&factory);
+            let mut strangers: Vec<_> = (0..5).map(|_| TcpStream::connect(listener).unwrap()).collect();
+            strangers.iter_mut().for_each(|stranger| stranger.write_all(b"let me in").unwrap());
+            assert_is_our_own(factory.pair_blocking().unwrap());
+            assert_eq!(factory.stats().strangers, 5);
+            for mut stranger in strangers {
+                assert_eq!(stranger.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+            }
+        }
+    });
+}
+
+fn a_stranger_who_has_left_already_is_counted_too(options: PairOptions) {
+    alone(|| {
+        let factory = options.factory().unwrap();
+        for _ in 0..3 {
+            let stranger = TcpStream::connect(listener_of(&factory)).unwrap();
+            ringpair::abort(&stranger).unwrap();
+        }
+        assert_is_our_own(factory.pair_blocking().unwrap());
+        assert_eq!(factory.stats().strangers, 3);
+    });
+}
+
+fn a_stranger_who_comes_last_is_counted_when_the_stats_are_asked_for(options: PairOptions) {
+    alone(|| {
+        let factory = options.factory().unwrap();
+        let mut stranger = TcpStream::connect(listener_of(&factory)).unwrap();
+        let before = descriptors();
+        assert_eq!(factory.stats().strangers, 1);
+        assert_eq!(stranger.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(descriptors(), before);
+        assert_is_our_own(factory.pair_blocking().unwrap());
+    });
+}
+
+fn a_backlog_full_of_strangers_does_not_hold_up_a_pair(options: PairOptions) {
+    alone(|| assert_goes_on_past_a_full_backlog(&options));
+}
+
+fn a_backlog_full_of_strangers_does_not_hold_up_a_late_pair(options: PairOptions) {
+    alone_with_late_handshakes(|| assert_goes_on_past_a_full_backlog(&options));
+}
+
+fn assert_goes_on_past_a_full_backlog(options: &PairOptions) {
+    let factory = options.clone().timeout(NO_SECOND_TRY).factory().unwrap();
+    for round in 1..=5 {
+        let strangers = fill_the_backlog(listener_of(&factory));
+        let before = descriptors();
+        assert_is_our_own(factory.pair_blocking().unwrap());
+        let stats = factory.stats();
+        assert!(stats.strangers >= 257 * round, "{stats:?}");
+        assert_eq!(descriptors(), before);
+        drop(strangers);
+    }
+    let _strangers = fill_the_backlog(listener_of(&factory));
+    factory.pairs_blocking(100).unwrap().into_iter().for_each(assert_is_our_own);
+}
+
+fn a_flood_of_strangers_is_kept_out(options: PairOptions) {
+    alone(|| {
+        let factory = Arc::new(options.factory().unwrap());
+        let stop = Arc::new(AtomicBool::new(false));
+        let flood = {
+            let (factory, stop) = (Arc::clone(&factory), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                let mut listener = listener_of(&factory);
+                while !stop.load(Relaxed) {
+                    match TcpStream::connect_timeout(&listener, Duration::from_millis(20)) {
+                        Ok(mut stranger) => drop(stranger.write_all(b"a stranger's bytes")),
+                        Err(_) => listener = listener_of(&factory),
+                    }
+                }
+            })
+        };
+        while factory.stats().strangers == 0 {
+            std::thread::yield_now();
+        }
+        for _ in 0..2000 {
+            assert_is_our_own(factory.pair_blocking().unwrap());
+        }
+        factory.pairs_blocking(2000).unwrap().into_iter().for_each(assert_is_our_own);
+        stop.store(true, Relaxed);
+        flood.join().unwrap();
+    });
+}
+
+fn listener_of(factory: &PairFactory) -> SocketAddr {
+    factory.pair_blocking::<TcpStream>().unwrap().0.local_addr().unwrap()
+}
+
+/// Connects until the kernel takes nobody any more, and some.
+fn fill_the_backlog(listener: SocketAddr) -> Vec<Socket> {
+    let strangers = (0..400).map(|_| {
+        let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        stranger.set_nonblocking(true).unwrap();
+        drop(stranger.connect(&listener.into())); // in progress, whether or not it will ever be through
+        stranger
+    });
+    strangers.collect()
+}
+
+/// Each end gets a token of its own from the other end, and nothing before it.
+fn assert_is_our_own((mut accepted, mut connected): (TcpStream, TcpStream)) {
+    let token = accepted.peer_addr().unwrap().port().to_be_bytes();
+    accepted.write_all(&token).unwrap();
+    connected.write_all(&token).unwrap();
+    for end in [&mut accepted, &mut connected] {
+        let mut read = [0; 2];
+        end.read_exact(&mut read).unwrap();
+        assert_eq!(read, token);
+    }
+}
+
+on_every_engine!(
+    a_stranger_who_came_first_is_reset_and_counted,
+    a_stranger_who_has_left_already_is_counted_too,
+    a_stranger_who_comes_last_is_counted_when_the_stats_are_asked_for,
+    a_backlog_full_of_strangers_does_not_hold_up_a_pair,
+    a_backlog_full_of_strangers_does_not_hold_up_a_late_pair,
+    a_flood_of_strangers_is_kept_out,
+);
