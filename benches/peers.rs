@@ -36,6 +36,8 @@ use std::time::Instant;
 use common::floor::Floor;
 use common::report::{Json, Table, object, print};
 use common::{Arguments, Spread, give_up, host, time_wait};
+#[cfg(feature = "epoll")]
+use ringpair::Backend;
 use ringpair::{PairFactory, PairOptions};
 
 /// One way to make and close pairs.
@@ -61,6 +63,10 @@ const RIVALS: &[Rival] = &[
     Rival { name: "ringpair-one-shot", closes: Closes::WithReset, open: ringpair_one_shot },
     Rival { name: "ringpair-batch-64", closes: Closes::WithReset, open: ringpair_batch },
     Rival { name: "ringpair-blocking", closes: Closes::WithReset, open: ringpair_blocking },
+    #[cfg(feature = "epoll")]
+    Rival { name: "ringpair-epoll-factory", closes: Closes::WithReset, open: ringpair_epoll },
+    #[cfg(feature = "epoll")]
+    Rival { name: "ringpair-epoll-tokio", closes: Closes::WithReset, open: ringpair_epoll_tokio },
     Rival { name: "std", closes: Closes::WithFin, open: std_each },
     Rival { name: "tokio-join", closes: Closes::WithFin, open: tokio_join },
     Rival { name: "tokio-uring-join", closes: Closes::WithFin, open: tokio_uring_join },
@@ -117,6 +123,29 @@ fn ringpair_blocking() -> Turn {
         for _ in 0..pairs {
             close(factory.pair_blocking::<std::net::TcpStream>().unwrap());
         }
+    })
+}
+
+#[cfg(feature = "epoll")]
+fn ringpair_epoll() -> Turn {
+    let factory = PairOptions::new().backend(Backend::Epoll).factory().unwrap();
+    Box::new(move |pairs| {
+        for _ in 0..pairs {
+            close(factory.pair_blocking::<std::net::TcpStream>().unwrap());
+        }
+    })
+}
+
+#[cfg(feature = "epoll")]
+fn ringpair_epoll_tokio() -> Turn {
+    let factory = PairOptions::new().backend(Backend::Epoll).factory().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    Box::new(move |pairs| {
+        runtime.block_on(async {
+            for _ in 0..pairs {
+                close(factory.pair::<tokio::net::TcpStream>().await.unwrap());
+            }
+        });
     })
 }
 

@@ -14,9 +14,9 @@ use crate::engine::{PATIENCE, is_passing};
 use crate::error::{Result, Step};
 use crate::factory::{Batch, PairFactory};
 use crate::hub::Hub;
-use crate::making::{Making, runtime};
+use crate::making::{Making, refuse_if_it_cannot_wait, runtime};
 use crate::one_shot::{hand_out, thread_hub};
-use crate::options::PairOptions;
+use crate::options::{Choice, PairOptions};
 use crate::socket::PairSocket;
 use crate::source::Source;
 
@@ -27,10 +27,12 @@ impl PairOptions {
     /// task waits, in any tokio runtime, tokio-uring's among them. The future is `Send`; it can be dropped at any point.
     ///
     /// ```
+    /// # #[cfg(feature = "tokio-uring")]
     /// # fn main() -> ringpair::Result<()> {
     /// use ringpair::{Linger, PairOptions};
     /// use tokio_uring::net::TcpStream;
     ///
+    /// # if !ringpair::ring_or_skip("make_pair") { return Ok(()) }
     /// # let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
     /// # runtime.block_on(async {
     /// let options = PairOptions::new().linger(Linger::Graceful);
@@ -41,15 +43,19 @@ impl PairOptions {
     /// # Ok(())
     /// # })
     /// # }
+    /// # #[cfg(not(feature = "tokio-uring"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Errors
     ///
-    /// As [`make_pair_blocking`](PairOptions::make_pair_blocking), and [`Step::Options`] where there is no runtime.
+    /// As [`make_pair_blocking`](PairOptions::make_pair_blocking), and [`Step::Options`] where there is no runtime, or one with IO disabled.
     pub async fn make_pair<S: PairSocket>(&self) -> Result<(S, S)> {
-        let plan = self.plan()?;
+        let plan = self.plan_for::<S>()?;
         runtime()?;
-        let source = Source::for_one_pair(plan, patient_thread_hub().await?);
+        let hub = patient_thread_hub(plan.choice).await?;
+        refuse_if_it_cannot_wait(|| Arc::clone(&hub))?;
+        let source = Source::for_one_pair(plan, hub);
         let mut ends = None;
         let mut making = Making::begin(&source, 1)?;
         poll_fn(|context| making.poll(context, &mut |both| ends = Some(both))).await?;
@@ -63,11 +69,11 @@ impl PairFactory {
     ///
     /// # Errors
     ///
-    /// As [`pair_blocking`](PairFactory::pair_blocking), and [`Step::Options`] where there is no runtime.
+    /// As [`pair_blocking`](PairFactory::pair_blocking), and [`Step::Options`] where there is no runtime, or one with IO disabled.
     pub async fn pair<S: PairSocket>(&self) -> Result<(S, S)> {
-        runtime()?;
+        refuse_if_it_cannot_wait(|| self.hub())?;
         let mut ends = None;
-        let mut making = self.begin(1)?;
+        let mut making = self.begin::<S>(1)?;
         let tally = poll_fn(|context| making.poll(context, &mut |both| ends = Some(both))).await?;
         self.finish_one(ends, tally)
     }
@@ -78,12 +84,12 @@ impl PairFactory {
     ///
     /// # Errors
     ///
-    /// As [`pairs_blocking`](PairFactory::pairs_blocking), and [`Step::Options`] where there is no runtime.
+    /// As [`pairs_blocking`](PairFactory::pairs_blocking), and [`Step::Options`] where there is no runtime, or one with IO disabled.
     pub async fn pairs<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
-        runtime()?;
+        refuse_if_it_cannot_wait(|| self.hub())?;
         let mut made = Batch::of(count)?;
         while let Some(chunk) = made.next_chunk() {
-            let mut making = self.begin(chunk)?;
+            let mut making = self.begin::<S>(chunk)?;
             let tally = poll_fn(|context| making.poll(context, &mut |ends| made.ends.push(ends))).await?;
             made.tally += tally;
         }
@@ -111,10 +117,10 @@ pub struct PairStream<'a, S> {
 
 impl<S: PairSocket> PairStream<'_, S> {
     fn poll_pair(&mut self, context: &mut Context<'_>) -> Poll<Result<(S, S)>> {
-        runtime()?;
+        refuse_if_it_cannot_wait(|| self.factory.hub())?;
         let making = match &mut self.making {
             Some(making) => making,
-            none => none.insert(self.factory.begin(1)?),
+            none => none.insert(self.factory.begin::<S>(1)?),
         };
         let mut ends = None;
         let tally = ready!(making.poll(context, &mut |both| ends = Some(both)))?;
@@ -147,9 +153,9 @@ impl<S> fmt::Debug for PairStream<'_, S> {
 }
 
 /// The thread's hub. A refusal in passing is met with another try, other tasks in between.
-async fn patient_thread_hub() -> Result<Arc<Hub>> {
+async fn patient_thread_hub(choice: Choice) -> Result<Arc<Hub>> {
     let begin = Instant::now();
-    poll_fn(|context| match thread_hub() {
+    poll_fn(|context| match thread_hub(choice) {
         Err(error) if is_passing(&error) && begin.elapsed() < PATIENCE => {
             context.waker().wake_by_ref();
             Poll::Pending

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::errno::Errno;
@@ -11,7 +12,7 @@ use crate::engine;
 use crate::error::{Result, Step};
 use crate::hub::{Hub, Seats};
 use crate::making::{Ends, Making, Tally, delivered, finish};
-use crate::options::{Backend, PairOptions};
+use crate::options::{Backend, PairOptions, needs_the_ring};
 use crate::socket::PairSocket;
 use crate::source::Source;
 
@@ -65,11 +66,11 @@ impl PairOptions {
     ///
     /// # Errors
     ///
-    /// [`Step::Options`] before anything is opened; [`Step::Ring`] where there is no ring to be had; [`Step::Socket`],
+    /// [`Step::Options`] before anything is opened; [`Step::Ring`] where there is no engine to be had; [`Step::Socket`],
     /// [`Step::SetOption`], [`Step::Bind`], [`Step::Listen`] and [`Step::Verify`] from the opening of the listener.
     pub fn factory(&self) -> Result<PairFactory> {
         let plan = self.plan()?;
-        let hub = engine::patiently(|| Hub::open(true)).map_err(Step::Ring.failed())?;
+        let hub = engine::patiently(|| Hub::open(plan.choice, true)).map_err(Step::Ring.failed())?;
         let source = Source::lasting(plan, hub);
         source.prepare()?;
         Ok(PairFactory { source, inline: AtomicU64::new(0), parked: AtomicU64::new(0) })
@@ -81,13 +82,14 @@ impl PairFactory {
     ///
     /// # Errors
     ///
+    /// [`Step::Options`] for a stream that needs a ring from a factory that has none; otherwise
     /// [`Step::Socket`], [`Step::SetOption`], [`Step::Connect`], [`Step::Accept`], [`Step::Verify`], [`Step::Convert`] and
     /// [`Step::Timeout`], each with what the kernel said; [`Step::Ring`] where it takes no submission; and those of
     /// [`PairOptions::factory`] where a fresh listener was due. The factory stays of use, and keeps no more descriptors
     /// than before.
     pub fn pair_blocking<S: PairSocket>(&self) -> Result<(S, S)> {
         let mut ends = None;
-        let tally = self.begin(1)?.wait(|both| ends = Some(both))?;
+        let tally = self.begin::<S>(1)?.wait(|both| ends = Some(both))?;
         self.finish_one(ends, tally)
     }
 
@@ -103,7 +105,7 @@ impl PairFactory {
     pub fn pairs_blocking<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
         let mut made = Batch::of(count)?;
         while let Some(chunk) = made.next_chunk() {
-            let tally = self.begin(chunk)?.wait(|ends| made.ends.push(ends))?;
+            let tally = self.begin::<S>(chunk)?.wait(|ends| made.ends.push(ends))?;
             made.tally += tally;
         }
         self.finish_all(made)
@@ -111,7 +113,7 @@ impl PairFactory {
 
     /// The engine in use, never `Auto`.
     pub fn backend(&self) -> Backend {
-        Backend::Uring
+        self.hub().backend()
     }
 
     /// What the factory has done so far. Strangers who wait at the listener at this moment are turned away first, and
@@ -127,18 +129,25 @@ impl PairFactory {
         }
     }
 
-    pub(crate) fn begin(&self, count: usize) -> Result<Making<'_>> {
+    pub(crate) fn hub(&self) -> Arc<Hub> {
+        self.source.hub()
+    }
+
+    pub(crate) fn begin<S: PairSocket>(&self, count: usize) -> Result<Making<'_>> {
+        if S::NEEDS_RING && self.source.nonblocking {
+            return Err(needs_the_ring());
+        }
         Making::begin(&self.source, count)
     }
 
     pub(crate) fn finish_one<S: PairSocket>(&self, ends: Option<Ends>, tally: Tally) -> Result<(S, S)> {
-        let pair = finish(&self.source.plan, delivered(ends)?)?;
+        let pair = finish(&self.source, delivered(ends)?)?;
         self.count(tally);
         Ok(pair)
     }
 
     pub(crate) fn finish_all<S: PairSocket>(&self, made: Batch) -> Result<Vec<(S, S)>> {
-        let finished = made.ends.into_iter().map(|ends| finish(&self.source.plan, ends));
+        let finished = made.ends.into_iter().map(|ends| finish(&self.source, ends));
         let pairs = finished.collect::<Result<_>>()?;
         self.count(made.tally);
         Ok(pairs)

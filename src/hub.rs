@@ -18,7 +18,7 @@ use crate::engine::shared::{Keeper, Shared};
 use crate::engine::{Engine, Landing, overflow};
 use crate::error::{Result, Step};
 use crate::listener::{BACKLOG, Listener, PAIRS_PER_LISTENER};
-use crate::options::Plan;
+use crate::options::{Backend, Choice, Plan};
 use crate::rendezvous::{Balance, Key, Rendezvous};
 
 /// How many times in a row what landed may lead to new operations before others get their turn: someone who floods our
@@ -50,7 +50,7 @@ pub(crate) struct State {
     counting: bool,
     spare: Option<Arc<SockAddr>>,
     broken: bool,
-    #[cfg(feature = "tokio-uring")]
+    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     watches: crate::engine::shared::Watches<State>,
 }
 
@@ -63,19 +63,25 @@ pub(crate) enum Wait {
 }
 
 impl Hub {
-    pub(crate) fn open(counting: bool) -> io::Result<Arc<Hub>> {
-        Hub::with_strangers(counting, 0)
+    pub(crate) fn open(choice: Choice, counting: bool) -> io::Result<Arc<Hub>> {
+        Hub::with_strangers(choice, counting, 0)
     }
 
     /// Opens one to go on where this one stops.
     pub(crate) fn another(&self) -> io::Result<Arc<Hub>> {
-        let (counting, strangers) = self.with(|state| (state.counting, state.meeting.strangers()));
-        Hub::with_strangers(counting, strangers)
+        let told = |state: &mut State| (state.engine.choice(), state.counting, state.meeting.strangers());
+        let (choice, counting, strangers) = self.with(told);
+        Hub::with_strangers(choice, counting, strangers)
     }
 
-    fn with_strangers(counting: bool, strangers: u64) -> io::Result<Arc<Hub>> {
+    /// The engine in use.
+    pub(crate) fn backend(&self) -> Backend {
+        self.with(|state| state.engine.backend())
+    }
+
+    fn with_strangers(choice: Choice, counting: bool, strangers: u64) -> io::Result<Arc<Hub>> {
         let state = State {
-            engine: Engine::open()?,
+            engine: Engine::open(choice)?,
             meeting: Rendezvous::new(strangers),
             queued: false,
             led: false,
@@ -85,7 +91,7 @@ impl Hub {
             counting,
             spare: None,
             broken: false,
-            #[cfg(feature = "tokio-uring")]
+            #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
             watches: crate::engine::shared::Watches::new(),
         };
         Ok(Arc::new(Hub { shared: Arc::new(Shared::new(state)), leader_is_back: Condvar::new() }))
@@ -101,8 +107,14 @@ impl Hub {
         result
     }
 
+    /// Whether `runtime`, the current one, can wait for the engine.
+    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+    pub(crate) fn can_wait(hub: impl FnOnce() -> Arc<Hub>, runtime: &tokio::runtime::Handle) -> bool {
+        crate::engine::shared::can_wait(runtime, || Arc::clone(&hub().shared))
+    }
+
     /// Joins those who wait for the engine in `runtime`.
-    #[cfg(feature = "tokio-uring")]
+    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     pub(crate) fn watch(
         &self,
         state: &mut State,
@@ -138,7 +150,7 @@ impl Keeper for State {
 impl State {
     /// Opens a listener and a gate for it.
     pub(crate) fn open_gate(&mut self, plan: &Plan) -> Result<Key> {
-        let listener = Listener::open(plan, self.spare.take())?;
+        let listener = Listener::open(plan, self.engine.is_nonblocking(), self.spare.take())?;
         Ok(self.meeting.open_gate(listener))
     }
 
@@ -186,6 +198,7 @@ impl State {
         for _ in 0..ROUNDS {
             self.launch();
             if self.led {
+                self.engine.rouse();
                 return true; // the leader takes it down
             }
             while let Some(landing) = self.engine.land() {
@@ -257,7 +270,7 @@ impl State {
         }
     }
 
-    #[cfg(feature = "tokio-uring")]
+    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     pub(crate) fn is_led(&self) -> bool {
         self.led
     }
@@ -304,7 +317,7 @@ impl State {
         }
     }
 
-    /// Keeps as many accepts pending at a gate as there are seats that lack one.
+    /// Keeps as many accepts pending at a gate as there are seats that lack one, and none when nobody does.
     fn rebalance(&mut self, gate: Key) {
         loop {
             match self.meeting.balance(gate) {

@@ -3,6 +3,7 @@
 //! ```
 //! # #[cfg(feature = "tokio-uring")]
 //! # fn main() -> ringpair::Result<()> {
+//! # if !ringpair::ring_or_skip("the front page") { return Ok(()) }
 //! ringpair::with_pair(async |accepted, connected| {
 //!     drop(accepted); // resets: zero linger is the default
 //!     let (read, _) = connected.read(vec![0; 1]).await;
@@ -27,14 +28,16 @@
 //! | either | other options, other streams | [`PairOptions::make_pair`], [`PairOptions::make_pair_blocking`] |
 //! | either | many pairs | [`PairOptions::factory`] |
 //! | a socket that others hold too | a reset now | [`abort`] |
+//! | a host that may have no ring | a test that needs one to be skipped | [`ring_or_skip`] |
 
-// Without a runtime to wait in, all that serves the waiting lies idle, and the page speaks of calls that are not there.
-#![cfg_attr(not(feature = "tokio-uring"), allow(dead_code, rustdoc::broken_intra_doc_links))]
+// Without a runtime to wait in, all that serves the waiting lies idle, and this page speaks of calls that are not there.
+#![cfg_attr(not(any(feature = "tokio-uring", feature = "epoll")), allow(dead_code))]
+#![cfg_attr(not(feature = "tokio-uring"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringpair is for Linux: its pairs are made through io_uring");
 
-#[cfg(feature = "tokio-uring")]
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod asynchronous;
 mod close;
 mod engine;
@@ -46,15 +49,17 @@ mod making;
 mod one_shot;
 mod options;
 mod rendezvous;
+mod skip;
 mod socket;
 mod source;
 
-#[cfg(feature = "tokio-uring")]
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 pub use asynchronous::PairStream;
 pub use close::abort;
 pub use error::{Error, Result, Step};
 pub use factory::{FactoryStats, PairFactory};
 pub use options::{Backend, End, Linger, PairOptions};
+pub use skip::ring_or_skip;
 pub use socket::PairSocket;
 /// What [`PairOptions::configure`] is given: a borrowed socket with every option that `socket2` knows.
 pub use socket2::SockRef;
@@ -68,12 +73,14 @@ mod with_runtime {
 
     use tokio_uring::net::TcpStream;
 
-    use crate::engine::patiently;
+    use crate::engine::{is_absence, patiently};
+    use crate::skip::say_skipped;
     use crate::{PairOptions, Result, Step};
 
     /// Makes a pair on the tokio-uring runtime that it is awaited in, with the default options: 127.0.0.1, reset on close.
     ///
     /// ```
+    /// # if !ringpair::ring_or_skip("make_socket_pair") { return }
     /// let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
     /// runtime.block_on(async {
     ///     let (accepted, connected) = ringpair::make_socket_pair().await.unwrap();
@@ -100,6 +107,7 @@ mod with_runtime {
     ///
     /// ```
     /// # fn main() -> ringpair::Result<()> {
+    /// # if !ringpair::ring_or_skip("with_pair") { return Ok(()) }
     /// let echoed = ringpair::with_pair(async |accepted, connected| {
     ///     connected.write_all(b"ping".to_vec()).await.0.unwrap();
     ///     let (read, bytes) = accepted.read(vec![0; 4]).await;
@@ -113,7 +121,9 @@ mod with_runtime {
     /// # Errors
     ///
     /// [`Step::Options`] where this thread is in a runtime already: await [`make_socket_pair`] there. [`Step::Ring`] where
-    /// no runtime can be had. Otherwise as [`PairOptions::make_pair`].
+    /// no runtime can be had; where that is because this host has no io_uring, it says so past libtest's capture, as
+    /// [`ring_or_skip`](crate::ring_or_skip) does, which is the call that skips a test. Otherwise as
+    /// [`PairOptions::make_pair`].
     pub fn with_pair<T>(body: impl AsyncFnOnce(TcpStream, TcpStream) -> T) -> Result<T> {
         if tokio::runtime::Handle::try_current().is_ok() {
             let why =
@@ -122,7 +132,12 @@ mod with_runtime {
         }
         let mut builder = tokio_uring::builder();
         builder.entries(ENTRIES);
-        let runtime = patiently(|| tokio_uring::Runtime::new(&builder)).map_err(Step::Ring.failed())?;
+        let runtime = patiently(|| tokio_uring::Runtime::new(&builder)).map_err(|error| {
+            if is_absence(&error) {
+                say_skipped(std::thread::current().name().unwrap_or("with_pair"), &error);
+            }
+            Step::Ring.failed()(error)
+        })?;
         runtime.block_on(async {
             let (accepted, connected) = make_socket_pair().await?;
             Ok(body(accepted, connected).await)

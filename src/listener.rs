@@ -1,10 +1,11 @@
 //! The loopback listener: how it is opened, what accepted sockets inherit from it, when to turn to a fresh one.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::{Result, Step};
@@ -18,17 +19,17 @@ pub(crate) const BACKLOG: u32 = 256;
 /// listener for a minute; once half of the ports are, each connect searches long for a free one.
 pub(crate) const PAIRS_PER_LISTENER: u32 = 2048;
 
-/// A TCP listener on an ephemeral port of loopback. Its socket is in blocking mode: on a non-blocking one io_uring
-/// answers EAGAIN instead of waiting for a connection.
+/// A TCP listener on an ephemeral port of loopback, in the mode that the engine needs.
 pub(crate) struct Listener {
     socket: Socket,
+    nonblocking: bool,
     target: Arc<SockAddr>,
 }
 
 impl Listener {
     /// Opens one. `spare` is an address nobody uses any more, to be filled anew where that saves an allocation.
-    pub(crate) fn open(plan: &Plan, spare: Option<Arc<SockAddr>>) -> Result<Listener> {
-        let socket = open_socket(plan)?;
+    pub(crate) fn open(plan: &Plan, nonblocking: bool, spare: Option<Arc<SockAddr>>) -> Result<Listener> {
+        let socket = open_socket(plan, nonblocking)?;
         // Never SO_REUSEPORT: with it, another listener of the same user shares our port and takes connections.
         if plan.reuse_address {
             socket.set_reuse_address(true).map_err(Step::SetOption.failed())?;
@@ -36,7 +37,7 @@ impl Listener {
         socket.bind(&SocketAddr::new(plan.address, 0).into()).map_err(Step::Bind.failed())?;
         socket.listen(BACKLOG as i32).map_err(Step::Listen.failed())?;
         let address = socket.local_addr().map_err(Step::Verify.failed())?;
-        Ok(Listener { socket, target: refilled(spare, address) })
+        Ok(Listener { socket, nonblocking, target: refilled(spare, address) })
     }
 
     /// Where to connect to.
@@ -59,7 +60,7 @@ impl Listener {
                 Err(error) => break Err(error),
             }
         };
-        self.socket.set_nonblocking(false)?;
+        self.socket.set_nonblocking(self.nonblocking)?;
         drained
     }
 
@@ -75,12 +76,25 @@ impl std::fmt::Debug for Listener {
     }
 }
 
-/// Opens a socket as both ends begin: blocking, close-on-exec, resetting, with the options that must be there before the
+/// Opens a socket to connect with.
+pub(crate) fn open_connecting(plan: &Plan, nonblocking: bool) -> Result<Socket> {
+    let socket = open_socket(plan, nonblocking)?;
+    // Towards another address of 127.0.0.0/8 the kernel would connect from 127.0.0.1.
+    if plan.address != IpAddr::V4(Ipv4Addr::LOCALHOST) && plan.address.is_ipv4() {
+        // The port is chosen by the connect, which need not keep it from other listeners' connections.
+        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true).map_err(Step::SetOption.failed())?;
+        socket.bind(&SocketAddr::new(plan.address, 0).into()).map_err(Step::Bind.failed())?;
+    }
+    Ok(socket)
+}
+
+/// Opens a socket as both ends begin: in the engine's mode, close-on-exec, resetting, with the options that must be there before the
 /// connection is (a window cannot grow later beyond what the handshake said). What is set on the listener is inherited by
 /// the sockets that it accepts, zero linger among it: so even a half-made pair, or a stranger, is closed by a reset.
-pub(crate) fn open_socket(plan: &Plan) -> Result<Socket> {
-    let socket = Socket::new(Domain::for_address(SocketAddr::new(plan.address, 0)), Type::STREAM, None)
-        .map_err(Step::Socket.failed())?;
+fn open_socket(plan: &Plan, nonblocking: bool) -> Result<Socket> {
+    let domain = Domain::for_address(SocketAddr::new(plan.address, 0));
+    let kind = if nonblocking { Type::STREAM.nonblocking() } else { Type::STREAM };
+    let socket = Socket::new(domain, kind, None).map_err(Step::Socket.failed())?;
     let set = || {
         socket.set_linger(Some(Duration::ZERO))?;
         if let Some(bytes) = plan.recv_buffer_size {

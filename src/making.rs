@@ -14,8 +14,8 @@ use socket2::{SockRef, Socket};
 
 use crate::error::{Error, Result, Step};
 use crate::hub::{Hub, Seats, State, Wait};
-use crate::listener::open_socket;
-use crate::options::{End, Plan};
+use crate::listener::open_connecting;
+use crate::options::End;
 use crate::rendezvous::Progress;
 use crate::socket::PairSocket;
 use crate::source::Source;
@@ -32,7 +32,7 @@ pub(crate) struct Making<'a> {
     /// How many had met when the caller first had to wait.
     met_inline: Option<usize>,
     delivered: bool,
-    #[cfg(feature = "tokio-uring")]
+    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     watch: Option<crate::engine::shared::Watch<State>>,
 }
 
@@ -75,7 +75,7 @@ impl<'a> Making<'a> {
             deadline: None,
             met_inline: None,
             delivered: false,
-            #[cfg(feature = "tokio-uring")]
+            #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
             watch: None,
         })
     }
@@ -213,12 +213,12 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> {
     if count == 1 {
-        return source.start(&mut [Some(open_socket(&source.plan)?)], seats);
+        return source.start(&mut [Some(open_connecting(&source.plan, source.nonblocking)?)], seats);
     }
     let mut sockets = [const { None::<Socket> }; Seats::MOST];
     let sockets = &mut sockets[..count];
     for socket in sockets.iter_mut() {
-        *socket = Some(open_socket(&source.plan)?);
+        *socket = Some(open_connecting(&source.plan, source.nonblocking)?);
     }
     source.start(sockets, seats)
 }
@@ -229,7 +229,12 @@ pub(crate) fn delivered(ends: Option<Ends>) -> Result<Ends> {
 }
 
 /// Sets what remains to be set, and turns both ends into what the caller asked for.
-pub(crate) fn finish<S: PairSocket>(plan: &Plan, (accepted, connected): Ends) -> Result<(S, S)> {
+pub(crate) fn finish<S: PairSocket>(source: &Source, (accepted, connected): Ends) -> Result<(S, S)> {
+    if source.nonblocking {
+        // The accepted end does not inherit it; the connected one is handed out as all are, in blocking mode.
+        SockRef::from(&connected).set_nonblocking(false).map_err(Step::SetOption.failed())?;
+    }
+    let plan = &source.plan;
     for (end, socket) in [(End::Accepted, &accepted), (End::Connected, &connected)] {
         let socket = SockRef::from(socket);
         if let Some(softer) = plan.linger {
@@ -244,7 +249,7 @@ pub(crate) fn finish<S: PairSocket>(plan: &Plan, (accepted, connected): Ends) ->
     Ok((accepted, connected))
 }
 
-#[cfg(feature = "tokio-uring")]
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod polling {
     use std::task::{Context, Poll, ready};
 
@@ -299,13 +304,22 @@ mod polling {
         }
     }
 
-    /// The runtime to wait in. Async calls ask for it also where they would not have to wait: one that fails only now and
-    /// then is worse than one that fails.
+    /// The runtime to wait in.
     pub(crate) fn runtime() -> Result<Handle> {
         let why = "async calls wait in a tokio or tokio-uring runtime, and there is none here; blocking ones need none";
         Handle::try_current().map_err(|_| Step::Options.refused(ErrorKind::Unsupported, why))
     }
+
+    /// Refuses a place where an async call could not wait. Asked also where it will not have to: a call that fails only now
+    /// and then is worse than one that fails.
+    pub(crate) fn refuse_if_it_cannot_wait(hub: impl FnOnce() -> Arc<Hub>) -> Result<()> {
+        let why = "async calls wait in a runtime with IO enabled, and in this one it is not; see tokio's `enable_io`";
+        match Hub::can_wait(hub, &runtime()?) {
+            true => Ok(()),
+            false => Err(Step::Options.refused(ErrorKind::Unsupported, why)),
+        }
+    }
 }
 
-#[cfg(feature = "tokio-uring")]
-pub(crate) use polling::runtime;
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+pub(crate) use polling::{refuse_if_it_cannot_wait, runtime};

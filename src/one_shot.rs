@@ -2,26 +2,32 @@
 //! a new ring for every pair would cost as much as two or three pairs.
 
 use std::cell::RefCell;
+use std::io;
 use std::sync::{Arc, Weak};
 
 use crate::engine;
 use crate::error::{Result, Step};
 use crate::hub::Hub;
 use crate::making::{Ends, Making, delivered, finish};
-use crate::options::PairOptions;
+use crate::options::{Backend, Choice, PairOptions, Plan};
 use crate::socket::PairSocket;
 use crate::source::Source;
 
 thread_local! {
-    static HUB: RefCell<Shelf> = const { RefCell::new(Shelf { known: Weak::new(), _kept: None }) };
+    /// One for each engine.
+    static SHELVES: RefCell<[Shelf; 2]> = const { RefCell::new([Shelf::EMPTY, Shelf::EMPTY]) };
 }
 
-/// Where a thread keeps its hub.
+/// Where a thread keeps a hub.
 struct Shelf {
     /// In use by pairs in the making, which share it; gone with them if none is made.
     known: Weak<Hub>,
     /// Has made a pair, and stays until the thread ends.
     _kept: Option<Arc<Hub>>,
+}
+
+impl Shelf {
+    const EMPTY: Shelf = Shelf { known: Weak::new(), _kept: None };
 }
 
 impl PairOptions {
@@ -51,8 +57,8 @@ impl PairOptions {
     ///
     /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5).
     pub fn make_pair_blocking<S: PairSocket>(&self) -> Result<(S, S)> {
-        let plan = self.plan()?;
-        let hub = engine::patiently(thread_hub).map_err(Step::Ring.failed())?;
+        let plan = self.plan_for::<S>()?;
+        let hub = engine::patiently(|| thread_hub(plan.choice)).map_err(Step::Ring.failed())?;
         let source = Source::for_one_pair(plan, hub);
         let mut ends = None;
         Making::begin(&source, 1)?.wait(|both| ends = Some(both))?;
@@ -60,15 +66,26 @@ impl PairOptions {
     }
 }
 
+impl PairOptions {
+    /// The plan, where it can make such a stream.
+    pub(crate) fn plan_for<S: PairSocket>(&self) -> Result<Plan> {
+        let plan = self.plan()?;
+        if S::NEEDS_RING { plan.on_a_ring() } else { Ok(plan) }
+    }
+}
+
 /// The thread's hub; one that is set up here is known to others at once, but kept only when it has made a pair.
-pub(crate) fn thread_hub() -> std::io::Result<Arc<Hub>> {
-    // A thread that is ending has no shelf any more; a hub made then is used once.
-    let known = HUB.try_with(|shelf| shelf.borrow().known.upgrade()).ok().flatten();
-    if let Some(hub) = known.filter(|hub| !hub.with(|state| state.is_broken())) {
+pub(crate) fn thread_hub(choice: Choice) -> io::Result<Arc<Hub>> {
+    // A thread that is ending has no shelves any more; a hub made then is used once.
+    let known = SHELVES.try_with(|shelves| {
+        let shelves = shelves.borrow();
+        wanted(choice).find_map(|backend| shelves[place(backend)].known.upgrade())
+    });
+    if let Some(hub) = known.ok().flatten().filter(|hub| !hub.with(|state| state.is_broken())) {
         return Ok(hub);
     }
-    let hub = Hub::open(false)?;
-    let _ = HUB.try_with(|shelf| *shelf.borrow_mut() = Shelf { known: Arc::downgrade(&hub), _kept: None });
+    let hub = Hub::open(choice, false)?;
+    put(Shelf { known: Arc::downgrade(&hub), _kept: None }, hub.backend());
     Ok(hub)
 }
 
@@ -76,13 +93,30 @@ pub(crate) fn thread_hub() -> std::io::Result<Arc<Hub>> {
 /// leaves nothing behind, not even the ring that it has set up.
 pub(crate) fn hand_out<S: PairSocket>(source: &Source, ends: Option<Ends>) -> Result<(S, S)> {
     source.close();
-    let pair = finish(&source.plan, delivered(ends)?)?;
+    let pair = finish(source, delivered(ends)?)?;
     let hub = source.hub();
-    let _ = HUB.try_with(|shelf| {
-        let mut shelf = shelf.borrow_mut();
-        if shelf.known.upgrade().is_none_or(|known| Arc::ptr_eq(&known, &hub)) {
-            *shelf = Shelf { known: Arc::downgrade(&hub), _kept: Some(hub) };
-        }
-    });
+    let backend = hub.backend();
+    put(Shelf { known: Arc::downgrade(&hub), _kept: Some(hub) }, backend);
     Ok(pair)
+}
+
+fn put(shelf: Shelf, backend: Backend) {
+    // Out of the shelves' borrow before it is dropped: an engine may have something to do then.
+    let _before = SHELVES.try_with(|shelves| std::mem::replace(&mut shelves.borrow_mut()[place(backend)], shelf));
+}
+
+/// The engines that may serve, the better one first.
+fn wanted(choice: Choice) -> impl Iterator<Item = Backend> {
+    let (first, second) = match choice {
+        Choice::Uring => (Backend::Uring, None),
+        #[cfg(feature = "epoll")]
+        Choice::Epoll => (Backend::Epoll, None),
+        #[cfg(feature = "epoll")]
+        Choice::UringOrEpoll => (Backend::Uring, Some(Backend::Epoll)),
+    };
+    std::iter::once(first).chain(second)
+}
+
+fn place(backend: Backend) -> usize {
+    usize::from(backend == Backend::Epoll)
 }

@@ -1,14 +1,15 @@
 //! What a caller may choose about a pair, and the check that turns a choice into a plan before anything is opened.
 
+use std::env;
 use std::fmt;
-use std::io::{self, ErrorKind::InvalidInput};
+use std::io::{self, ErrorKind, ErrorKind::InvalidInput};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::error::{Result, Step};
+use crate::error::{Error, Result, Step};
 
 /// What `close` does to the other end: `SO_LINGER` of `socket(7)`.
 ///
@@ -39,13 +40,28 @@ pub enum Linger {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
-    /// The best engine that this host allows; for now that is always the ring.
+    /// The ring; where this host has none, and the feature `epoll` is there, epoll. Only absence falls back: `ENOSYS`,
+    /// `EPERM`, `EACCES` and `EOPNOTSUPP` from `io_uring_setup(2)`. Any other error reaches the caller.
+    ///
+    /// `RINGPAIR_BACKEND=uring` or `epoll` in the environment decides instead, and `RINGPAIR_REQUIRE_URING=1` keeps it from
+    /// falling back.
     #[default]
     Auto,
     /// io_uring.
     Uring,
-    /// epoll, with plain system calls. Not there yet: choosing it is a [`Step::Options`] error.
+    /// epoll, with plain system calls that never wait. Needs the feature `epoll`.
     Epoll,
+}
+
+/// Which engine is wanted, when all has been heard that has a say in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    Uring,
+    #[cfg(feature = "epoll")]
+    Epoll,
+    /// The ring, or where there is none, epoll.
+    #[cfg(feature = "epoll")]
+    UringOrEpoll,
 }
 
 /// Which end of a pair.
@@ -180,11 +196,6 @@ impl PairOptions {
 
     /// Checks every choice, and turns them into what the makers of pairs go by.
     pub(crate) fn plan(&self) -> Result<Plan> {
-        if self.backend == Backend::Epoll {
-            return Err(
-                Step::Options.refused(io::ErrorKind::Unsupported, "there is no epoll engine yet; choose Auto or Uring")
-            );
-        }
         if !is_offered(self.address) {
             let why = format!("{} is not in 127.0.0.0/8 and is not ::1; a pair stays on loopback", self.address);
             return Err(Step::Options.refused(InvalidInput, why));
@@ -193,6 +204,7 @@ impl PairOptions {
             return Err(Step::Options.refused(InvalidInput, "a timeout of zero leaves no time to make a pair"));
         }
         Ok(Plan {
+            choice: chosen(self.backend)?,
             linger: seconds_of(self.linger)?,
             address: self.address,
             timeout: self.timeout,
@@ -230,6 +242,7 @@ impl fmt::Debug for PairOptions {
 /// Options that have been checked: whoever holds a plan need not look again.
 #[derive(Clone)]
 pub(crate) struct Plan {
+    pub(crate) choice: Choice,
     /// What the ends are set to once they have met; `None` leaves them as they are made: resetting.
     pub(crate) linger: Option<Softer>,
     pub(crate) address: IpAddr,
@@ -244,6 +257,65 @@ pub(crate) struct Plan {
 /// A linger other than the reset with which every socket here begins: what `SO_LINGER` is to be, `None` for off.
 #[derive(Clone, Copy)]
 pub(crate) struct Softer(pub(crate) Option<Duration>);
+
+impl Plan {
+    /// The same for a stream that lives on a ring only: no falling back.
+    pub(crate) fn on_a_ring(self) -> Result<Plan> {
+        match self.choice {
+            #[cfg(feature = "epoll")]
+            Choice::Epoll => Err(needs_the_ring()),
+            _ => Ok(Plan { choice: Choice::Uring, ..self }),
+        }
+    }
+}
+
+/// What a stream that lives on a ring is answered where pairs are made by epoll.
+pub(crate) fn needs_the_ring() -> Error {
+    let why = "this stream lives on an io_uring only, and pairs are made by epoll here; take another stream";
+    Step::Options.refused(ErrorKind::Unsupported, why)
+}
+
+fn chosen(backend: Backend) -> Result<Choice> {
+    match backend {
+        Backend::Uring => Ok(Choice::Uring),
+        Backend::Epoll => epoll(),
+        Backend::Auto => match env::var_os("RINGPAIR_BACKEND") {
+            None => Ok(default_choice()),
+            Some(name) if name == "uring" => Ok(Choice::Uring),
+            Some(name) if name == "epoll" => epoll(),
+            Some(name) => {
+                let why = format!("RINGPAIR_BACKEND is {name:?}; it takes uring or epoll");
+                Err(Step::Options.refused(InvalidInput, why))
+            }
+        },
+    }
+}
+
+#[cfg(feature = "epoll")]
+fn epoll() -> Result<Choice> {
+    Ok(Choice::Epoll)
+}
+
+#[cfg(not(feature = "epoll"))]
+fn epoll() -> Result<Choice> {
+    let why = "the epoll engine is behind ringpair's feature `epoll`, which is not enabled";
+    Err(Step::Options.refused(ErrorKind::Unsupported, why))
+}
+
+#[cfg(feature = "epoll")]
+fn default_choice() -> Choice {
+    if is_ring_required() { Choice::Uring } else { Choice::UringOrEpoll }
+}
+
+#[cfg(not(feature = "epoll"))]
+fn default_choice() -> Choice {
+    Choice::Uring
+}
+
+/// Whether a missing ring is to be a failure wherever something else could be done.
+pub(crate) fn is_ring_required() -> bool {
+    env::var_os("RINGPAIR_REQUIRE_URING").is_some_and(|value| value == "1")
+}
 
 fn is_offered(address: IpAddr) -> bool {
     match address {

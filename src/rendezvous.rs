@@ -80,7 +80,7 @@ pub(crate) enum Balance {
     Even,
     /// One more accept is wanted.
     Short,
-    /// One accept is more than is wanted.
+    /// Accepts are pending, and nobody lacks one.
     Over,
 }
 
@@ -244,7 +244,9 @@ impl<L> Rendezvous<L> {
     pub(crate) fn balance(&self, gate: Key) -> Balance {
         match self.gates.get(gate) {
             Some(gate) if gate.pending < gate.wanting => Balance::Short,
-            Some(gate) if gate.pending > gate.wanting => Balance::Over,
+            // Not before the last seat has what it lacks: a connection wakes one of the accepts that wait for it, and where
+            // that is just being called off, the others sleep on while the connection waits.
+            Some(gate) if gate.wanting == 0 && gate.pending > 0 => Balance::Over,
             _ => Balance::Even,
         }
     }
@@ -449,11 +451,15 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_that_leaves_has_one_accept_too_many_pending() {
-        let (mut meeting, gate, [first, _]) = seated([1, 2]);
+    fn accepts_are_called_off_when_nobody_lacks_one_any_more() {
+        let (mut meeting, gate, [first, second]) = seated([1, 2]);
         drop(meeting.leave(first));
-        assert_eq!(meeting.balance(gate), Balance::Over);
-        meeting.accept_called_off(gate);
+        assert_eq!(meeting.balance(gate), Balance::Even, "none is called off while someone waits");
+        drop(meeting.leave(second));
+        for _ in 0..2 {
+            assert_eq!(meeting.balance(gate), Balance::Over);
+            meeting.accept_called_off(gate);
+        }
         assert_eq!(meeting.balance(gate), Balance::Even);
     }
 

@@ -59,6 +59,17 @@ impl PairSocket for socket2::Socket {
     }
 }
 
+/// Non-blocking, and registered with the runtime that it is made in: there must be one, with IO enabled.
+#[cfg(feature = "epoll")]
+impl PairSocket for tokio::net::TcpStream {
+    fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let stream = std::net::TcpStream::from(fd);
+        stream.set_nonblocking(true)?;
+        tokio::runtime::Handle::try_current().map_err(io::Error::other)?; // `from_std` would panic
+        tokio::net::TcpStream::from_std(stream)
+    }
+}
+
 /// Blocking, as tokio-uring needs it: on a non-blocking socket its operations end with `EAGAIN` instead of waiting.
 #[cfg(feature = "tokio-uring")]
 impl PairSocket for tokio_uring::net::TcpStream {

@@ -7,7 +7,7 @@ use socket2::Socket;
 
 use crate::error::{Result, Step};
 use crate::hub::{Hub, Seats};
-use crate::options::Plan;
+use crate::options::{Backend, Plan};
 use crate::rendezvous::Key;
 
 /// A plan, and what carries it out.
@@ -15,6 +15,8 @@ pub(crate) struct Source {
     pub(crate) plan: Plan,
     /// Whether the listener serves more pairs than one.
     lasting: bool,
+    /// Whether the engine needs its sockets in non-blocking mode.
+    pub(crate) nonblocking: bool,
     kept: Mutex<Kept>,
     opened: AtomicU64,
 }
@@ -34,7 +36,14 @@ impl Source {
     }
 
     pub(crate) fn for_one_pair(plan: Plan, hub: Arc<Hub>) -> Source {
-        Source { plan, lasting: false, kept: Mutex::new(Kept { hub, gate: None }), opened: AtomicU64::new(0) }
+        let nonblocking = hub.backend() == Backend::Epoll;
+        Source {
+            plan,
+            lasting: false,
+            nonblocking,
+            kept: Mutex::new(Kept { hub, gate: None }),
+            opened: AtomicU64::new(0),
+        }
     }
 
     /// The hub in use.

@@ -1,6 +1,6 @@
 //! Owes: a future can be dropped at every point, with its runtime, its factory or its thread; nothing stays open, nothing is
 //! left in a backlog, and what comes after is not disturbed.
-#![cfg(feature = "tokio-uring")]
+#![cfg(any(feature = "tokio-uring", feature = "epoll"))]
 #![allow(clippy::unwrap_used)]
 
 mod common;

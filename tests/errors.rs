@@ -123,7 +123,7 @@ fn an_end_that_has_no_descriptor_is_a_socket_or_an_accept_error(options: PairOpt
             let before = open_descriptors();
             for _ in 0..3 {
                 assert_errno(factory.pair_blocking::<TcpStream>().unwrap_err(), step, Errno::EMFILE);
-                #[cfg(feature = "tokio-uring")]
+                #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
                 assert_errno(runtime.block_on(factory.pair::<TcpStream>()).unwrap_err(), step, Errno::EMFILE);
             }
             assert_eq!(open_descriptors(), before);

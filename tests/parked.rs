@@ -7,7 +7,7 @@ mod common;
 use std::net::TcpStream;
 
 use common::{alone, alone_with_late_handshakes, on_every_engine};
-use ringpair::{PairFactory, PairOptions};
+use ringpair::{Backend, PairFactory, PairOptions};
 
 const PAIRS: u64 = 500;
 
@@ -58,8 +58,14 @@ fn assert_is_a_pair((accepted, connected): (TcpStream, TcpStream)) {
 fn assert_mostly_parked(factory: &PairFactory, pairs: u64) {
     let stats = factory.stats();
     assert_eq!(stats.pairs, pairs);
-    assert!(stats.parked > pairs / 2, "{stats:?}");
+    assert_was_parked(factory, stats.parked, pairs);
     assert_eq!(stats.strangers, 0);
+}
+
+/// Nearly all are, on a ring. The epoll engine looks twice before it parks, and many are through by then.
+fn assert_was_parked(factory: &PairFactory, parked: u64, pairs: u64) {
+    let least = if factory.backend() == Backend::Epoll { 0 } else { pairs / 2 };
+    assert!(parked > least, "{:?}", factory.stats());
 }
 
 on_every_engine!(
@@ -68,13 +74,14 @@ on_every_engine!(
     threads_that_block_share_a_factory,
 );
 
-#[cfg(feature = "tokio-uring")]
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod in_a_runtime {
     use std::sync::Arc;
 
     use super::*;
     use common::descriptors;
 
+    #[cfg(feature = "tokio-uring")]
     fn a_tokio_uring_task_waits_for_pairs_that_are_late(options: PairOptions) {
         alone_with_late_handshakes(|| {
             let factory = options.factory().unwrap();
@@ -182,7 +189,7 @@ mod in_a_runtime {
             assert_is_a_pair(factory.pair().await.unwrap());
         }
         let stats = factory.stats();
-        assert!(stats.parked - before.parked > PAIRS / 2, "{stats:?}");
+        assert_was_parked(factory, stats.parked - before.parked, PAIRS);
         factory.pairs(PAIRS as usize).await.unwrap().into_iter().for_each(assert_is_a_pair);
         for _ in 0..50 {
             assert_is_a_pair(options.make_pair().await.unwrap());
@@ -190,11 +197,17 @@ mod in_a_runtime {
     }
 
     on_every_engine!(
-        a_tokio_uring_task_waits_for_pairs_that_are_late,
         a_tokio_task_waits_for_pairs_that_are_late,
         many_tasks_of_a_thread_wait_at_once,
         tasks_of_many_threads_and_blocking_calls_share_a_factory,
         a_paused_clock_does_not_run_a_late_pair_out_of_time,
         a_pair_begun_by_a_thread_that_has_ended_is_made_all_the_same,
     );
+
+    #[cfg(feature = "tokio-uring")]
+    mod in_tokio_uring {
+        use super::*;
+
+        on_every_engine!(a_tokio_uring_task_waits_for_pairs_that_are_late);
+    }
 }

@@ -8,19 +8,26 @@ use std::fs::File;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::{alone, alone_in_a_network, descriptors, on_every_engine, run};
+use common::{alone, alone_in_a_network, descriptors, on_every_engine, on_the_ring_alone, refuse, run};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use ringpair::{Error, PairOptions, Step};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use ringpair::{Backend, Error, PairOptions, Step};
 
-/// With so many descriptors to spare, the making of a one-shot ends at this step.
-const ONE_SHOT: [Option<Step>; 6] =
-    [Some(Step::Ring), Some(Step::Socket), Some(Step::Socket), Some(Step::Accept), None, None];
+/// At which step the making of a one-shot ends, with 0, 1, 2… descriptors to spare. An engine takes one for a ring, or two for
+/// an epoll and its timer; then come the connecting socket, the listener and the accepted one.
+fn ends_of_a_one_shot(options: &PairOptions) -> impl Iterator<Item = (usize, Option<Step>)> + use<> {
+    let engine = vec![Some(Step::Ring); descriptors_of_an_engine(options)];
+    let pair = [Some(Step::Socket), Some(Step::Socket), Some(Step::Accept), None, None];
+    engine.into_iter().chain(pair).enumerate()
+}
+
+fn descriptors_of_an_engine(options: &PairOptions) -> usize {
+    if options.factory().unwrap().backend() == Backend::Epoll { 2 } else { 1 }
+}
 
 fn a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open(options: PairOptions) {
     alone(|| {
-        for (spare, expected) in ONE_SHOT.into_iter().enumerate() {
+        for (spare, expected) in ends_of_a_one_shot(&options) {
             // In a thread of its own, since the thread keeps the ring of a pair that was made.
             let options = options.clone();
             in_a_thread(move || {
@@ -39,7 +46,8 @@ fn a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open(optio
 
 fn a_factory_that_runs_out_of_descriptors_says_where_and_goes_on(options: PairOptions) {
     alone(|| {
-        for (spare, expected) in [Some(Step::Ring), Some(Step::Socket), None].into_iter().enumerate() {
+        let engine = vec![Some(Step::Ring); descriptors_of_an_engine(&options)];
+        for (spare, expected) in engine.into_iter().chain([Some(Step::Socket), None]).enumerate() {
             let before = descriptors();
             let made = with_spare_descriptors(spare, || options.factory());
             assert_ends_with(made.as_ref().err(), expected, spare);
@@ -67,10 +75,10 @@ fn a_factory_that_runs_out_of_descriptors_says_where_and_goes_on(options: PairOp
     });
 }
 
-#[cfg(feature = "tokio-uring")]
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 fn an_async_call_that_runs_out_of_descriptors_says_where_and_leaves_none_open(options: PairOptions) {
     alone(|| {
-        for (spare, expected) in ONE_SHOT.into_iter().enumerate() {
+        for (spare, expected) in ends_of_a_one_shot(&options) {
             let options = options.clone();
             in_a_thread(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -221,7 +229,7 @@ fn a_handshake_that_is_lost_ends_at_the_deadline(options: PairOptions) {
             move || assert_is_late(options.make_pair_blocking::<TcpStream>().unwrap_err())
         });
         assert_eq!(descriptors(), before);
-        #[cfg(feature = "tokio-uring")]
+        #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
         for paused in [false, true] {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().start_paused(paused).build().unwrap();
@@ -271,14 +279,6 @@ fn with_spare_descriptors<R>(spare: usize, act: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Has every later call of this number, in this thread, answered with `errno`.
-fn refuse(call: i64, errno: Errno) {
-    let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
-    let rules = [(call, Vec::new())].into_iter().collect();
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), arch).unwrap();
-    apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
-}
-
 fn in_a_thread(act: impl FnOnce() + Send + 'static) {
     std::thread::spawn(act).join().unwrap();
 }
@@ -286,15 +286,17 @@ fn in_a_thread(act: impl FnOnce() + Send + 'static) {
 on_every_engine!(
     a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open,
     a_factory_that_runs_out_of_descriptors_says_where_and_goes_on,
-    a_refused_ring_is_told_with_its_errno,
-    a_refused_submission_is_told_with_its_errno,
-    a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_not,
     each_system_call_that_is_refused_is_told_by_its_step,
     a_refused_connect_is_told_and_left,
     ports_that_have_run_out_are_told_by_their_step,
     a_handshake_that_is_lost_ends_at_the_deadline,
 );
-#[cfg(feature = "tokio-uring")]
+on_the_ring_alone!(
+    a_refused_ring_is_told_with_its_errno,
+    a_refused_submission_is_told_with_its_errno,
+    a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_not,
+);
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod with_a_runtime {
     use super::*;
     on_every_engine!(an_async_call_that_runs_out_of_descriptors_says_where_and_leaves_none_open);

@@ -274,6 +274,26 @@ fn assert_refused<T>(outcome: Poll<Result<T>>) {
     assert!(error.source().unwrap().to_string().contains("runtime"));
 }
 
+/// Also where the pair would not have had to be waited for: else the test that forgot it would fail now and then.
+fn async_calls_are_refused_in_a_runtime_whose_io_is_not_enabled(options: PairOptions) {
+    let factory = options.factory().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..3 {
+            let errors = [
+                options.make_pair::<std::net::TcpStream>().await.unwrap_err(),
+                factory.pair::<std::net::TcpStream>().await.unwrap_err(),
+                factory.pairs::<std::net::TcpStream>(3).await.unwrap_err(),
+                factory.stream::<std::net::TcpStream>(3).next().await.unwrap().unwrap_err(),
+            ];
+            for error in errors {
+                assert_eq!((error.step(), error.kind()), (Step::Options, ErrorKind::Unsupported));
+            }
+        }
+    });
+    assert_eq!(factory.stats().pairs, 0);
+}
+
 fn a_current_thread_runtime_of_tokio_makes_std_pairs(options: PairOptions) {
     common::runtime().block_on(async {
         for (way, pair) in common::every_async_way(&options).await {
@@ -335,6 +355,7 @@ fn a_stream_yields_as_many_pairs_as_asked_for_and_ends(options: PairOptions) {
 
 on_every_engine!(
     async_calls_are_refused_without_a_runtime,
+    async_calls_are_refused_in_a_runtime_whose_io_is_not_enabled,
     a_current_thread_runtime_of_tokio_makes_std_pairs,
     a_multi_thread_runtime_of_tokio_makes_std_pairs_in_tasks_that_move,
     blocking_calls_work_inside_a_runtime_too,

@@ -11,11 +11,14 @@
 //!   operation lands exactly once, also one that was called off.
 //! - [`call_off`](Engine::call_off) and [`call_off_accept`](Engine::call_off_accept) ask an operation to end. It lands soon
 //!   after, and it may have succeeded all the same.
-//! - The descriptor is readable, for `poll(2)` and for epoll, while there is something to land.
+//! - The descriptor is readable, for `poll(2)` and for epoll, while there is something to land that ended after the launch;
+//!   [`rouse`](Engine::rouse) makes it so for what ended within.
 //! - [`alarm`](Engine::alarm) makes that happen at a moment of the caller's choice. It is the kernel's clock: one that a test
 //!   has paused in its runtime does not stand still here.
 //! - A dropped engine calls off everything and closes what still lands.
 
+#[cfg(feature = "epoll")]
+mod epoll;
 pub(crate) mod overflow;
 pub(crate) mod shared;
 mod uring;
@@ -29,7 +32,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::SockAddr;
 
-use uring::Uring;
+#[cfg(feature = "epoll")]
+use self::epoll::Epoll;
+use self::uring::Uring;
+use crate::options::{Backend, Choice};
 
 /// Names an operation in flight, or whatever the caller wants a landing to remind it of.
 pub(crate) type Key = usize;
@@ -48,63 +54,132 @@ pub(crate) enum Landing {
 }
 
 /// An engine; see the contract above.
-pub(crate) struct Engine(Uring);
+#[allow(clippy::large_enum_variant)] // there is one to a hub, and it stays where it is
+pub(crate) enum Engine {
+    Uring(Uring),
+    #[cfg(feature = "epoll")]
+    Epoll(Epoll),
+}
+
+/// Does the same with either engine.
+macro_rules! on {
+    ($engine:expr, $name:ident => $call:expr) => {
+        match $engine {
+            Engine::Uring($name) => $call,
+            #[cfg(feature = "epoll")]
+            Engine::Epoll($name) => $call,
+        }
+    };
+}
 
 impl Engine {
-    /// Sets up a ring.
-    pub(crate) fn open() -> io::Result<Engine> {
-        Uring::open().map(Engine)
+    /// Sets up the engine that is wanted.
+    pub(crate) fn open(choice: Choice) -> io::Result<Engine> {
+        match choice {
+            Choice::Uring => Uring::open().map(Engine::Uring),
+            #[cfg(feature = "epoll")]
+            Choice::Epoll => Epoll::open().map(Engine::Epoll),
+            #[cfg(feature = "epoll")]
+            Choice::UringOrEpoll => match Uring::open() {
+                Err(error) if is_absence(&error) => Epoll::open().map(Engine::Epoll),
+                uring => uring.map(Engine::Uring),
+            },
+        }
+    }
+
+    /// What to choose to have one like it.
+    pub(crate) fn choice(&self) -> Choice {
+        match self {
+            Engine::Uring(_) => Choice::Uring,
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(_) => Choice::Epoll,
+        }
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        match self {
+            Engine::Uring(_) => Backend::Uring,
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(_) => Backend::Epoll,
+        }
+    }
+
+    /// Whether the sockets that are given to it must be in non-blocking mode: epoll's must, or a call would wait; a ring's
+    /// must not, or an operation would end with `EAGAIN` instead of waiting.
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.backend() == Backend::Epoll
     }
 
     /// Queues a connect of `socket`, which belongs to the engine from here on, for `seat`. Returns the flight.
     pub(crate) fn connect(&mut self, seat: Key, socket: OwnedFd, target: &Arc<SockAddr>) -> Key {
-        self.0.connect(seat, socket, Arc::clone(target))
+        on!(self, engine => engine.connect(seat, socket, Arc::clone(target)))
     }
 
-    /// Queues an accept on a listener, for `gate`. The listener must stay open until it lands.
+    /// Queues an accept on a listener, for `gate`. The listener must stay open until it lands. The socket that it brings is
+    /// in blocking mode.
     pub(crate) fn accept(&mut self, gate: Key, listener: BorrowedFd<'_>) {
-        self.0.accept(gate, listener);
+        on!(self, engine => engine.accept(gate, listener));
     }
 
     /// The socket of a connect that has not landed yet.
     pub(crate) fn connecting(&self, flight: Key) -> Option<BorrowedFd<'_>> {
-        self.0.connecting(flight)
+        on!(self, engine => engine.connecting(flight))
     }
 
     /// Starts everything that is queued. An error means that the engine is of no use any more.
     pub(crate) fn launch(&mut self) -> io::Result<()> {
-        self.0.launch()
+        on!(self, engine => engine.launch())
     }
 
     /// Takes down one operation that has ended.
     pub(crate) fn land(&mut self) -> Option<Landing> {
-        self.0.land()
+        on!(self, engine => engine.land())
     }
 
     /// Queues the calling-off of a connect.
     pub(crate) fn call_off(&mut self, flight: Key) {
-        self.0.call_off(flight);
+        on!(self, engine => engine.call_off(flight));
     }
 
     /// Queues the calling-off of any one accept of `gate`; false where there is none left.
     pub(crate) fn call_off_accept(&mut self, gate: Key) -> bool {
-        self.0.call_off_accept(gate)
+        on!(self, engine => engine.call_off_accept(gate))
     }
 
     /// Hurries what was called off and has not landed yet; false where there is nothing of that kind.
     pub(crate) fn nudge(&mut self) -> bool {
-        self.0.nudge()
+        match self {
+            Engine::Uring(uring) => uring.nudge(),
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(_) => false, // there, what is called off has landed at once
+        }
+    }
+
+    /// Sees to it that who waits for the descriptor learns of what has ended since.
+    pub(crate) fn rouse(&mut self) {
+        match self {
+            Engine::Uring(_) => {} // what has ended is in the ring, whose descriptor says so
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(epoll) => epoll.rouse(),
+        }
     }
 
     /// Sets an alarm.
     pub(crate) fn alarm(&mut self, after: Duration) {
-        self.0.alarm(after);
+        on!(self, engine => engine.alarm(after));
     }
 
     /// The descriptor to wait for; it stays the same for the engine's life.
     pub(crate) fn descriptor(&self) -> RawFd {
-        self.0.descriptor()
+        on!(self, engine => engine.descriptor())
     }
+}
+
+/// The answers that mean "no ring here", and no others: `ENOSYS` of an old kernel or a seccomp profile, `EPERM` of a seccomp
+/// profile or `kernel.io_uring_disabled`, `EACCES` of a security module, `EOPNOTSUPP` of a sandbox.
+pub(crate) fn is_absence(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ENOSYS | Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP))
 }
 
 /// Whether set-up may succeed a moment later: the memory of rings that were dropped is given back asynchronously, so a
@@ -132,6 +207,17 @@ pub(crate) fn patiently<T>(mut make: impl FnMut() -> io::Result<T>) -> io::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_four_answers_mean_that_there_is_no_ring() {
+        let absent = [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP];
+        for number in 1..134 {
+            let error = io::Error::from_raw_os_error(number);
+            let expected = absent.iter().any(|errno| *errno as i32 == number);
+            assert_eq!(is_absence(&error), expected, "{error}");
+        }
+        assert!(!is_absence(&io::Error::other("no errno at all")));
+    }
 
     #[test]
     fn a_passing_refusal_is_met_with_patience_and_another_one_is_not() {

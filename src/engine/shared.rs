@@ -51,14 +51,16 @@ impl<K> AsRawFd for Shared<K> {
     }
 }
 
-#[cfg(feature = "tokio-uring")]
-pub(crate) use watching::{Watch, Watches};
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+pub(crate) use watching::{Watch, Watches, can_wait};
 
-#[cfg(feature = "tokio-uring")]
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod watching {
+    use std::cell::Cell;
     use std::future::Future;
     use std::io;
     use std::os::fd::{AsRawFd, RawFd};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::pin::Pin;
     use std::sync::{Arc, Weak};
     use std::task::{Context, Poll};
@@ -90,6 +92,30 @@ mod watching {
         fn as_raw_fd(&self) -> RawFd {
             self.0.as_raw_fd()
         }
+    }
+
+    thread_local! {
+        /// The runtime that was last found to be one that can wait.
+        static KNOWN: Cell<Option<Id>> = const { Cell::new(None) };
+    }
+
+    /// Whether the current runtime can wait for a descriptor at all: tokio panics where its IO is not enabled, and would do so
+    /// only when there is something to wait for.
+    pub(crate) fn can_wait<K>(runtime: &Handle, shared: impl FnOnce() -> Arc<Shared<K>>) -> bool {
+        let id = runtime.id();
+        if KNOWN.get() == Some(id) {
+            return true;
+        }
+        let registration = || {
+            // SAFETY: as in `Watches::join`.
+            unsafe { AsyncFd::register_with_interest(Descriptor(shared()), Interest::READABLE) }
+        };
+        // An error says that it is registered already, or that there is no room now: so there is where to register it.
+        let can = catch_unwind(AssertUnwindSafe(registration)).is_ok();
+        if can {
+            KNOWN.set(Some(id));
+        }
+        can
     }
 
     impl<K: Send + 'static> Watches<K> {

@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringpair::{Backend, PairOptions, PairSocket, Result};
 
 /// Runs each body once for every engine, with options that choose it: `body(options: PairOptions)`.
+#[allow(unused_macros)] // each file uses a part
 macro_rules! on_every_engine {
     ($($body:ident),+ $(,)?) => {
         mod ring {
@@ -21,24 +22,47 @@ macro_rules! on_every_engine {
                 }
             })+
         }
+        #[cfg(feature = "epoll")]
+        mod epoll {
+            $(#[test]
+            fn $body() {
+                super::$body($crate::common::on_epoll());
+            })+
+        }
     };
 }
+#[allow(unused_imports)] // each file uses a part
 pub(crate) use on_every_engine;
+
+/// The same for bodies that speak of rings.
+#[allow(unused_macros)] // each file uses a part
+macro_rules! on_the_ring_alone {
+    ($($body:ident),+ $(,)?) => {
+        mod ring_alone {
+            $(#[test]
+            fn $body() {
+                if $crate::common::ring_is_there() {
+                    super::$body($crate::common::on_the_ring());
+                }
+            })+
+        }
+    };
+}
+#[allow(unused_imports)] // each file uses a part
+pub(crate) use on_the_ring_alone;
+
+#[cfg(feature = "epoll")]
+pub(crate) fn on_epoll() -> PairOptions {
+    PairOptions::new().backend(Backend::Epoll)
+}
 
 pub(crate) fn on_the_ring() -> PairOptions {
     PairOptions::new().backend(Backend::Uring)
 }
 
-/// Whether this host lets us have a ring; skips the test visibly where it does not, and fails it where one is required.
+/// Whether this host has a ring; skips the test visibly where it has none, and fails it where one is required.
 pub(crate) fn ring_is_there() -> bool {
-    match on_the_ring().factory() {
-        Ok(_) => true,
-        Err(error) if is_set("RINGPAIR_REQUIRE_URING") => panic!("{error}: {:?}", error.source()),
-        Err(error) => {
-            skip(&format!("no ring here: {:?}", error.source()));
-            false
-        }
-    }
+    ringpair::ring_or_skip(&test_name())
 }
 
 /// Says that this test proves nothing here, and why, past libtest's capture. With `RINGPAIR_SKIP_NOTHING=1` it fails.
@@ -62,6 +86,13 @@ const ALONE: &str = "RINGPAIR_TEST_ALONE";
 /// Runs `body` in a process of its own, where nothing else opens descriptors or connections, changes limits or allocates.
 pub(crate) fn alone(body: impl FnOnce()) {
     alone_by(Command::new(std::env::current_exe().unwrap()), body);
+}
+
+/// The same, with these variables in the environment.
+pub(crate) fn alone_with(variables: &[(&str, &str)], body: impl FnOnce()) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.envs(variables.iter().copied());
+    alone_by(command, body);
 }
 
 /// Runs `body` in a process and a network namespace of its own, with `lo` up: clean counters, ports and TIME_WAIT.
@@ -176,14 +207,14 @@ pub(crate) fn every_way_in<S: PairSocket>(
         ("pair_blocking", options.factory().and_then(|factory| factory.pair_blocking())),
         ("pairs_blocking", options.factory().and_then(|factory| Ok(factory.pairs_blocking(2)?.pop().unwrap()))),
     ];
-    #[cfg(feature = "tokio-uring")]
+    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     made.extend(runtime.block_on(every_async_way(options)));
     let _ = runtime;
     made
 }
 
 /// The async ones among them, in whatever runtime this is awaited in.
-#[cfg(feature = "tokio-uring")]
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 pub(crate) async fn every_async_way<S: PairSocket>(options: &PairOptions) -> Vec<(&'static str, Result<(S, S)>)> {
     use futures_util::StreamExt;
 
@@ -241,4 +272,14 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begin.elapsed() < std::time::Duration::from_secs(20), "it never came about that {what}");
         std::thread::yield_now();
     }
+}
+
+/// Has every later call of this number, in this thread, answered with `errno`.
+pub(crate) fn refuse(call: i64, errno: nix::errno::Errno) {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+
+    let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+    let rules = [(call, Vec::new())].into_iter().collect();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), arch).unwrap();
+    apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }

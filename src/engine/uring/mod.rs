@@ -33,7 +33,7 @@ const ALARM: u64 = u64::MAX - 1;
 /// few microseconds of one submission.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-pub(super) struct Uring {
+pub(crate) struct Uring {
     ring: Ring,
     flights: Flights,
     /// Where the alarm's time stands until the kernel has copied it.

@@ -1,0 +1,42 @@
+//! Skips that cannot hide: a test that proves nothing on this host says so, past the test harness's capture.
+
+use std::io::{self, Write};
+
+use crate::engine::{Engine, is_absence, patiently};
+use crate::options::{Choice, is_ring_required};
+
+/// Whether this host has an io_uring; where it has none, says on standard error that the test `name` is skipped.
+///
+/// The line, `SKIPPED name: no io_uring here: …`, goes past libtest's capture, so that it is seen though the test passes.
+/// With `RINGPAIR_REQUIRE_URING=1` in the environment there is no skipping: a missing ring is a panic.
+///
+/// ```
+/// fn an_echo_comes_back() {
+///     if !ringpair::ring_or_skip("an_echo_comes_back") {
+///         return;
+///     }
+///     // a test that needs a ring
+/// }
+/// # an_echo_comes_back();
+/// ```
+///
+/// # Panics
+///
+/// Where a ring is required and there is none; and where there is one that cannot be had, for want of descriptors or of
+/// memory for instance: that is a failure, not absence.
+pub fn ring_or_skip(name: &str) -> bool {
+    let error = match patiently(|| Engine::open(Choice::Uring)) {
+        Ok(_) => return true,
+        Err(error) => error,
+    };
+    assert!(is_absence(&error), "{name}: the io_uring of this host cannot be had: {error}");
+    assert!(!is_ring_required(), "{name}: RINGPAIR_REQUIRE_URING is set, and there is no io_uring here: {error}");
+    say_skipped(name, &error);
+    false
+}
+
+/// Says that a test is skipped. The macros of the standard library print to where libtest captures it; this does not.
+pub(crate) fn say_skipped(name: &str, error: &io::Error) {
+    let line = format!("SKIPPED {name}: no io_uring here: {error}\n");
+    let _ = io::stderr().write_all(line.as_bytes()); // where nobody listens, nothing is lost
+}

@@ -1,0 +1,170 @@
+//! Owes: `Auto` takes the ring, falls back to epoll where the ring is absent and nowhere else, hears the environment, and the
+//! factory tells which it is; each stream is made by the engines that it can live on.
+#![cfg(feature = "epoll")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::net::TcpStream;
+
+use common::{alone, alone_with, descriptors, refuse, ring_is_there};
+use nix::errno::Errno;
+use nix::libc::SYS_io_uring_setup;
+use ringpair::{Backend, PairOptions, Step};
+
+const ABSENCE: [Errno; 4] = [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP];
+
+fn backend_of(options: &PairOptions) -> Backend {
+    options.factory().unwrap().backend()
+}
+
+fn in_a_thread_without_a_ring(errno: Errno, act: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let barred = scope.spawn(|| {
+            refuse(SYS_io_uring_setup, errno);
+            act();
+        });
+        barred.join().unwrap();
+    });
+}
+
+#[test]
+fn auto_takes_the_ring_where_there_is_one() {
+    alone(|| {
+        if ring_is_there() {
+            assert_eq!(backend_of(&PairOptions::new()), Backend::Uring);
+        }
+    });
+}
+
+#[test]
+fn auto_falls_back_to_epoll_where_the_ring_is_absent() {
+    alone(|| {
+        for errno in ABSENCE {
+            in_a_thread_without_a_ring(errno, || {
+                let options = PairOptions::new();
+                let factory = options.factory().unwrap();
+                assert_eq!(factory.backend(), Backend::Epoll);
+                factory.pair_blocking::<TcpStream>().unwrap();
+                factory.pairs_blocking::<TcpStream>(100).unwrap();
+                options.make_pair_blocking::<TcpStream>().unwrap();
+                common::runtime().block_on(async {
+                    options.make_pair::<tokio::net::TcpStream>().await.unwrap();
+                    factory.pair::<tokio::net::TcpStream>().await.unwrap();
+                });
+            });
+        }
+    });
+}
+
+#[test]
+fn auto_does_not_hide_a_ring_that_failed() {
+    alone(|| {
+        for errno in [Errno::ENOMEM, Errno::EMFILE, Errno::EINVAL, Errno::EFAULT] {
+            in_a_thread_without_a_ring(errno, || {
+                for error in [
+                    PairOptions::new().factory().unwrap_err(),
+                    PairOptions::new().make_pair_blocking::<TcpStream>().unwrap_err(),
+                ] {
+                    assert_eq!((error.step(), error.raw_os_error()), (Step::Ring, Some(errno as i32)));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn the_ring_that_is_asked_for_is_not_replaced() {
+    alone(|| {
+        for errno in ABSENCE {
+            in_a_thread_without_a_ring(errno, || {
+                let error = PairOptions::new().backend(Backend::Uring).make_pair_blocking::<TcpStream>().unwrap_err();
+                assert_eq!((error.step(), error.raw_os_error()), (Step::Ring, Some(errno as i32)));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_required_ring_is_not_replaced() {
+    alone_with(&[("RINGPAIR_REQUIRE_URING", "1")], || {
+        in_a_thread_without_a_ring(Errno::EPERM, || {
+            let error = PairOptions::new().factory().unwrap_err();
+            assert_eq!((error.step(), error.raw_os_error()), (Step::Ring, Some(Errno::EPERM as i32)));
+            std::panic::catch_unwind(|| ringpair::ring_or_skip("a test")).unwrap_err();
+        });
+        assert_eq!(backend_of(&PairOptions::new().backend(Backend::Epoll)), Backend::Epoll, "this one was asked for");
+    });
+}
+
+#[test]
+fn the_environment_decides_for_auto_and_for_nothing_else() {
+    alone_with(&[("RINGPAIR_BACKEND", "epoll")], || {
+        assert_eq!(backend_of(&PairOptions::new()), Backend::Epoll);
+        if ring_is_there() {
+            assert_eq!(backend_of(&PairOptions::new().backend(Backend::Uring)), Backend::Uring);
+        }
+    });
+}
+
+#[test]
+fn the_environment_can_forbid_to_fall_back() {
+    alone_with(&[("RINGPAIR_BACKEND", "uring")], || {
+        in_a_thread_without_a_ring(Errno::ENOSYS, || {
+            let error = PairOptions::new().factory().unwrap_err();
+            assert_eq!((error.step(), error.raw_os_error()), (Step::Ring, Some(Errno::ENOSYS as i32)));
+        });
+    });
+}
+
+#[test]
+fn an_engine_that_the_environment_misspells_is_refused() {
+    alone_with(&[("RINGPAIR_BACKEND", "kqueue")], || {
+        let before = descriptors();
+        let error = PairOptions::new().factory().unwrap_err();
+        assert_eq!((error.step(), error.kind()), (Step::Options, std::io::ErrorKind::InvalidInput));
+        assert_eq!(error.source().unwrap().to_string(), r#"RINGPAIR_BACKEND is "kqueue"; it takes uring or epoll"#);
+        assert_eq!(descriptors(), before);
+    });
+}
+
+#[test]
+fn a_missing_ring_is_skipped_by_its_name_and_a_failed_one_is_not() {
+    alone(|| {
+        in_a_thread_without_a_ring(Errno::EPERM, || assert!(!ringpair::ring_or_skip("a test")));
+        in_a_thread_without_a_ring(Errno::EMFILE, || {
+            std::panic::catch_unwind(|| ringpair::ring_or_skip("a test")).unwrap_err();
+        });
+    });
+}
+
+#[cfg(feature = "tokio-uring")]
+#[test]
+fn a_stream_that_needs_a_ring_is_refused_by_epoll_before_anything_is_opened() {
+    type Stream = tokio_uring::net::TcpStream;
+    alone(|| {
+        let options = PairOptions::new().backend(Backend::Epoll);
+        let factory = options.factory().unwrap();
+        let runtime = common::runtime();
+        let before = descriptors();
+        let mut errors = vec![
+            factory.pair_blocking::<Stream>().err(),
+            factory.pairs_blocking::<Stream>(3).err(),
+            options.make_pair_blocking::<Stream>().err(),
+        ];
+        runtime.block_on(async {
+            errors.push(factory.pair::<Stream>().await.err());
+            errors.push(factory.pairs::<Stream>(3).await.err());
+            errors.push(options.make_pair::<Stream>().await.err());
+        });
+        for error in errors.into_iter().map(Option::unwrap) {
+            assert_eq!((error.step(), error.kind()), (Step::Options, std::io::ErrorKind::Unsupported));
+        }
+        assert_eq!(descriptors(), before);
+        // Where the ring is absent, that is what is told.
+        in_a_thread_without_a_ring(Errno::EPERM, || {
+            let error = PairOptions::new().make_pair_blocking::<Stream>().err().unwrap();
+            assert_eq!((error.step(), error.raw_os_error()), (Step::Ring, Some(Errno::EPERM as i32)));
+        });
+    });
+}
