@@ -7,9 +7,11 @@ mod common;
 use std::net::TcpStream;
 
 use common::{alone, alone_with_late_handshakes, on_every_engine};
-use ringpair::{Backend, PairFactory, PairOptions};
+use ringpair::{PairFactory, PairOptions};
 
 const PAIRS: u64 = 500;
+/// So many are to be waited for, where waiting is to be proved.
+const PARKED: u64 = 50;
 
 fn pairs_are_inline_where_nothing_delays_the_handshake(options: PairOptions) {
     alone(|| {
@@ -27,10 +29,9 @@ fn pairs_are_inline_where_nothing_delays_the_handshake(options: PairOptions) {
 fn blocking_calls_wait_for_pairs_that_are_late(options: PairOptions) {
     alone_with_late_handshakes(|| {
         let factory = options.factory().unwrap();
-        for _ in 0..PAIRS {
+        while parked_less_than(PARKED, &factory) {
             assert_is_a_pair(factory.pair_blocking().unwrap());
         }
-        assert_mostly_parked(&factory, PAIRS);
         factory.pairs_blocking(PAIRS as usize).unwrap().into_iter().for_each(assert_is_a_pair);
         for _ in 0..50 {
             assert_is_a_pair(options.make_pair_blocking().unwrap());
@@ -55,17 +56,13 @@ fn assert_is_a_pair((accepted, connected): (TcpStream, TcpStream)) {
     assert_eq!(connected.peer_addr().unwrap(), accepted.local_addr().unwrap());
 }
 
-fn assert_mostly_parked(factory: &PairFactory, pairs: u64) {
+/// Nearly all pairs are parked on a ring. The epoll engine looks twice before it parks, and many are through by then: how
+/// many, is a matter of how busy the host is. So pairs are made until enough have been parked.
+fn parked_less_than(wanted: u64, factory: &PairFactory) -> bool {
     let stats = factory.stats();
-    assert_eq!(stats.pairs, pairs);
-    assert_was_parked(factory, stats.parked, pairs);
     assert_eq!(stats.strangers, 0);
-}
-
-/// Nearly all are, on a ring. The epoll engine looks twice before it parks, and many are through by then.
-fn assert_was_parked(factory: &PairFactory, parked: u64, pairs: u64) {
-    let least = if factory.backend() == Backend::Epoll { 0 } else { pairs / 2 };
-    assert!(parked > least, "{:?}", factory.stats());
+    assert!(stats.pairs < 100_000, "pairs are not late here: {stats:?}");
+    stats.parked < wanted
 }
 
 on_every_engine!(
@@ -119,7 +116,7 @@ mod in_a_runtime {
                     task.await.unwrap();
                 }
             });
-            assert_mostly_parked(&factory, 1000);
+            assert_eq!(factory.stats().pairs, 1000);
             assert_eq!(descriptors(), before);
         });
     }
@@ -184,12 +181,10 @@ mod in_a_runtime {
     }
 
     async fn make_late_pairs(options: &PairOptions, factory: &PairFactory) {
-        let before = factory.stats();
-        for _ in 0..PAIRS {
+        let wanted = factory.stats().parked + PARKED;
+        while parked_less_than(wanted, factory) {
             assert_is_a_pair(factory.pair().await.unwrap());
         }
-        let stats = factory.stats();
-        assert_was_parked(factory, stats.parked - before.parked, PAIRS);
         factory.pairs(PAIRS as usize).await.unwrap().into_iter().for_each(assert_is_a_pair);
         for _ in 0..50 {
             assert_is_a_pair(options.make_pair().await.unwrap());
