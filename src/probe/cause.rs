@@ -208,15 +208,17 @@ fn against_plain(host: &Host, tried: &Tried) -> Option<Cause> {
         Outcome::Refused { errno } if is_out_of_descriptors(errno) => Cause::Descriptors { errno },
         Outcome::Refused { .. } | Outcome::Late if host.loopback_up == Some(false) => Cause::LoopbackDown,
         Outcome::Refused { errno } if is_out_of_ports(attempt, errno) => Cause::NoPorts,
-        Outcome::Refused { errno } if host.is_filtered() && is_absence(errno) => Cause::SeccompErrno { attempt, errno },
+        Outcome::Refused { errno } if is_by_filter(host, attempt, errno) => Cause::SeccompErrno { attempt, errno },
         Outcome::Refused { errno } => Cause::LoopbackRefused { attempt, errno },
         ended => of_end(host, attempt, ended),
     })
 }
 
-/// The answers that mean "not here".
-fn is_absence(errno: i32) -> bool {
-    matches!(Errno::from_raw(errno), Errno::ENOSYS | Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP)
+/// A filter says "not here". So does `connect` of its own accord, for routes and firewalls.
+fn is_by_filter(host: &Host, attempt: Attempt, errno: i32) -> bool {
+    let errno = Errno::from_raw(errno);
+    let is_absence = matches!(errno, Errno::ENOSYS | Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP);
+    is_absence && host.is_filtered() && (attempt != Attempt::Connect || errno == Errno::ENOSYS)
 }
 
 fn is_out_of_descriptors(errno: i32) -> bool {
@@ -380,7 +382,7 @@ impl Cause {
             }
             Cause::LoopbackRefused { .. } => {
                 "Look for what bars TCP on 127.0.0.1: firewall and routing rules for lo (nft list ruleset, ip rule), a \
-                 security module, systemd's RestrictAddressFamilies= and IPAddressDeny=."
+                 security module, a seccomp profile, systemd's RestrictAddressFamilies= and IPAddressDeny=."
             }
             Cause::Late { attempt } if Attempt::PLAIN.contains(attempt) => {
                 "Something swallows packets on lo: look at its firewall rules and queueing disciplines (nft list \
