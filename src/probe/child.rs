@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, getppid, pipe2, read, write};
+use nix::unistd::{ForkResult, Pid, fork, pipe2, read, write};
 
 /// What a child reports at a time. Small enough that the pipe takes it whole or not at all.
 pub(super) type Record = [u8; 8];
@@ -57,12 +57,11 @@ impl Report {
 pub(super) unsafe fn run(most: Duration, act: impl FnOnce(&Report)) -> io::Result<(Vec<Record>, Ending)> {
     // Room for all that is ever reported, so that nothing has to wait for the parent to read.
     let (ours, theirs) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-    let parent = Pid::this();
     // SAFETY: the child does nothing but what `be_the_child` does and what the caller has promised of `act`.
     match unsafe { fork() }? {
         ForkResult::Child => {
             let _leaves = Leaves;
-            be_mortal(parent);
+            be_mortal();
             act(&Report(theirs));
             leave()
         }
@@ -88,12 +87,9 @@ fn leave() -> ! {
 }
 
 /// Dies with the parent, and leaves no core dump when it is killed, since that may well happen. Refusals do no harm.
-fn be_mortal(parent: Pid) {
+fn be_mortal() {
     let _ = prctl::set_pdeathsig(Signal::SIGKILL);
     let _ = prctl::set_dumpable(false);
-    if getppid() != parent {
-        leave() // it was gone before we could ask to be told
-    }
 }
 
 /// How long to wait for the pipe before looking after the child: another process that was forked meanwhile may hold the
