@@ -48,6 +48,7 @@ mod listener;
 mod making;
 mod one_shot;
 mod options;
+pub mod probe;
 mod rendezvous;
 mod skip;
 mod socket;
@@ -59,6 +60,7 @@ pub use close::abort;
 pub use error::{Error, Result, Step};
 pub use factory::{FactoryStats, PairFactory};
 pub use options::{Backend, End, Linger, PairOptions};
+pub use probe::{Probe, probe};
 pub use skip::ring_or_skip;
 pub use socket::PairSocket;
 /// What [`PairOptions::configure`] is given: a borrowed socket with every option that `socket2` knows.

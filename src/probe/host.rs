@@ -1,0 +1,265 @@
+//! What the host says about itself: `/proc`, limits, capabilities. What it does not say is unknown, and no error.
+
+use std::fs;
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::utsname::uname;
+
+/// What decides about rings and connections on this host; `None` is unknown.
+///
+/// All of it is told for the thread that asks: capabilities, groups, seccomp filters and the network namespace are a
+/// thread's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Host {
+    /// The kernel's release, such as `6.18.44`: `uname(2)`.
+    pub kernel_release: Option<String>,
+    /// Whether the interface `lo` is up.
+    pub loopback_up: Option<bool>,
+    /// `kernel.io_uring_disabled` (Linux 6.6): 0 for nobody, 1 for all but a group and administrators, 2 for everyone.
+    pub io_uring_disabled: Option<u32>,
+    /// `kernel.io_uring_group` (Linux 6.6): the group that may use io_uring where it is disabled by 1; -1 is no group.
+    pub io_uring_group: Option<i64>,
+    /// Whether this thread is in that group.
+    pub in_io_uring_group: Option<bool>,
+    /// `Seccomp:` of `/proc/thread-self/status`: 0 for no filter, 1 for strict mode, 2 for a filter.
+    pub seccomp: Option<u32>,
+    /// What SELinux, AppArmor or the like call this thread.
+    pub security_label: Option<String>,
+    /// Whether this is the user namespace that the host began with; capabilities of another one do not count for io_uring.
+    pub initial_user_namespace: Option<bool>,
+    /// Whether `CAP_SYS_ADMIN` is effective.
+    pub cap_sys_admin: Option<bool>,
+    /// Whether `CAP_IPC_LOCK` is effective: then locked memory is not limited.
+    pub cap_ipc_lock: Option<bool>,
+    /// `RLIMIT_MEMLOCK`, in bytes. It counts the rings of a user, in all processes together.
+    pub locked_memory: Option<Limit>,
+    /// `RLIMIT_NOFILE`.
+    pub descriptors: Option<Limit>,
+    /// How many descriptors are open.
+    pub open_descriptors: Option<u64>,
+    /// `net.ipv4.ip_local_port_range`: the first and the last port given to a socket that asks for any.
+    pub local_ports: Option<(u16, u16)>,
+    /// `net.ipv4.tcp_max_tw_buckets`: how many connections may be in TIME_WAIT.
+    pub tcp_max_tw_buckets: Option<u64>,
+    /// `net.ipv4.tcp_tw_reuse`: 0 never, 1 always, 2 on loopback.
+    pub tcp_tw_reuse: Option<u32>,
+    /// `net.core.somaxconn`: how many connections may wait to be accepted.
+    pub somaxconn: Option<u32>,
+}
+
+/// A resource limit of `getrlimit(2)`; `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Limit {
+    /// What holds now.
+    pub soft: Option<u64>,
+    /// How far this process may raise it.
+    pub hard: Option<u64>,
+}
+
+impl Host {
+    /// Asks for everything.
+    pub(super) fn read() -> Host {
+        let status = Status::read();
+        let io_uring_group = sysctl("kernel/io_uring_group").and_then(|text| text.parse().ok());
+        Host {
+            kernel_release: uname().ok().and_then(|names| Some(names.release().to_str()?.to_owned())),
+            loopback_up: is_loopback_up(),
+            io_uring_disabled: number("kernel/io_uring_disabled"),
+            io_uring_group,
+            in_io_uring_group: io_uring_group.and_then(|group| status.is_in_group(group)),
+            seccomp: status.seccomp(),
+            security_label: of_this_thread("attr/current").and_then(|text| label(&text)),
+            initial_user_namespace: of_this_thread("uid_map").map(|map| is_whole(&map)),
+            cap_sys_admin: status.has_capability(CAP_SYS_ADMIN),
+            cap_ipc_lock: status.has_capability(CAP_IPC_LOCK),
+            locked_memory: limit(Resource::RLIMIT_MEMLOCK),
+            descriptors: limit(Resource::RLIMIT_NOFILE),
+            open_descriptors: fs::read_dir("/proc/self/fd").ok().map(|open| open.count().saturating_sub(1) as u64),
+            local_ports: sysctl("net/ipv4/ip_local_port_range").and_then(|text| ports(&text)),
+            tcp_max_tw_buckets: number("net/ipv4/tcp_max_tw_buckets").map(u64::from),
+            tcp_tw_reuse: number("net/ipv4/tcp_tw_reuse"),
+            somaxconn: number("net/core/somaxconn"),
+        }
+    }
+
+    /// Whether a seccomp filter is in force.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.seccomp == Some(2)
+    }
+
+    /// Whether SELinux, AppArmor or the like holds this thread, as far as its label tells.
+    pub(super) fn is_confined(&self) -> bool {
+        self.security_label.as_deref().is_some_and(|label| label != "unconfined" && label != "kernel")
+    }
+
+    /// Whether the kernel is certainly older than this.
+    pub(super) fn is_before(&self, version: (u32, u32)) -> bool {
+        self.kernel_release.as_deref().and_then(version_of).is_some_and(|release| release < version)
+    }
+
+    /// Whether this thread may do what only administrators of the whole host may.
+    pub(super) fn is_administrator(&self) -> bool {
+        self.cap_sys_admin == Some(true) && self.initial_user_namespace != Some(false)
+    }
+
+    /// Whether locked memory is counted and limited for this thread.
+    pub(super) fn has_limited_memory(&self) -> bool {
+        let locks_freely = self.cap_ipc_lock == Some(true) && self.initial_user_namespace != Some(false);
+        !locks_freely && self.locked_memory.is_some_and(|limit| limit.soft.is_some())
+    }
+}
+
+/// Numbers of `capabilities(7)`, which are the places of their bits in `CapEff`.
+const CAP_IPC_LOCK: u32 = 14;
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// `/proc/thread-self/status`.
+struct Status(String);
+
+impl Status {
+    fn read() -> Status {
+        Status(of_this_thread("status").unwrap_or_default())
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        let named = self.0.lines().filter_map(|line| line.split_once(':'));
+        named.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value.trim())
+    }
+
+    fn seccomp(&self) -> Option<u32> {
+        self.field("Seccomp")?.parse().ok()
+    }
+
+    fn has_capability(&self, number: u32) -> Option<bool> {
+        let effective = u64::from_str_radix(self.field("CapEff")?, 16).ok()?;
+        Some(effective & 1 << number != 0)
+    }
+
+    /// The kernel compares the file system's group (the last of four) and the supplementary ones.
+    fn is_in_group(&self, group: i64) -> Option<bool> {
+        let own = self.field("Gid")?.split_whitespace().nth(3)?;
+        let others = self.field("Groups")?.split_whitespace();
+        Some(group >= 0 && others.chain([own]).any(|found| found.parse() == Ok(group)))
+    }
+}
+
+/// A file of `/proc` about the calling thread, or about the process where the kernel does not tell them apart (before 3.17).
+fn of_this_thread(name: &str) -> Option<String> {
+    let read = |whose: &str| fs::read_to_string(format!("/proc/{whose}/{name}"));
+    read("thread-self").or_else(|_| read("self")).ok()
+}
+
+fn sysctl(name: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/sys/{name}")).ok().map(|text| text.trim().to_owned())
+}
+
+fn number(name: &str) -> Option<u32> {
+    sysctl(name)?.parse().ok()
+}
+
+fn limit(resource: Resource) -> Option<Limit> {
+    let (soft, hard) = getrlimit(resource).ok()?;
+    let finite = |value| (value != RLIM_INFINITY).then_some(value);
+    Some(Limit { soft: finite(soft), hard: finite(hard) })
+}
+
+/// Asks by name in this thread's network namespace; `/sys/class/net` may be another one's.
+fn is_loopback_up() -> Option<bool> {
+    let mut interfaces = getifaddrs().ok()?;
+    let flags = interfaces.find(|interface| interface.interface_name == "lo")?.flags;
+    Some(flags.contains(InterfaceFlags::IFF_UP))
+}
+
+fn ports(text: &str) -> Option<(u16, u16)> {
+    let mut numbers = text.split_whitespace().map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// A label as it can be printed: the kernel ends some with a zero or a line feed.
+fn label(text: &str) -> Option<String> {
+    let label: String = text.chars().filter(|letter| !letter.is_control()).collect();
+    (!label.is_empty()).then_some(label)
+}
+
+/// Whether a `uid_map` leaves every user as it is.
+fn is_whole(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+fn version_of(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tsleep\nGid:\t7\t8\t8\t9\nGroups:\t20 21 \nCapEff:\t0000000000204000\nSeccomp:\t2\n";
+
+    #[test]
+    fn a_status_is_read_field_by_field() {
+        let status = Status(STATUS.to_owned());
+        assert_eq!(status.seccomp(), Some(2));
+        assert_eq!(status.has_capability(CAP_IPC_LOCK), Some(true));
+        assert_eq!(status.has_capability(CAP_SYS_ADMIN), Some(true));
+        assert_eq!(status.has_capability(0), Some(false));
+        let groups = [7, 8, 9, 20, 21, -1, 2].map(|group| status.is_in_group(group));
+        assert_eq!(groups, [false, false, true, true, true, false, false].map(Some));
+    }
+
+    #[test]
+    fn a_status_that_is_missing_or_odd_is_unknown() {
+        for text in ["", "Seccomp\nCapEff: x\nGid: 1\nGroups:", "Seccomp: \nCapEff:\nGid:\t1\t1\t1\t1\n"] {
+            let status = Status(text.to_owned());
+            assert_eq!((status.seccomp(), status.has_capability(14), status.is_in_group(1)), (None, None, None));
+        }
+    }
+
+    #[test]
+    fn releases_are_compared_by_number() {
+        for (release, is_before) in [
+            ("5.0.21", true),
+            ("4.18.0-553.el8.x86_64", true),
+            ("5.1", false),
+            ("5.10.0-rc1", false),
+            ("6.18.44-vm", false),
+            ("odd", false),
+            ("", false),
+        ] {
+            let host = Host { kernel_release: Some(release.to_owned()), ..Host::default() };
+            assert_eq!(host.is_before((5, 1)), is_before, "{release}");
+        }
+        assert!(!Host::default().is_before((5, 1)));
+    }
+
+    #[test]
+    fn only_the_first_user_namespace_leaves_every_user_as_it_is() {
+        assert!(is_whole("         0          0 4294967295\n"));
+        assert!(!is_whole("         0       1000          1\n"));
+    }
+
+    #[test]
+    fn a_label_is_fit_to_print_and_tells_who_is_confined() {
+        assert_eq!(label("docker-default (enforce)\n"), Some("docker-default (enforce)".to_owned()));
+        assert_eq!(label("\0"), None);
+        for (label, confined) in [(None, false), (Some("unconfined"), false), (Some("docker-default (enforce)"), true)]
+        {
+            let host = Host { security_label: label.map(str::to_owned), ..Host::default() };
+            assert_eq!(host.is_confined(), confined, "{label:?}");
+        }
+    }
+
+    #[test]
+    fn port_ranges_are_pairs_of_ports() {
+        assert_eq!(ports("32768\t60999"), Some((32768, 60999)));
+        assert_eq!(ports("32768"), None);
+        assert_eq!(ports("0 70000"), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! Which of the opcodes that matter to pairs a ring says it knows.
+
+use io_uring::{Probe, opcode};
+
+macro_rules! opcodes {
+    ($($(#[$doc:meta])* $field:ident: $name:literal = $code:path,)+) => {
+        /// Which opcodes the ring knows, as `IORING_REGISTER_PROBE` tells (Linux 5.6).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[cfg_attr(feature = "cli", derive(serde::Serialize))]
+        #[non_exhaustive]
+        pub struct Opcodes {
+            $($(#[$doc])* pub $field: bool,)+
+        }
+
+        impl Opcodes {
+            pub(super) fn known_to(probe: &Probe) -> Opcodes {
+                Opcodes { $($field: probe.is_supported($code),)+ }
+            }
+
+            /// Each with the name that it has after `IORING_OP_`.
+            pub(super) fn named(self) -> impl Iterator<Item = (&'static str, bool)> {
+                [$(($name, self.$field)),+].into_iter()
+            }
+
+            pub(super) fn to_bits(self) -> i32 {
+                self.named().enumerate().fold(0, |bits, (place, (_, known))| bits | i32::from(known) << place)
+            }
+
+            pub(super) fn from_bits(bits: i32) -> Opcodes {
+                let mut place = 0..;
+                let mut next = || place.next().is_some_and(|place: u32| bits & 1 << place != 0);
+                Opcodes { $($field: next(),)+ }
+            }
+        }
+    };
+}
+
+opcodes! {
+    /// Used by the ring engine.
+    accept: "ACCEPT" = opcode::Accept::CODE,
+    /// Used by the ring engine.
+    connect: "CONNECT" = opcode::Connect::CODE,
+    /// Used by the ring engine.
+    async_cancel: "ASYNC_CANCEL" = opcode::AsyncCancel::CODE,
+    /// Used by the ring engine.
+    timeout: "TIMEOUT" = opcode::Timeout::CODE,
+    /// Used by the streams of tokio-uring.
+    close: "CLOSE" = opcode::Close::CODE,
+    /// Used by the streams of tokio-uring.
+    read: "READ" = opcode::Read::CODE,
+    /// Used by the streams of tokio-uring.
+    write: "WRITE" = opcode::Write::CODE,
+    /// Not used here; told because others ask.
+    socket: "SOCKET" = opcode::Socket::CODE,
+    /// Not used here; told because others ask.
+    send: "SEND" = opcode::Send::CODE,
+    /// Not used here; told because others ask.
+    recv: "RECV" = opcode::Recv::CODE,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_of_opcodes_survives_the_way_through_its_bits() {
+        for bits in 0..1 << 10 {
+            assert_eq!(Opcodes::from_bits(bits).to_bits(), bits);
+        }
+        let first = Opcodes::from_bits(1);
+        assert!(first.accept && !first.connect);
+    }
+}

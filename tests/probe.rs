@@ -1,0 +1,349 @@
+//! Owes: the probe tells what this host allows, what is in the way and what to do about it, from under every bar that can be
+//! put up here; it never fails, never hangs, is never killed, and leaves neither a process nor a descriptor behind.
+#![allow(clippy::unwrap_used)]
+
+mod barred;
+mod common;
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use barred::{ANSWERS, CALLS, answer, under};
+use common::{
+    alone, alone_in_a_network, alone_with_late_handshakes, descriptors, eventually, leave_descriptors,
+    limit_descriptors, on_every_engine, ring_is_there, run, skip,
+};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use ringpair::probe::{Attempt, Cause, Outcome, Verdict};
+use ringpair::{Backend, PairOptions, Probe, Step, probe};
+use seccompiler::SeccompAction;
+
+const THE_THREE_CALLS: &str = "io_uring_setup, io_uring_enter and io_uring_register";
+
+fn the_verdict_is_never_below_the_engine_that_works(options: PairOptions) {
+    let factory = options.factory().unwrap();
+    factory.pair_blocking::<TcpStream>().unwrap();
+    match factory.backend() {
+        Backend::Uring => assert_is(&probe(), Verdict::Ring, None),
+        _ => assert_ne!(probe().verdict(), Verdict::Nothing),
+    }
+}
+on_every_engine!(the_verdict_is_never_below_the_engine_that_works);
+
+#[test]
+fn where_nothing_is_in_the_way_everything_works() {
+    if !ring_is_there() {
+        return;
+    }
+    let probe = probe();
+    assert_is(&probe, Verdict::Ring, None);
+    let tried = [
+        Attempt::Socket,
+        Attempt::Bind,
+        Attempt::Listen,
+        Attempt::Connect,
+        Attempt::Accept,
+        Attempt::RingSetup,
+        Attempt::RingEnter,
+        Attempt::RingConnect,
+        Attempt::RingAccept,
+        Attempt::RingWrite,
+        Attempt::RingRead,
+        Attempt::RingClose,
+        Attempt::RingTimeout,
+        Attempt::RingCancel,
+        Attempt::FlagsNone,
+    ];
+    for attempt in tried {
+        assert_eq!(probe.outcome(attempt), Outcome::Worked, "{attempt}");
+    }
+    if let Some(opcodes) = probe.opcodes() {
+        assert!(opcodes.accept && opcodes.connect && opcodes.async_cancel && opcodes.timeout, "{opcodes:?}");
+    }
+    assert!(probe.to_string().contains("verdict        ring: "), "{probe}");
+}
+
+#[test]
+fn the_host_is_told_as_it_is() {
+    let probe = probe();
+    let host = probe.host();
+    let read = |path: &str| std::fs::read_to_string(path).unwrap().trim().to_owned();
+    assert_eq!(host.kernel_release, Some(read("/proc/sys/kernel/osrelease")));
+    assert_eq!(host.loopback_up, Some(true));
+    assert_eq!(host.somaxconn, read("/proc/sys/net/core/somaxconn").parse().ok());
+    assert_eq!(host.tcp_max_tw_buckets, read("/proc/sys/net/ipv4/tcp_max_tw_buckets").parse().ok());
+    assert_eq!(host.tcp_tw_reuse, read("/proc/sys/net/ipv4/tcp_tw_reuse").parse().ok());
+    let (first, last) = host.local_ports.unwrap();
+    assert_eq!(format!("{first}\t{last}"), read("/proc/sys/net/ipv4/ip_local_port_range"));
+    assert!(host.descriptors.unwrap().soft.is_some() && host.locked_memory.is_some());
+    assert!(host.open_descriptors.unwrap() >= 3);
+    assert!(host.cap_ipc_lock.is_some() && host.cap_sys_admin.is_some() && host.seccomp.is_some());
+}
+
+#[test]
+fn a_filter_that_answers_for_the_making_of_rings_is_told_with_its_errno() {
+    if !ring_is_there() {
+        return;
+    }
+    for errno in ANSWERS {
+        let probe = under(libc::SYS_io_uring_setup, answer(errno), probe);
+        let (attempt, code) = (Attempt::RingSetup, errno as i32);
+        let is_confined = probe.host().security_label.as_deref().is_some_and(|label| label != "unconfined");
+        let cause = match errno {
+            // A security module says so too, and where one holds us it is the likelier of the two.
+            Errno::EACCES if is_confined => Cause::SecurityModule { attempt, errno: code },
+            _ => Cause::SeccompErrno { attempt, errno: code },
+        };
+        assert_is(&probe, Verdict::Epoll, Some(cause));
+        assert_eq!(probe.host().seccomp, Some(2));
+        assert_eq!(probe.outcome(attempt), Outcome::Refused { errno: code });
+        assert_eq!(probe.outcome(Attempt::RingConnect), Outcome::Untried);
+        if !is_confined {
+            assert_eq!(cause.to_string(), format!("a seccomp filter answers io_uring_setup with {errno:?}"));
+            assert_remedy(&probe, THE_THREE_CALLS);
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_answers_for_the_use_of_rings_is_told_from_one_that_answers_for_their_making() {
+    if !ring_is_there() {
+        return;
+    }
+    for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EOPNOTSUPP] {
+        let probe = under(libc::SYS_io_uring_enter, answer(errno), probe);
+        let (attempt, errno) = (Attempt::RingEnter, errno as i32);
+        assert_is(&probe, Verdict::Epoll, Some(Cause::SeccompErrno { attempt, errno }));
+        assert_eq!(probe.outcome(Attempt::RingSetup), Outcome::Worked);
+        assert_remedy(&probe, THE_THREE_CALLS);
+    }
+}
+
+#[test]
+fn a_filter_that_only_bars_questions_leaves_the_ring() {
+    if !ring_is_there() {
+        return;
+    }
+    let probe = under(libc::SYS_io_uring_register, answer(Errno::EPERM), probe);
+    assert_is(&probe, Verdict::Ring, None);
+    assert_eq!(probe.opcodes(), None);
+    assert!(probe.to_string().contains("unknown: io_uring_register is refused: EPERM"), "{probe}");
+}
+
+#[test]
+fn a_filter_that_kills_is_told_and_kills_nobody_who_asks() {
+    if !ring_is_there() {
+        return;
+    }
+    let attempts = [Attempt::RingSetup, Attempt::RingRegister, Attempt::RingEnter];
+    for (call, attempt) in CALLS.into_iter().zip(attempts) {
+        for action in [SeccompAction::KillProcess, SeccompAction::KillThread, SeccompAction::Trap] {
+            let probe = under(call, action, probe);
+            assert_is(&probe, Verdict::Epoll, Some(Cause::SeccompKill { attempt }));
+            assert_eq!(probe.outcome(attempt), Outcome::Died { signal: Some(libc::SIGSYS) });
+            assert_remedy(&probe, THE_THREE_CALLS);
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_bars_sockets_leaves_nothing() {
+    for (call, attempt) in [(libc::SYS_socket, Attempt::Socket), (libc::SYS_bind, Attempt::Bind)] {
+        let refused = under(call, answer(Errno::EPERM), probe);
+        let errno = Errno::EPERM as i32;
+        assert_is(&refused, Verdict::Nothing, Some(Cause::SeccompErrno { attempt, errno }));
+        assert_remedy(&refused, &format!("Allow {attempt} "));
+    }
+}
+
+#[test]
+fn neither_a_process_nor_a_descriptor_is_left_whatever_the_end() {
+    alone(|| {
+        let before = descriptors();
+        let kill = || under(libc::SYS_io_uring_setup, SeccompAction::KillProcess, probe);
+        let refuse = || under(libc::SYS_io_uring_setup, answer(Errno::EPERM), probe);
+        for _ in 0..5 {
+            for probe in [probe(), kill(), refuse()] {
+                assert_ne!(probe.verdict(), Verdict::Nothing, "{probe}");
+                assert_eq!(descriptors(), before);
+                assert_eq!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(Errno::ECHILD));
+            }
+        }
+    });
+}
+
+#[test]
+fn many_threads_can_ask_at_once_while_others_allocate() {
+    alone(|| {
+        let expected = probe().verdict();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(Relaxed) {
+                        std::hint::black_box((0..50).map(|number| number.to_string()).collect::<Vec<_>>());
+                    }
+                });
+            }
+            let ask = || (0..5).for_each(|_| assert_eq!(probe().verdict(), expected));
+            let asking: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            let ended: Vec<_> = asking.into_iter().map(|thread| thread.join()).collect();
+            over.store(true, Relaxed);
+            ended.into_iter().for_each(|ended| ended.unwrap());
+        });
+        assert_eq!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(Errno::ECHILD));
+    });
+}
+
+#[test]
+fn a_host_whose_handshakes_are_late_has_a_ring() {
+    alone_with_late_handshakes(|| {
+        if ring_is_there() {
+            assert_is(&probe(), Verdict::Ring, None);
+        }
+    });
+}
+
+#[test]
+fn an_interface_that_is_down_is_told_and_is_all_there_is_to_mend() {
+    alone_in_a_network(|| {
+        let before = probe();
+        assert_eq!(before.host().initial_user_namespace, Some(false));
+        run("ip", &["link", "set", "lo", "down"]);
+        let probe_ = probe();
+        assert_is(&probe_, Verdict::Nothing, Some(Cause::LoopbackDown));
+        assert_eq!(probe_.host().loopback_up, Some(false));
+        assert_remedy(&probe_, "ip link set lo up");
+        run("ip", &["link", "set", "lo", "up"]);
+        assert_is(&probe(), before.verdict(), before.cause());
+    });
+}
+
+#[test]
+fn ports_that_have_run_out_are_told() {
+    alone_in_a_network(|| {
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40000").unwrap();
+        let probe = probe();
+        assert_is(&probe, Verdict::Nothing, Some(Cause::NoPorts));
+        assert_eq!(probe.host().local_ports, Some((40000, 40000)));
+        assert_remedy(&probe, "net.ipv4.ip_local_port_range");
+    });
+}
+
+#[test]
+fn packets_that_are_swallowed_hold_nobody_up_for_long() {
+    alone_in_a_network(|| {
+        run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
+        let begin = Instant::now();
+        let probe = probe();
+        assert_is(&probe, Verdict::Nothing, Some(Cause::Late { attempt: Attempt::Connect }));
+        assert_remedy(&probe, "tc qdisc show dev lo");
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    });
+}
+
+#[test]
+fn a_rule_that_bars_loopback_is_told_with_its_errno() {
+    alone_in_a_network(|| {
+        // The rule that finds local addresses steps back, so that one that bars them can go before it.
+        run("ip", &["rule", "add", "pref", "10", "lookup", "local"]);
+        run("ip", &["rule", "del", "pref", "0"]);
+        run("ip", &["rule", "add", "pref", "5", "to", "127.0.0.0/8", "prohibit"]);
+        let probe = probe();
+        let cause = Cause::LoopbackRefused { attempt: Attempt::Connect, errno: Errno::EACCES as i32 };
+        assert_is(&probe, Verdict::Nothing, Some(cause));
+        assert_remedy(&probe, "ip rule");
+    });
+}
+
+#[test]
+fn descriptors_that_have_run_out_are_told_at_every_count() {
+    alone(|| {
+        let expected = probe().verdict();
+        let mut verdicts = Vec::new();
+        for spare in 0..16 {
+            leave_descriptors(spare);
+            let probe = probe();
+            limit_descriptors(1000);
+            if probe.verdict() != expected {
+                let errno = Errno::EMFILE as i32;
+                assert_eq!(probe.cause(), Some(Cause::Descriptors { errno }), "{spare} to spare\n{probe}");
+                assert_remedy(&probe, "ulimit -n");
+            }
+            verdicts.push(probe.verdict());
+        }
+        // The more there are, the more works.
+        verdicts.dedup();
+        let all = [Verdict::Nothing, Verdict::Epoll, Verdict::Ring];
+        let known = all.iter().position(|verdict| *verdict == expected).unwrap();
+        assert_eq!(verdicts, all[..=known]);
+    });
+}
+
+#[test]
+fn an_ordinary_user_with_little_locked_memory_has_a_ring_until_others_have_used_it_up() {
+    alone(|| {
+        setrlimit(Resource::RLIMIT_MEMLOCK, 64 << 10, 64 << 10).unwrap();
+        if !become_ordinary(64_123) || !ring_is_there() {
+            return;
+        }
+        let roomy = probe();
+        assert_is(&roomy, Verdict::Ring, None);
+        let host = roomy.host();
+        assert_eq!((host.cap_ipc_lock, host.locked_memory.unwrap().soft), (Some(false), Some(64 << 10)));
+
+        let mut rings = Vec::new();
+        let error = loop {
+            match PairOptions::new().factory() {
+                Ok(factory) if rings.len() < 100 => rings.push(factory),
+                Ok(_) => return skip("this kernel does not count the memory of rings"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((error.step(), error.raw_os_error()), (Step::Ring, Some(Errno::ENOMEM as i32)));
+        let full = probe();
+        assert_is(&full, Verdict::Epoll, Some(Cause::LockedMemory));
+        assert_remedy(&full, "ulimit -l");
+        drop(rings);
+        eventually("the memory is given back", || probe().verdict() == Verdict::Ring);
+        PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
+    });
+}
+
+#[test]
+fn a_user_who_may_start_no_process_is_told_so() {
+    alone(|| {
+        if !become_ordinary(64_124) {
+            return;
+        }
+        setrlimit(Resource::RLIMIT_NPROC, 0, 0).unwrap();
+        let probe = probe();
+        assert_is(&probe, Verdict::Nothing, Some(Cause::NoChild { errno: Errno::EAGAIN as i32 }));
+        assert_remedy(&probe, "ulimit -u");
+    });
+}
+
+/// Gives up being root, for good; skips where that cannot be.
+fn become_ordinary(id: u32) -> bool {
+    let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+    let done = setgroups(&[]).and_then(|()| setresgid(group, group, group)).and_then(|()| setresuid(user, user, user));
+    if done.is_err() {
+        skip("only root can become another user");
+    }
+    done.is_ok()
+}
+
+fn assert_is(probe: &Probe, verdict: Verdict, cause: Option<Cause>) {
+    assert_eq!((probe.verdict(), probe.cause()), (verdict, cause), "\n{probe}");
+    assert!(probe.to_string().lines().all(|line| line.chars().count() <= 100), "\n{probe}");
+}
+
+fn assert_remedy(probe: &Probe, part: &str) {
+    let remedy = probe.cause().unwrap().remedy();
+    assert!(remedy.contains(part), "{part} is not in: {remedy}");
+}
