@@ -76,6 +76,7 @@ mod with_runtime {
     use tokio_uring::net::TcpStream;
 
     use crate::engine::{is_absence, patiently};
+    use crate::probe::refuse_if_asking_kills;
     use crate::skip::say_skipped;
     use crate::{PairOptions, Result, Step};
 
@@ -134,7 +135,8 @@ mod with_runtime {
         }
         let mut builder = tokio_uring::builder();
         builder.entries(ENTRIES);
-        let runtime = patiently(|| tokio_uring::Runtime::new(&builder)).map_err(|error| {
+        let runtime = || refuse_if_asking_kills().and_then(|()| tokio_uring::Runtime::new(&builder));
+        let runtime = patiently(runtime).map_err(|error| {
             if is_absence(&error) {
                 say_skipped(std::thread::current().name().unwrap_or("with_pair"), &error);
             }

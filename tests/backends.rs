@@ -7,7 +7,7 @@ mod common;
 
 use std::net::TcpStream;
 
-use common::{alone, alone_with, descriptors, refuse, ring_is_there};
+use common::{alone, alone_with, descriptors, kill_who_calls, refuse, ring_is_there};
 use nix::errno::Errno;
 use nix::libc::SYS_io_uring_setup;
 use ringpair::{Backend, PairOptions, Step};
@@ -54,6 +54,23 @@ fn auto_falls_back_to_epoll_where_the_ring_is_absent() {
                 });
             });
         }
+    });
+}
+
+#[test]
+fn auto_falls_back_to_epoll_where_asking_for_a_ring_kills() {
+    alone(|| {
+        kill_who_calls(SYS_io_uring_setup);
+        let before = descriptors();
+        assert_eq!(backend_of(&PairOptions::new()), Backend::Epoll);
+        PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
+        let error = PairOptions::new().backend(Backend::Uring).factory().unwrap_err();
+        assert_eq!((error.step(), error.kind()), (Step::Ring, std::io::ErrorKind::Unsupported));
+        assert!(error.source().unwrap().to_string().contains("seccomp"));
+        assert!(!ringpair::ring_or_skip("a test"));
+        #[cfg(feature = "tokio-uring")]
+        assert_eq!(ringpair::with_pair(async |_, _| ()).unwrap_err().step(), Step::Ring);
+        assert_eq!(descriptors(), before + 2, "the thread keeps its epoll, with its timer");
     });
 }
 

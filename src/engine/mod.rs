@@ -36,6 +36,7 @@ use socket2::SockAddr;
 use self::epoll::Epoll;
 use self::uring::Uring;
 use crate::options::{Backend, Choice};
+use crate::probe::refuse_if_asking_kills;
 
 /// Names an operation in flight, or whatever the caller wants a landing to remind it of.
 pub(crate) type Key = usize;
@@ -75,12 +76,13 @@ macro_rules! on {
 impl Engine {
     /// Sets up the engine that is wanted.
     pub(crate) fn open(choice: Choice) -> io::Result<Engine> {
+        let uring = || refuse_if_asking_kills().and_then(|()| Uring::open());
         match choice {
-            Choice::Uring => Uring::open().map(Engine::Uring),
+            Choice::Uring => uring().map(Engine::Uring),
             #[cfg(feature = "epoll")]
             Choice::Epoll => Epoll::open().map(Engine::Epoll),
             #[cfg(feature = "epoll")]
-            Choice::UringOrEpoll => match Uring::open() {
+            Choice::UringOrEpoll => match uring() {
                 Err(error) if is_absence(&error) => Epoll::open().map(Engine::Epoll),
                 uring => uring.map(Engine::Uring),
             },
@@ -176,10 +178,13 @@ impl Engine {
 }
 
 /// The answers that mean "no ring here", and no others: `ENOSYS` of an old kernel or a seccomp profile, `EPERM` of a seccomp
-/// profile or `kernel.io_uring_disabled`, `EACCES` of a security module, `EOPNOTSUPP` of a sandbox.
+/// profile or `kernel.io_uring_disabled`, `EACCES` of a security module, `EOPNOTSUPP` of a sandbox, and the signal of a filter
+/// that kills, which [`refuse_if_asking_kills`] has seen a child die of.
 pub(crate) fn is_absence(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::ENOSYS | Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP))
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(errno) => matches!(errno, Errno::ENOSYS | Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP),
+        None => error.kind() == io::ErrorKind::Unsupported,
+    }
 }
 
 /// Whether set-up may succeed a moment later: the memory of rings that were dropped is given back asynchronously, so a

@@ -3,6 +3,7 @@
 mod attempt;
 mod cause;
 mod child;
+mod deadly;
 mod host;
 mod loopback;
 mod opcodes;
@@ -14,6 +15,8 @@ pub use attempt::{Attempt, Outcome};
 pub use cause::{Cause, Verdict};
 pub use host::{Host, Limit};
 pub use opcodes::Opcodes;
+
+pub(crate) use deadly::refuse_if_asking_kills;
 
 use attempt::Tried;
 use trial::Findings;

@@ -276,10 +276,19 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Has every later call of this number, in this thread, answered with `errno`.
 pub(crate) fn refuse(call: i64, errno: nix::errno::Errno) {
+    filter(call, seccompiler::SeccompAction::Errno(errno as u32));
+}
+
+/// Has every later call of this number, in this thread, end the process.
+pub(crate) fn kill_who_calls(call: i64) {
+    filter(call, seccompiler::SeccompAction::KillProcess);
+}
+
+fn filter(call: i64, action: seccompiler::SeccompAction) {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 
     let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
     let rules = [(call, Vec::new())].into_iter().collect();
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), arch).unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch).unwrap();
     apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }
