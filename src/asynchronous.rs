@@ -10,13 +10,13 @@ use std::time::Instant;
 
 use futures_core::Stream;
 
-use crate::engine::{PATIENCE, is_passing};
 use crate::error::{Result, Step};
 use crate::factory::{Batch, PairFactory};
 use crate::hub::Hub;
 use crate::making::{Making, refuse_if_it_cannot_wait, runtime};
 use crate::one_shot::{hand_out, thread_hub};
 use crate::options::{Choice, PairOptions};
+use crate::patience::{PATIENCE, is_passing};
 use crate::socket::PairSocket;
 use crate::source::Source;
 

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::engine;
 use crate::error::{Result, Step};
 use crate::hub::{Hub, Seats};
 use crate::making::{Ends, Making, Tally, delivered, finish};
 use crate::options::{Backend, PairOptions, needs_the_ring};
+use crate::patience::patiently;
 use crate::socket::PairSocket;
 use crate::source::Source;
 
@@ -70,7 +70,7 @@ impl PairOptions {
     /// [`Step::SetOption`], [`Step::Bind`], [`Step::Listen`] and [`Step::Verify`] from the opening of the listener.
     pub fn factory(&self) -> Result<PairFactory> {
         let plan = self.plan()?;
-        let hub = engine::patiently(|| Hub::open(plan.choice, true)).map_err(Step::Ring.failed())?;
+        let hub = patiently(|| Hub::open(plan.choice, true)).map_err(Step::Ring.failed())?;
         let source = Source::lasting(plan, hub);
         source.prepare()?;
         Ok(PairFactory { source, inline: AtomicU64::new(0), parked: AtomicU64::new(0) })

@@ -48,6 +48,7 @@ mod listener;
 mod making;
 mod one_shot;
 mod options;
+mod patience;
 pub mod probe;
 mod rendezvous;
 mod skip;
@@ -75,7 +76,8 @@ mod with_runtime {
 
     use tokio_uring::net::TcpStream;
 
-    use crate::engine::{is_absence, patiently};
+    use crate::engine::is_absence;
+    use crate::patience::patiently;
     use crate::probe::refuse_if_asking_kills;
     use crate::skip::say_skipped;
     use crate::{PairOptions, Result, Step};

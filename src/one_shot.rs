@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::{Arc, Weak};
 
-use crate::engine;
 use crate::error::{Result, Step};
 use crate::hub::Hub;
 use crate::making::{Ends, Making, delivered, finish};
 use crate::options::{Backend, Choice, PairOptions, Plan};
+use crate::patience::patiently;
 use crate::socket::PairSocket;
 use crate::source::Source;
 
@@ -58,7 +58,7 @@ impl PairOptions {
     /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5).
     pub fn make_pair_blocking<S: PairSocket>(&self) -> Result<(S, S)> {
         let plan = self.plan_for::<S>()?;
-        let hub = engine::patiently(|| thread_hub(plan.choice)).map_err(Step::Ring.failed())?;
+        let hub = patiently(|| thread_hub(plan.choice)).map_err(Step::Ring.failed())?;
         let source = Source::for_one_pair(plan, hub);
         let mut ends = None;
         Making::begin(&source, 1)?.wait(|both| ends = Some(both))?;

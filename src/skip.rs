@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
-use crate::engine::{Engine, is_absence, patiently};
+use crate::engine::{Engine, is_absence};
 use crate::options::{Choice, is_ring_required};
+use crate::patience::patiently;
 
 /// Whether this host has an io_uring; where it has none, says on standard error that the test `name` is skipped.
 ///

@@ -69,7 +69,9 @@ fn auto_falls_back_to_epoll_where_asking_for_a_ring_kills() {
         assert!(error.source().unwrap().to_string().contains("seccomp"));
         assert!(!ringpair::ring_or_skip("a test"));
         #[cfg(feature = "tokio-uring")]
-        assert_eq!(ringpair::with_pair(async |_, _| ()).unwrap_err().step(), Step::Ring);
+        std::thread::spawn(|| assert_eq!(ringpair::with_pair(async |_, _| ()).unwrap_err().step(), Step::Ring))
+            .join()
+            .unwrap();
         assert_eq!(descriptors(), before + 2, "the thread keeps its epoll, with its timer");
     });
 }

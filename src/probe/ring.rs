@@ -17,7 +17,7 @@ use super::child::Report;
 use super::loopback::{self, Listener};
 use super::opcodes::Opcodes;
 use super::trial::PATIENCE;
-use crate::engine::patiently;
+use crate::patience::patiently;
 
 /// As many as the ring engine asks for, since locked memory is counted by them.
 const ENTRIES: u32 = 64;

@@ -3,7 +3,9 @@
 
 use nix::errno::Errno;
 use nix::libc;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use seccompiler::SeccompAction;
+
+use crate::common::filter;
 
 /// What the filters of containers say to io_uring.
 pub(crate) const ANSWERS: [Errno; 4] = [Errno::EPERM, Errno::ENOSYS, Errno::EACCES, Errno::EOPNOTSUPP];
@@ -22,10 +24,7 @@ pub(crate) fn under<R: Send + 'static>(
     act: impl FnOnce() -> R + Send + 'static,
 ) -> R {
     let barred = std::thread::spawn(move || {
-        let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
-        let rules = [(call, Vec::new())].into_iter().collect();
-        let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch).unwrap();
-        apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+        filter(call, action);
         act()
     });
     barred.join().unwrap()

@@ -149,7 +149,7 @@ fn alone_by(mut command: Command, body: impl FnOnce()) {
     assert!(child.status.success(), "{name} failed in a process of its own ({})\n{out}\n{err}", child.status);
     // A body that is skipped in there says so out here too; one that was never found must not pass for a success.
     assert!(out.contains("1 passed"), "{name} was not run in a process of its own\n{out}");
-    err.lines().filter(|line| line.starts_with("SKIPPED")).for_each(say);
+    err.lines().filter(|line| line.starts_with(&format!("SKIPPED {name}:"))).for_each(say);
 }
 
 /// Past libtest's capture, which takes what the macros print and nothing else.
@@ -284,7 +284,8 @@ pub(crate) fn kill_who_calls(call: i64) {
     filter(call, seccompiler::SeccompAction::KillProcess);
 }
 
-fn filter(call: i64, action: seccompiler::SeccompAction) {
+/// Has every later call of this number, in this thread and what it starts, meet this action.
+pub(crate) fn filter(call: i64, action: seccompiler::SeccompAction) {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 
     let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
