@@ -80,6 +80,9 @@ mod in_a_runtime {
 
     #[cfg(feature = "tokio-uring")]
     fn a_tokio_uring_task_waits_for_pairs_that_are_late(options: PairOptions) {
+        if !common::ring_is_there() {
+            return; // without one there is no such runtime, whichever engine makes the pairs
+        }
         alone_with_late_handshakes(|| {
             let factory = options.factory().unwrap();
             let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
