@@ -46,6 +46,8 @@ pub(crate) struct State {
     /// When the engine's alarm goes off.
     alarm: Option<Instant>,
     woken: Vec<Waker>,
+    /// Wakers that nobody needs any more.
+    spent: Vec<Waker>,
     /// Whether strangers who wait at a listener that is given up are counted: in a factory they are.
     counting: bool,
     spare: Option<Arc<SockAddr>>,
@@ -70,13 +72,13 @@ impl Hub {
     /// Opens one to go on where this one stops.
     pub(crate) fn another(&self) -> io::Result<Arc<Hub>> {
         let told = |state: &mut State| (state.engine.choice(), state.counting, state.meeting.strangers());
-        let (choice, counting, strangers) = self.with(told);
+        let (choice, counting, strangers) = self.with_nobody_woken(told);
         Hub::with_strangers(choice, counting, strangers)
     }
 
     /// The engine in use.
     pub(crate) fn backend(&self) -> Backend {
-        self.with(|state| state.engine.backend())
+        self.with_nobody_woken(|state| state.engine.backend())
     }
 
     fn with_strangers(choice: Choice, counting: bool, strangers: u64) -> io::Result<Arc<Hub>> {
@@ -88,6 +90,7 @@ impl Hub {
             returns: 0,
             alarm: None,
             woken: Vec::new(),
+            spent: Vec::new(),
             counting,
             spare: None,
             broken: false,
@@ -101,10 +104,18 @@ impl Hub {
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.shared.lock();
         let result = act(&mut state);
-        let woken = std::mem::take(&mut state.woken);
+        let (woken, spent) = (std::mem::take(&mut state.woken), std::mem::take(&mut state.spent));
+        // Whoever is woken may run here and now, and a waker that is dropped may be the last that kept a task, whose futures
+        // are dropped with it: none of that under the lock.
         drop(state);
         woken.into_iter().for_each(Waker::wake);
+        drop(spent);
         result
+    }
+
+    /// The same for callers who hold another lock: who is to be woken, is woken by the next call that holds none.
+    pub(crate) fn with_nobody_woken<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        act(&mut self.shared.lock())
     }
 
     /// Whether `runtime`, the current one, can wait for the engine.
@@ -152,6 +163,12 @@ impl State {
     pub(crate) fn open_gate(&mut self, plan: &Plan) -> Result<Key> {
         let listener = Listener::open(plan, self.engine.is_nonblocking(), self.spare.take())?;
         Ok(self.meeting.open_gate(listener))
+    }
+
+    /// Sees to it that `owner` is woken when something happens at this seat.
+    pub(crate) fn park(&mut self, seat: Key, owner: &Waker) {
+        let before = self.meeting.owned_by(seat, owner);
+        self.spent.extend(before);
     }
 
     /// Sees to it that something lands at `deadline` at the latest.
@@ -230,6 +247,7 @@ impl State {
         }
         self.rebalance(left.gate);
         self.leave_if_idle(left.gate);
+        self.spent.extend(left.owner);
         let (accepted, connected) = left.ends;
         (accepted, connected, left.error)
     }
@@ -252,13 +270,17 @@ impl State {
         peers.into_iter().for_each(|peer| self.meeting.turn_away(gate, peer));
     }
 
-    /// Lets a blocking call wait. To be asked under the same lock under which it found that it must.
-    pub(crate) fn wait(&mut self) -> Wait {
+    /// Lets a blocking call wait. To be asked under the same lock under which it found that it must. `None` where others are to
+    /// be woken first: what they do then may need a leader that does lead.
+    pub(crate) fn wait(&mut self) -> Option<Wait> {
+        if !self.woken.is_empty() || !self.spent.is_empty() {
+            return None;
+        }
         if self.led {
-            return Wait::Follow(self.returns);
+            return Some(Wait::Follow(self.returns));
         }
         self.led = true;
-        Wait::Lead
+        Some(Wait::Lead)
     }
 
     /// Notes where a connecting end lies, to know it when it arrives: the kernel has chosen its port at the launch.

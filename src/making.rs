@@ -86,7 +86,7 @@ impl<'a> Making<'a> {
         loop {
             let (look, wait) = hub.with(|state| {
                 let look = self.look(state, &mut deliver)?;
-                let wait = matches!(look, Look::Waiting).then(|| state.wait());
+                let wait = if matches!(look, Look::Waiting) { state.wait() } else { None };
                 Ok((look, wait))
             })?;
             match (look, wait) {
@@ -292,7 +292,7 @@ mod polling {
         /// Sees to it that we are woken: by whoever takes down what is ours, by the descriptor, or by the alarm.
         fn park(&mut self, state: &mut State, context: &Context<'_>) -> Result<()> {
             for seat in self.seats.iter() {
-                state.meeting.owned_by(seat, context.waker());
+                state.park(seat, context.waker());
             }
             state.alarm_by(self.deadline.unwrap_or_else(Instant::now));
             self.watch = match self.watch.take() {

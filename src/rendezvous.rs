@@ -265,11 +265,11 @@ impl<L> Rendezvous<L> {
         (self.seats[seat].connected.is_some(), self.seats[seat].accepted.is_some())
     }
 
-    /// Whom to wake when something happens at this seat.
-    pub(crate) fn owned_by(&mut self, seat: Key, owner: &Waker) {
+    /// Whom to wake when something happens at this seat. Returns who it was before, where that was another one.
+    pub(crate) fn owned_by(&mut self, seat: Key, owner: &Waker) -> Option<Waker> {
         match &mut self.seats[seat].owner {
-            Some(known) => known.clone_from(owner),
-            nobody => *nobody = Some(owner.clone()),
+            Some(known) if known.will_wake(owner) => None,
+            known => known.replace(owner.clone()),
         }
     }
 
@@ -295,7 +295,7 @@ impl<L> Rendezvous<L> {
             Some(Trouble::Failed(error)) => Some(error),
             _ => None,
         };
-        Left { gate: seat.gate, flight: seat.flight, ends: (seat.accepted, seat.connected), error }
+        Left { gate: seat.gate, flight: seat.flight, ends: (seat.accepted, seat.connected), error, owner: seat.owner }
     }
 
     /// No pair can be made any more: the engine is of no use.
@@ -328,6 +328,7 @@ pub(crate) struct Left {
     /// Accepted first.
     pub(crate) ends: (Option<OwnedFd>, Option<OwnedFd>),
     pub(crate) error: Option<Error>,
+    pub(crate) owner: Option<Waker>,
 }
 
 impl Seat {

@@ -56,7 +56,7 @@ impl Source {
         let mut kept = self.lock();
         let count = sockets.len();
         let mut start = |hub: &Hub, gate| {
-            hub.with(|state| {
+            hub.with_nobody_woken(|state| {
                 let admitted = state.admits(gate, count);
                 if admitted {
                     state.start(gate, sockets.iter_mut().filter_map(Option::take), seats);
@@ -86,7 +86,7 @@ impl Source {
         if !self.lasting || kept.renew_if_broken().is_err() {
             return;
         }
-        if kept.gate.is_none_or(|gate| kept.hub.with(|state| state.meeting.is_retired(gate))) {
+        if kept.gate.is_none_or(|gate| kept.hub.with_nobody_woken(|state| state.meeting.is_retired(gate))) {
             let _ = self.turn(&mut kept);
         }
     }
@@ -99,7 +99,7 @@ impl Source {
     /// Turns away whoever waits at the listener in use, and tells how many that makes in all.
     pub(crate) fn sweep(&self) -> u64 {
         let kept = self.lock();
-        kept.hub.with(|state| {
+        kept.hub.with_nobody_woken(|state| {
             if let Some(gate) = kept.gate {
                 state.sweep(gate);
             }
@@ -113,7 +113,7 @@ impl Source {
 
     fn turn(&self, kept: &mut Kept) -> Result<Key> {
         kept.close_gate();
-        let fresh = kept.hub.with(|state| state.open_gate(&self.plan))?;
+        let fresh = kept.hub.with_nobody_woken(|state| state.open_gate(&self.plan))?;
         self.opened.fetch_add(1, Relaxed);
         kept.gate = Some(fresh);
         Ok(fresh)
@@ -127,13 +127,13 @@ impl Source {
 impl Kept {
     fn close_gate(&mut self) {
         if let Some(gate) = self.gate.take() {
-            self.hub.with(|state| state.close_gate(gate));
+            self.hub.with_nobody_woken(|state| state.close_gate(gate));
         }
     }
 
     /// An engine that has refused a submission once is given up; what is in flight on it ends with it.
     fn renew_if_broken(&mut self) -> Result<()> {
-        if self.hub.with(|state| state.is_broken()) {
+        if self.hub.with_nobody_woken(|state| state.is_broken()) {
             let fresh = self.hub.another().map_err(Step::Ring.failed())?;
             self.close_gate();
             self.hub = fresh;

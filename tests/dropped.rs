@@ -173,6 +173,39 @@ fn a_factory_is_dropped_with_the_futures_that_wait_on_it(options: PairOptions) {
     });
 }
 
+/// As executors do that drop a task, and the futures in it, with its last waker.
+fn a_waker_that_is_woken_or_dropped_may_use_the_factory_at_once(options: PairOptions) {
+    struct UsesTheFactory(Arc<PairFactory>);
+
+    impl std::task::Wake for UsesTheFactory {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.pair_blocking::<TcpStream>());
+        }
+    }
+
+    impl Drop for UsesTheFactory {
+        fn drop(&mut self) {
+            self.0.stats();
+        }
+    }
+
+    alone_with_late_handshakes(|| {
+        let factory = Arc::new(options.factory().unwrap());
+        runtime().block_on(async {
+            for _ in 0..200 {
+                let mut making = pin!(factory.pair::<TcpStream>());
+                for _ in 0..3 {
+                    let waker = Waker::from(Arc::new(UsesTheFactory(Arc::clone(&factory))));
+                    if making.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                        break;
+                    }
+                }
+            }
+            assert_works(&factory).await;
+        });
+    });
+}
+
 fn a_thread_ends_with_a_pair_in_the_making(options: PairOptions) {
     alone_in_a_network(|| {
         let before = descriptors();
@@ -234,6 +267,7 @@ on_every_engine!(
     a_future_that_is_held_and_not_polled_does_not_hold_up_the_others,
     a_runtime_is_dropped_with_pairs_in_the_making,
     a_factory_is_dropped_with_the_futures_that_wait_on_it,
+    a_waker_that_is_woken_or_dropped_may_use_the_factory_at_once,
     a_thread_ends_with_a_pair_in_the_making,
     a_panic_in_configure_leaves_nothing_open_and_the_factory_working,
 );
