@@ -7,7 +7,7 @@ mod common;
 
 use std::net::TcpStream;
 
-use common::{alone, alone_with, descriptors, kill_who_calls, refuse, ring_is_there};
+use common::{alone_with, descriptors, kill_who_calls, refuse, ring_is_there};
 use nix::errno::Errno;
 use nix::libc::SYS_io_uring_setup;
 use ringpair::{Backend, PairOptions, Step};
@@ -34,7 +34,7 @@ fn in_a_thread_without_a_ring(errno: Errno, act: impl FnOnce() + Send) {
 
 #[test]
 fn auto_takes_the_ring_where_there_is_one() {
-    alone(|| {
+    alone_with(&[], || {
         if ring_is_there() {
             assert_eq!(backend_of(&PairOptions::new()), Backend::Uring);
         }
@@ -43,7 +43,7 @@ fn auto_takes_the_ring_where_there_is_one() {
 
 #[test]
 fn auto_falls_back_to_epoll_where_the_ring_is_absent() {
-    alone(|| {
+    alone_with(&[], || {
         for errno in ABSENCE {
             in_a_thread_without_a_ring(errno, || {
                 let options = PairOptions::new();
@@ -63,7 +63,7 @@ fn auto_falls_back_to_epoll_where_the_ring_is_absent() {
 
 #[test]
 fn auto_falls_back_to_epoll_where_asking_for_a_ring_kills() {
-    alone(|| {
+    alone_with(&[], || {
         kill_who_calls(SYS_io_uring_setup);
         let before = descriptors();
         assert_eq!(backend_of(&PairOptions::new()), Backend::Epoll);
@@ -82,7 +82,7 @@ fn auto_falls_back_to_epoll_where_asking_for_a_ring_kills() {
 
 #[test]
 fn auto_does_not_hide_a_ring_that_failed() {
-    alone(|| {
+    alone_with(&[], || {
         for errno in [Errno::ENOMEM, Errno::EMFILE, Errno::EINVAL, Errno::EFAULT] {
             in_a_thread_without_a_ring(errno, || {
                 for error in [
@@ -98,7 +98,7 @@ fn auto_does_not_hide_a_ring_that_failed() {
 
 #[test]
 fn the_ring_that_is_asked_for_is_not_replaced() {
-    alone(|| {
+    alone_with(&[], || {
         for errno in ABSENCE {
             in_a_thread_without_a_ring(errno, || {
                 let error = PairOptions::new().backend(Backend::Uring).make_pair_blocking::<TcpStream>().unwrap_err();
@@ -153,7 +153,7 @@ fn an_engine_that_the_environment_misspells_is_refused() {
 
 #[test]
 fn a_missing_ring_is_skipped_by_its_name_and_a_failed_one_is_not() {
-    alone(|| {
+    alone_with(&[], || {
         in_a_thread_without_a_ring(Errno::EPERM, || assert!(!ringpair::ring_or_skip("a test")));
         in_a_thread_without_a_ring(Errno::EMFILE, || {
             std::panic::catch_unwind(|| ringpair::ring_or_skip("a test")).unwrap_err();
@@ -165,7 +165,7 @@ fn a_missing_ring_is_skipped_by_its_name_and_a_failed_one_is_not() {
 #[test]
 fn a_stream_that_needs_a_ring_is_refused_by_epoll_before_anything_is_opened() {
     type Stream = tokio_uring::net::TcpStream;
-    alone(|| {
+    alone_with(&[], || {
         let options = PairOptions::new().backend(Backend::Epoll);
         let factory = options.factory().unwrap();
         let runtime = common::runtime();

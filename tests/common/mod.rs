@@ -88,10 +88,10 @@ pub(crate) fn alone(body: impl FnOnce()) {
     alone_by(Command::new(std::env::current_exe().unwrap()), body);
 }
 
-/// The same, with these variables in the environment.
+/// The same, with these variables of ours in the environment, and no others.
 pub(crate) fn alone_with(variables: &[(&str, &str)], body: impl FnOnce()) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.envs(variables.iter().copied());
+    command.env_remove("RINGPAIR_BACKEND").env_remove("RINGPAIR_REQUIRE_URING").envs(variables.iter().copied());
     alone_by(command, body);
 }
 
