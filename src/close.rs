@@ -2,8 +2,11 @@
 #![allow(unsafe_code)] // borrows a descriptor that is only known by number, and builds an address of no family
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use socket2::{SockAddr, SockAddrStorage, SockRef};
 
 /// Resets the connection at once: the other end reads `ECONNRESET`, an operation pending on this end is woken.
@@ -37,5 +40,25 @@ pub fn abort<S: AsRawFd + ?Sized>(socket: &S) -> io::Result<()> {
     let length = nowhere.size_of();
     // SAFETY: an all-zero storage is a whole address of family AF_UNSPEC, which has no fields beyond the family.
     let nowhere = unsafe { SockAddr::new(nowhere, length) };
-    SockRef::from(&descriptor).connect(&nowhere)
+    let socket = SockRef::from(&descriptor);
+    let begin = Instant::now();
+    loop {
+        match socket.connect(&nowhere) {
+            // Some kernels (Debian's 5.10 is one, 6.1 and 6.18 are not) refuse while a thread waits inside the socket. Shutting
+            // the reading side sends nothing, and wakes who waits to read; who waits to write wants the other side too.
+            Err(error) if is_busy(&error) && begin.elapsed() < PATIENCE => {
+                let how = if begin.elapsed() < PATIENCE / 2 { Shutdown::Read } else { Shutdown::Both };
+                let _ = socket.shutdown(how); // where that is refused, the next try tells
+                std::thread::yield_now();
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// How long who waits inside the socket may take to leave it.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+fn is_busy(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EBUSY as i32)
 }

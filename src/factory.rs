@@ -204,7 +204,7 @@ fn descriptors_open() -> Option<usize> {
     const OPEN: &str = "/proc/self/fd";
     // From Linux 6.2 on the folder's size is the number of descriptors; before, they must be listed.
     match fs::metadata(OPEN).ok()?.len() {
-        0 => Some(fs::read_dir(OPEN).ok()?.count()),
+        0 => fs::read_dir(OPEN).ok()?.count().checked_sub(1), // the one that lists them is no longer open
         count => usize::try_from(count).ok(),
     }
 }

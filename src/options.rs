@@ -32,7 +32,9 @@ pub enum Linger {
     /// the end that closed first is left in TIME_WAIT. `SO_LINGER {0, 0}`.
     Graceful,
     /// As `Graceful`, but `close`, and so dropping the end, blocks until the other end's kernel has it all, this long at most. In whole seconds,
-    /// from 1 to `i32::MAX`: the kernel counts nothing finer, and 0 would be a reset. `SO_LINGER {1, seconds}`.
+    /// from 1 to 4,294,967 (49 days): the kernel counts nothing finer, 0 would be a reset, and more overflows the clock ticks
+    /// of older kernels. A signal ends the waiting early, and so may the dropping of a ring in the same thread (seen on 6.18).
+    /// `SO_LINGER {1, seconds}`.
     Wait(Duration),
 }
 
@@ -324,15 +326,19 @@ fn is_offered(address: IpAddr) -> bool {
     }
 }
 
+/// In seconds. Kernels have kept it as a 32-bit number of clock ticks, of which there are 1,000 a second at most; the rest was
+/// cut off.
+const LONGEST_WAIT: u64 = u32::MAX as u64 / 1000;
+
 fn seconds_of(linger: Linger) -> Result<Option<Softer>> {
     match linger {
         Linger::Reset => Ok(None),
         Linger::Graceful => Ok(Some(Softer(None))),
-        Linger::Wait(wait) if wait.subsec_nanos() == 0 && (1..=i32::MAX as u64).contains(&wait.as_secs()) => {
+        Linger::Wait(wait) if wait.subsec_nanos() == 0 && (1..=LONGEST_WAIT).contains(&wait.as_secs()) => {
             Ok(Some(Softer(Some(wait))))
         }
         Linger::Wait(wait) => {
-            let why = format!("SO_LINGER counts whole seconds from 1 to {}, so it cannot wait {wait:?}", i32::MAX);
+            let why = format!("SO_LINGER counts whole seconds from 1 to {LONGEST_WAIT}, so it cannot wait {wait:?}");
             Err(Step::Options.refused(InvalidInput, why))
         }
     }

@@ -41,7 +41,7 @@ fn both_ends_linger_as_asked_and_reset_unless_asked(options: PairOptions) {
     assert_on_both_ends(&options, (1, 0), linger_of);
     assert_on_both_ends(&options.clone().linger(Linger::Reset), (1, 0), linger_of);
     assert_on_both_ends(&options.clone().linger(Linger::Graceful), (0, 0), linger_of);
-    for seconds in [1, 7, i32::MAX] {
+    for seconds in [1, 7, 4_294_967] {
         let wait = Linger::Wait(Duration::from_secs(seconds as u64));
         assert_on_both_ends(&options.clone().linger(wait), (1, seconds), linger_of);
     }

@@ -79,16 +79,19 @@ fn a_one_shot_allocates_nothing_after_the_first_of_its_thread(options: PairOptio
     assert_eq!(count, 0);
 }
 
-/// The list that is handed out, and at most one more to collect it from.
-const A_BATCH: u64 = 2;
+/// The list that is handed out, and at most one more to collect it from. Where the kernel does not tell how many descriptors
+/// are open (before 6.2), also the few that it takes to list them.
+fn allocations_of_a_batch() -> u64 {
+    if std::fs::metadata("/proc/self/fd").unwrap().len() > 0 { 2 } else { 32 }
+}
 
 fn a_batch_allocates_its_list_and_nothing_for_each_pair(options: PairOptions) {
     let factory = options.factory().unwrap();
     factory.pairs_blocking::<OwnedFd>(64).unwrap();
-    for count in [64, 640] {
+    for count in [64, 400] {
         let (allocated, pairs) = allocations_of(|| factory.pairs_blocking::<OwnedFd>(count).unwrap());
         assert_eq!(pairs.len(), count);
-        assert!(allocated <= A_BATCH, "{allocated} for {count} pairs");
+        assert!(allocated <= allocations_of_a_batch(), "{allocated} for {count} pairs");
     }
 }
 
