@@ -50,7 +50,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Step::Options => "what was asked for cannot be had here",
-            Step::Ring => "the io_uring could not be used",
+            Step::Ring => "the io_uring, or the epoll in its place, could not be used",
             Step::Socket => "a socket could not be opened",
             Step::Bind => "the listener could not be bound to its loopback address",
             Step::Listen => "the listener could not listen",

@@ -15,7 +15,7 @@ use ringpair::{Error, PairOptions, PairSocket, Step};
 
 const TEXTS: [(Step, &str); 11] = [
     (Step::Options, "what was asked for cannot be had here"),
-    (Step::Ring, "the io_uring could not be used"),
+    (Step::Ring, "the io_uring, or the epoll in its place, could not be used"),
     (Step::Socket, "a socket could not be opened"),
     (Step::Bind, "the listener could not be bound to its loopback address"),
     (Step::Listen, "the listener could not listen"),
