@@ -298,7 +298,14 @@ mod polling {
             self.watch = match self.watch.take() {
                 _ if state.is_led() => None,
                 Some(watch) if watch.is_of(&runtime()?) => Some(watch),
-                _ => Some(self.hub.watch(state, &runtime()?).map_err(Step::Ring.failed())?),
+                _ => match self.hub.watch(state, &runtime()?) {
+                    // Another thread of this runtime is just letting go of the descriptor: a moment later it can be had.
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                        context.waker().wake_by_ref();
+                        None
+                    }
+                    watch => Some(watch.map_err(Step::Ring.failed())?),
+                },
             };
             Ok(())
         }
