@@ -10,9 +10,10 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::error::{Result, Step};
 use crate::hub::{Hub, Seats};
-use crate::making::{Ends, Making, Tally, delivered, finish};
+use crate::making::{Making, Tally, delivered, finish};
 use crate::options::{Backend, PairOptions, needs_the_ring};
 use crate::patience::patiently;
+use crate::rendezvous::Ends;
 use crate::socket::PairSocket;
 use crate::source::Source;
 

@@ -6,6 +6,7 @@
 //! anything down, or the leader might wait for what is gone already; it wakes all the others when it is back.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar};
 use std::task::Waker;
@@ -19,7 +20,7 @@ use crate::engine::{Engine, Landing, overflow};
 use crate::error::{Result, Step};
 use crate::listener::{BACKLOG, Listener, PAIRS_PER_LISTENER};
 use crate::options::{Backend, Choice, Plan};
-use crate::rendezvous::{Balance, Key, Rendezvous};
+use crate::rendezvous::{Balance, Ends, Key, Rendezvous, are_one_connection};
 
 /// How many times in a row what landed may lead to new operations before others get their turn: someone who floods our
 /// listener must not keep us here.
@@ -206,7 +207,60 @@ impl State {
             self.queue_accept(gate);
         }
         self.launch();
-        seats.iter().skip(first).for_each(|seat| self.locate(seat));
+        for seat in seats.iter().skip(first) {
+            if let Some(flight) = self.meeting.flight(seat) {
+                let local = self.local_address(flight);
+                self.locate(seat, local);
+            }
+        }
+    }
+
+    /// Starts one pair. Where nobody else is in the making at this gate, both halves have landed, as a rule, when the launch
+    /// returns: then they are handed back, and the pair was never seated. Else it is, and all goes its usual way.
+    pub(crate) fn start_one(&mut self, gate: Key, socket: Socket, seats: &mut Seats) -> Option<Ends> {
+        if self.led || !self.meeting.is_idle(gate) {
+            self.start(gate, std::iter::once(socket), seats);
+            return None;
+        }
+        let seat = self.meeting.next_seat();
+        let listener = self.meeting.listener(gate);
+        let flight = self.engine.connect(seat, socket.into(), listener.target());
+        self.engine.accept(gate, listener.socket().as_fd());
+        let launched = self.try_launch();
+        let local = self.local_address(flight);
+
+        let (mut connected, mut accepted) = (None, None);
+        while connected.is_none() || accepted.is_none() {
+            match self.engine.land() {
+                Some(landing @ Landing::Connected { seat: of, .. }) if of == seat => connected = Some(landing),
+                Some(landing @ Landing::Accepted { gate: at, .. }) if at == gate => accepted = Some(landing),
+                Some(other) => self.route(other),
+                None => break,
+            }
+        }
+        let ends = match (connected, accepted, &local) {
+            (
+                Some(Landing::Connected { socket, result: Ok(()), .. }),
+                Some(Landing::Accepted { result: Ok((accepted, peer)), .. }),
+                Ok(local),
+            ) if are_one_connection(*local, peer) => {
+                self.meeting.served_standing(gate);
+                Some((accepted, socket))
+            }
+            (connected, accepted, _) => {
+                seats.push(self.meeting.sit(gate));
+                self.meeting.board(seat, flight);
+                self.meeting.accept_queued(gate);
+                self.locate(seat, local);
+                [connected, accepted].into_iter().flatten().for_each(|landing| self.route(landing));
+                launched.unwrap_or_else(|error| self.fail_all(&error));
+                None
+            }
+        };
+        if !self.meeting.nobody_is_seated() {
+            self.turn(); // what landed in between may be another's
+        }
+        ends
     }
 
     /// Launches what is queued and takes down what has landed. False where that went on for so long that others should have
@@ -283,11 +337,18 @@ impl State {
         Some(Wait::Lead)
     }
 
-    /// Notes where a connecting end lies, to know it when it arrives: the kernel has chosen its port at the launch.
-    fn locate(&mut self, seat: Key) {
-        let Some(socket) = self.meeting.flight(seat).and_then(|flight| self.engine.connecting(flight)) else { return };
-        match SockRef::from(&socket).local_addr() {
-            Ok(local) => self.meeting.locate(seat, local.as_socket()),
+    /// Where a connecting end lies: the kernel has chosen its port at the launch.
+    fn local_address(&self, flight: Key) -> io::Result<Option<SocketAddr>> {
+        match self.engine.connecting(flight) {
+            Some(socket) => Ok(SockRef::from(&socket).local_addr()?.as_socket()),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes where a connecting end lies, to know it when it arrives.
+    fn locate(&mut self, seat: Key, local: io::Result<Option<SocketAddr>>) {
+        match local {
+            Ok(local) => self.meeting.locate(seat, local),
             Err(error) => self.meeting.fail(seat, Step::Verify.failed()(error)),
         }
     }
@@ -298,24 +359,32 @@ impl State {
     }
 
     fn launch(&mut self) {
+        self.try_launch().unwrap_or_else(|error| self.fail_all(&error));
+    }
+
+    fn try_launch(&mut self) -> io::Result<()> {
         self.queued = false;
-        if let Err(error) = self.engine.launch() {
-            self.broken = true;
-            self.meeting.fail_all(|| Step::Ring.failed()(copy_of(&error)), &mut self.woken);
-        }
+        let launched = self.engine.launch();
+        self.broken = self.broken || launched.is_err();
+        launched
+    }
+
+    fn fail_all(&mut self, error: &io::Error) {
+        self.meeting.fail_all(|| Step::Ring.failed()(copy_of(error)), &mut self.woken);
     }
 
     fn route(&mut self, landing: Landing) {
         match landing {
             Landing::Connected { seat, socket, result } => {
-                let gate = self.meeting.gate_of(seat);
                 match result {
                     Ok(()) => self.meeting.connected(seat, socket, &mut self.woken),
                     // We did not call it off: the kernel did, because the thread that launched it has ended.
                     Err(error) if is_cancellation(&error) => self.meeting.lost(seat, &mut self.woken),
-                    Err(error) => self.meeting.connect_failed(seat, error, &mut self.woken),
+                    Err(error) => {
+                        self.meeting.connect_failed(seat, error, &mut self.woken);
+                        self.rebalance(self.meeting.gate_of(seat)); // it waits for no accept any more
+                    }
                 }
-                self.rebalance(gate);
             }
             Landing::Accepted { gate, result, called_off } => {
                 self.meeting.accept_landed(gate, called_off);

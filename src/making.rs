@@ -6,7 +6,6 @@
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::ops::AddAssign;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,17 +15,16 @@ use crate::error::{Error, Result, Step};
 use crate::hub::{Hub, Seats, State, Wait};
 use crate::listener::open_connecting;
 use crate::options::End;
-use crate::rendezvous::Progress;
+use crate::rendezvous::{Ends, Progress};
 use crate::socket::PairSocket;
 use crate::source::Source;
-
-/// Both ends, the accepted one first.
-pub(crate) type Ends = (OwnedFd, OwnedFd);
 
 pub(crate) struct Making<'a> {
     source: &'a Source,
     hub: Arc<Hub>,
     seats: Seats,
+    /// A pair that was through at once, and was never seated.
+    at_once: Option<Ends>,
     /// When the time is up; set when it turns out that there is something to wait for.
     deadline: Option<Instant>,
     /// How many had met when the caller first had to wait.
@@ -56,6 +54,10 @@ pub(crate) struct Tally {
     pub(crate) parked: usize,
 }
 
+impl Tally {
+    const AT_ONCE: Tally = Tally { inline: 1, parked: 0 };
+}
+
 impl AddAssign for Tally {
     fn add_assign(&mut self, more: Tally) {
         self.inline += more.inline;
@@ -67,14 +69,18 @@ impl<'a> Making<'a> {
     /// Opens the sockets, seats them and launches all. At most [`Seats::MOST`] pairs.
     pub(crate) fn begin(source: &'a Source, count: usize) -> Result<Making<'a>> {
         let mut seats = Seats::new();
-        let hub = launch(source, count, &mut seats)?;
+        let (hub, at_once) = match count {
+            1 => launch_one(source, &mut seats)?,
+            _ => (launch(source, count, &mut seats)?, None),
+        };
         Ok(Making {
             source,
             hub,
             seats,
+            delivered: at_once.is_some(),
+            at_once,
             deadline: None,
             met_inline: None,
-            delivered: false,
             #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
             watch: None,
         })
@@ -82,6 +88,10 @@ impl<'a> Making<'a> {
 
     /// Waits inside the kernel where that is needed.
     pub(crate) fn wait(&mut self, mut deliver: impl FnMut(Ends)) -> Result<Tally> {
+        if let Some(ends) = self.at_once.take() {
+            deliver(ends);
+            return Ok(Tally::AT_ONCE);
+        }
         let hub = Arc::clone(&self.hub);
         loop {
             let (look, wait) = hub.with(|state| {
@@ -211,16 +221,21 @@ impl Drop for Making<'_> {
 /// A hundred years: what is waited where `Instant` cannot tell when the time is up.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// One pair may be through at once, and is handed back then.
+fn launch_one(source: &Source, seats: &mut Seats) -> Result<(Arc<Hub>, Option<Ends>)> {
+    let socket = open_connecting(&source.plan, source.nonblocking)?;
+    source.start(1, |state, gate| state.start_one(gate, socket, seats))
+}
+
 fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> {
-    if count == 1 {
-        return source.start(&mut [Some(open_connecting(&source.plan, source.nonblocking)?)], seats);
-    }
     let mut sockets = [const { None::<Socket> }; Seats::MOST];
     let sockets = &mut sockets[..count];
     for socket in sockets.iter_mut() {
         *socket = Some(open_connecting(&source.plan, source.nonblocking)?);
     }
-    source.start(sockets, seats)
+    let sockets = sockets.iter_mut().filter_map(Option::take);
+    let (hub, ()) = source.start(count, |state, gate| state.start(gate, sockets, seats))?;
+    Ok(hub)
 }
 
 /// What a making that is through has delivered.
@@ -264,6 +279,10 @@ mod polling {
             context: &mut Context<'_>,
             deliver: &mut impl FnMut(Ends),
         ) -> Poll<Result<Tally>> {
+            if let Some(ends) = self.at_once.take() {
+                deliver(ends);
+                return Poll::Ready(Ok(Tally::AT_ONCE));
+            }
             let hub = Arc::clone(&self.hub);
             loop {
                 let look = hub.with(|state| {

@@ -7,9 +7,10 @@ use std::sync::{Arc, Weak};
 
 use crate::error::{Result, Step};
 use crate::hub::Hub;
-use crate::making::{Ends, Making, delivered, finish};
+use crate::making::{Making, delivered, finish};
 use crate::options::{Backend, Choice, PairOptions, Plan};
 use crate::patience::patiently;
+use crate::rendezvous::Ends;
 use crate::socket::PairSocket;
 use crate::source::Source;
 

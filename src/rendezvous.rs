@@ -17,10 +17,15 @@ use crate::error::{Error, Step};
 
 pub(crate) type Key = usize;
 
+/// Both ends of a pair, the accepted one first.
+pub(crate) type Ends = (OwnedFd, OwnedFd);
+
 /// The meeting place of one engine. `L` is the listener, of which nothing needs to be known here.
 pub(crate) struct Rendezvous<L> {
     seats: Slab<Seat>,
     gates: Slab<Gate<L>>,
+    /// Whose accepted end is likely to come next: the kernel hands out connections in the order in which they came.
+    expected: Key,
     /// Strangers turned away at all gates, those long closed among them.
     strangers: u64,
 }
@@ -87,7 +92,7 @@ pub(crate) enum Balance {
 impl<L> Rendezvous<L> {
     /// One where so many strangers have been counted already.
     pub(crate) fn new(strangers: u64) -> Self {
-        Rendezvous { seats: Slab::new(), gates: Slab::new(), strangers }
+        Rendezvous { seats: Slab::new(), gates: Slab::new(), expected: 0, strangers }
     }
 
     pub(crate) fn open_gate(&mut self, listener: L) -> Key {
@@ -147,6 +152,21 @@ impl<L> Rendezvous<L> {
         self.gates[gate].is_idle()
     }
 
+    /// Whether no pair is in the making at any gate.
+    pub(crate) fn nobody_is_seated(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// The seat that the next pair will get.
+    pub(crate) fn next_seat(&self) -> Key {
+        self.seats.vacant_key()
+    }
+
+    /// Counts a pair that has met at this gate without ever sitting down.
+    pub(crate) fn served_standing(&mut self, gate: Key) {
+        self.gates[gate].served += 1;
+    }
+
     /// Seats a pair whose connect is about to be queued.
     pub(crate) fn sit(&mut self, gate: Key) -> Key {
         self.gates[gate].seated += 1;
@@ -196,11 +216,16 @@ impl<L> Rendezvous<L> {
 
     /// Gives an accepted socket to the seat that it belongs to; whose it is not, is closed here and now.
     pub(crate) fn arrived(&mut self, gate: Key, peer: Option<SocketAddr>, socket: OwnedFd, woken: &mut Vec<Waker>) {
-        let waiting = |(_, seat): &(Key, &Seat)| seat.gate == gate && seat.accepted.is_none() && seat.local == peer;
-        let Some(seat) = peer.and_then(|_| self.seats.iter().find(waiting)).map(|(key, _)| key) else {
+        let is_its = |seat: &Seat| seat.gate == gate && seat.accepted.is_none() && are_one_connection(seat.local, peer);
+        let seat = match self.seats.get(self.expected) {
+            Some(seat) if is_its(seat) => Some(self.expected),
+            _ => self.seats.iter().find(|(_, seat)| is_its(seat)).map(|(key, _)| key),
+        };
+        let Some(seat) = seat else {
             self.turn_away(gate, peer);
             return;
         };
+        self.expected = seat + 1;
         if self.seats[seat].is_wanting() {
             self.gates[gate].wanting -= 1;
         }
@@ -318,6 +343,11 @@ impl<L> Rendezvous<L> {
     fn wake(&mut self, seat: Key, woken: &mut Vec<Waker>) {
         woken.extend(self.seats[seat].owner.take());
     }
+}
+
+/// Whether the end that connected from `local` is the other end of the one that was accepted from `peer`, at the same gate.
+pub(crate) fn are_one_connection(local: Option<SocketAddr>, peer: Option<SocketAddr>) -> bool {
+    peer.is_some() && local == peer
 }
 
 /// What was at a seat when it was left.

@@ -3,10 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use socket2::Socket;
-
 use crate::error::{Result, Step};
-use crate::hub::{Hub, Seats};
+use crate::hub::{Hub, State};
 use crate::options::{Backend, Plan};
 use crate::rendezvous::Key;
 
@@ -51,26 +49,19 @@ impl Source {
         Arc::clone(&self.lock().hub)
     }
 
-    /// Starts a pair for each socket, on the listener in use or, where that has served long enough, on a fresh one.
-    pub(crate) fn start(&self, sockets: &mut [Option<Socket>], seats: &mut Seats) -> Result<Arc<Hub>> {
+    /// Has `start` start `count` pairs, at the listener in use or, where that has served long enough, at a fresh one.
+    pub(crate) fn start<R>(&self, count: usize, start: impl FnOnce(&mut State, Key) -> R) -> Result<(Arc<Hub>, R)> {
         let mut kept = self.lock();
-        let count = sockets.len();
-        let mut start = |hub: &Hub, gate| {
-            hub.with_nobody_woken(|state| {
-                let admitted = state.admits(gate, count);
-                if admitted {
-                    state.start(gate, sockets.iter_mut().filter_map(Option::take), seats);
-                }
-                admitted
-            })
+        let admitted = |kept: &Kept, gate| kept.hub.with_nobody_woken(|state| state.admits(gate, count));
+        let gate = match kept.gate {
+            Some(gate) if admitted(&kept, gate) => gate,
+            _ => {
+                kept.renew_if_broken()?;
+                self.turn(&mut kept)?
+            }
         };
-        let started = kept.gate.is_some_and(|gate| start(&kept.hub, gate));
-        if !started {
-            kept.renew_if_broken()?;
-            let fresh = self.turn(&mut kept)?;
-            start(&kept.hub, fresh);
-        }
-        Ok(Arc::clone(&kept.hub))
+        let started = kept.hub.with_nobody_woken(|state| start(state, gate));
+        Ok((Arc::clone(&kept.hub), started))
     }
 
     /// Opens the listener now, so that what keeps it from being opened is known now.

@@ -1,13 +1,12 @@
 //! Operations in flight, and all that the kernel may still use for them.
 #![allow(unsafe_code)] // reads the addresses that the kernel has written
 
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use nix::libc::{sockaddr_storage, socklen_t};
-use nix::sys::socket::{SockaddrLike, SockaddrStorage};
+use nix::libc::{AF_INET, AF_INET6, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
 use slab::Slab;
 use socket2::SockAddr;
 
@@ -54,12 +53,27 @@ impl Place {
 
     /// What the kernel has written; to be asked after the completion only.
     fn read(&self) -> Option<SocketAddr> {
+        let address: *const sockaddr_storage = &raw const self.peer().address;
+        match i32::from(self.peer().address.ss_family) {
+            AF_INET => {
+                // SAFETY: the family says that this is what lies there, and a storage is aligned for all of its kinds.
+                let v4 = unsafe { &*address.cast::<sockaddr_in>() };
+                let ip = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
+                Some(SocketAddr::from((ip, u16::from_be(v4.sin_port))))
+            }
+            AF_INET6 => {
+                // SAFETY: the same.
+                let v6 = unsafe { &*address.cast::<sockaddr_in6>() };
+                let (ip, port) = (Ipv6Addr::from(v6.sin6_addr.s6_addr), u16::from_be(v6.sin6_port));
+                Some(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
+            }
+            _ => None,
+        }
+    }
+
+    fn peer(&self) -> &Peer {
         // SAFETY: `new` has allocated it, and the kernel, whose accept is through, does not write to it any more.
-        let peer = unsafe { self.0.as_ref() };
-        // SAFETY: the storage is a whole one, all of it initialised, and longer than any address that the kernel names.
-        let address = unsafe { SockaddrStorage::from_raw((&raw const peer.address).cast(), Some(peer.length)) }?;
-        let v4 = address.as_sockaddr_in().map(|address| SocketAddrV4::from(*address).into());
-        v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddrV6::from(*address).into()))
+        unsafe { self.0.as_ref() }
     }
 
     fn free(self) {
