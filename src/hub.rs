@@ -18,7 +18,7 @@ use socket2::{SockAddr, SockRef, Socket};
 use crate::engine::shared::{Keeper, Shared};
 use crate::engine::{Engine, Landing, overflow};
 use crate::error::{Result, Step};
-use crate::listener::{BACKLOG, Listener, PAIRS_PER_LISTENER};
+use crate::listener::{BACKLOG, Listener, PAIRS_PER_LISTENER, domain_of, open_connecting, prepared};
 use crate::options::{Backend, Choice, Plan};
 use crate::rendezvous::{Balance, Ends, Key, Rendezvous, are_one_connection};
 
@@ -192,6 +192,32 @@ impl State {
 
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// Opens sockets to connect with: in one submission where the engine can, by a call each where it cannot, or where a leader
+    /// waits for what lands.
+    pub(crate) fn open_connecting(&mut self, plan: &Plan, count: usize) -> Result<[Option<Socket>; Seats::MOST]> {
+        let mut sockets = [const { None }; Seats::MOST];
+        let mut places = sockets[..count].iter_mut();
+        if !self.led && self.engine.open_sockets(domain_of(plan), count) {
+            self.launch();
+            let mut refused = None;
+            while let Some(landing) = self.engine.land() {
+                let Landing::Opened(opened) = landing else {
+                    self.route(landing);
+                    continue;
+                };
+                match opened.map_err(Step::Socket.failed()).and_then(|socket| prepared(socket.into(), plan)) {
+                    Ok(socket) => drop(places.next().map(|place| place.insert(socket))),
+                    Err(error) => refused = refused.or(Some(error)),
+                }
+            }
+            refused.map_or(Ok(()), Err)?;
+        }
+        for place in places {
+            *place = Some(open_connecting(plan, self.engine.is_nonblocking())?);
+        }
+        Ok(sockets)
     }
 
     /// Seats a pair for each socket and launches its connect and accept, all in one submission.
@@ -404,7 +430,8 @@ impl State {
                 self.alarm = None;
                 self.meeting.wake_all(&mut self.woken);
             }
-            Landing::Silent => {}
+            // A socket that lands so late that nobody takes it is closed here.
+            Landing::Opened(_) | Landing::Silent => {}
         }
     }
 

@@ -79,22 +79,44 @@ impl std::fmt::Debug for Listener {
 /// Opens a socket to connect with.
 pub(crate) fn open_connecting(plan: &Plan, nonblocking: bool) -> Result<Socket> {
     let socket = open_socket(plan, nonblocking)?;
-    // Towards another address of 127.0.0.0/8 the kernel would connect from 127.0.0.1.
-    if plan.address != IpAddr::V4(Ipv4Addr::LOCALHOST) && plan.address.is_ipv4() {
-        // The port is chosen by the connect, which need not keep it from other listeners' connections.
-        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true).map_err(Step::SetOption.failed())?;
-        socket.bind(&SocketAddr::new(plan.address, 0).into()).map_err(Step::Bind.failed())?;
-    }
+    place(&socket, plan)?;
     Ok(socket)
 }
 
-/// Opens a socket as both ends begin: in the engine's mode, close-on-exec, resetting, with the options that must be there before the
-/// connection is (a window cannot grow later beyond what the handshake said). What is set on the listener is inherited by
-/// the sockets that it accepts, zero linger among it: so even a half-made pair, or a stranger, is closed by a reset.
+/// Makes a socket that has just been opened, in the engine's mode, one to connect with.
+pub(crate) fn prepared(socket: Socket, plan: &Plan) -> Result<Socket> {
+    set_out(&socket, plan)?;
+    place(&socket, plan)?;
+    Ok(socket)
+}
+
+/// The address family of a plan's sockets.
+pub(crate) fn domain_of(plan: &Plan) -> Domain {
+    Domain::for_address(SocketAddr::new(plan.address, 0))
+}
+
+/// Binds it where it would connect from elsewhere: towards another address of 127.0.0.0/8 the kernel takes 127.0.0.1.
+fn place(socket: &Socket, plan: &Plan) -> Result<()> {
+    if plan.address != IpAddr::V4(Ipv4Addr::LOCALHOST) && plan.address.is_ipv4() {
+        // The port is chosen by the connect, which need not keep it from other listeners' connections.
+        setsockopt(socket, sockopt::IpBindAddressNoPort, &true).map_err(Step::SetOption.failed())?;
+        socket.bind(&SocketAddr::new(plan.address, 0).into()).map_err(Step::Bind.failed())?;
+    }
+    Ok(())
+}
+
+/// Opens a socket as both ends begin: in the engine's mode, close-on-exec, and [set out](set_out).
 fn open_socket(plan: &Plan, nonblocking: bool) -> Result<Socket> {
-    let domain = Domain::for_address(SocketAddr::new(plan.address, 0));
     let kind = if nonblocking { Type::STREAM.nonblocking() } else { Type::STREAM };
-    let socket = Socket::new(domain, kind, None).map_err(Step::Socket.failed())?;
+    let socket = Socket::new(domain_of(plan), kind, None).map_err(Step::Socket.failed())?;
+    set_out(&socket, plan)?;
+    Ok(socket)
+}
+
+/// Makes a socket resetting, with the options that must be there before the connection is (a window cannot grow later beyond
+/// what the handshake said). What is set on the listener is inherited by the sockets that it accepts, zero linger among it:
+/// so even a half-made pair, or a stranger, is closed by a reset.
+fn set_out(socket: &Socket, plan: &Plan) -> Result<()> {
     let set = || {
         socket.set_linger(Some(Duration::ZERO))?;
         if let Some(bytes) = plan.recv_buffer_size {
@@ -108,10 +130,7 @@ fn open_socket(plan: &Plan, nonblocking: bool) -> Result<Socket> {
             None => Ok(()),
         }
     };
-    match set() {
-        Ok(()) => Ok(socket),
-        Err(error) => Err(Step::SetOption.failed()(error)),
-    }
+    set().map_err(Step::SetOption.failed())
 }
 
 fn refilled(spare: Option<Arc<SockAddr>>, address: SockAddr) -> Arc<SockAddr> {

@@ -9,7 +9,7 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{SockRef, Socket};
+use socket2::SockRef;
 
 use crate::error::{Error, Result, Step};
 use crate::hub::{Hub, Seats, State, Wait};
@@ -228,14 +228,12 @@ fn launch_one(source: &Source, seats: &mut Seats) -> Result<(Arc<Hub>, Option<En
 }
 
 fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> {
-    let mut sockets = [const { None::<Socket> }; Seats::MOST];
-    let sockets = &mut sockets[..count];
-    for socket in sockets.iter_mut() {
-        *socket = Some(open_connecting(&source.plan, source.nonblocking)?);
-    }
-    let sockets = sockets.iter_mut().filter_map(Option::take);
-    let (hub, ()) = source.start(count, |state, gate| state.start(gate, sockets, seats))?;
-    Ok(hub)
+    let (hub, started) = source.start(count, |state, gate| {
+        let sockets = state.open_connecting(&source.plan, count)?;
+        state.start(gate, sockets.into_iter().flatten(), seats);
+        Ok(())
+    })?;
+    started.map(|()| hub)
 }
 
 /// What a making that is through has delivered.

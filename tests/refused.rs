@@ -94,6 +94,29 @@ fn an_async_call_that_runs_out_of_descriptors_says_where_and_leaves_none_open(op
     });
 }
 
+/// Where /proc does not tell how many descriptors are open, a batch finds out when it opens them.
+fn a_batch_that_runs_out_of_descriptors_half_way_says_where_and_leaves_none_open(options: PairOptions) {
+    alone_in_a_network(|| {
+        let factory = options.factory().unwrap();
+        let before = descriptors();
+        run("mount", &["-t", "tmpfs", "none", "/proc"]);
+        let made = |spare| with_spare_descriptors(spare, || factory.pairs_blocking::<TcpStream>(16));
+        let errors: Vec<_> = (0..40).map(|spare| made(spare).err()).collect();
+        run("umount", &["/proc"]);
+        for (spare, error) in errors.iter().enumerate() {
+            let expected = match spare {
+                0..16 => Some(Step::Socket),
+                16..32 => Some(Step::Accept),
+                _ => None,
+            };
+            assert_ends_with(error.as_ref(), expected, spare);
+        }
+        assert_eq!(descriptors(), before);
+        factory.pairs_blocking::<TcpStream>(16).unwrap();
+        assert_eq!(factory.stats().strangers, 0);
+    });
+}
+
 fn a_refused_ring_is_told_with_its_errno(options: PairOptions) {
     alone(|| {
         for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP, Errno::EINVAL, Errno::ENOMEM] {
@@ -268,7 +291,7 @@ fn assert_ends_with(error: Option<&Error>, step: Option<Step>, spare: usize) {
 /// Runs `act` while this process can open just `spare` more descriptors.
 fn with_spare_descriptors<R>(spare: usize, act: impl FnOnce() -> R) -> R {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 256, hard).unwrap();
     let mut occupied = Vec::new();
     while let Ok(null) = File::open("/dev/null") {
         occupied.push(null);
@@ -286,6 +309,7 @@ fn in_a_thread(act: impl FnOnce() + Send + 'static) {
 on_every_engine!(
     a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open,
     a_factory_that_runs_out_of_descriptors_says_where_and_goes_on,
+    a_batch_that_runs_out_of_descriptors_half_way_says_where_and_leaves_none_open,
     each_system_call_that_is_refused_is_told_by_its_step,
     a_refused_connect_is_told_and_left,
     ports_that_have_run_out_are_told_by_their_step,

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use socket2::SockAddr;
+use socket2::{Domain, SockAddr};
 
 #[cfg(feature = "epoll")]
 use self::epoll::Epoll;
@@ -48,6 +48,8 @@ pub(crate) enum Landing {
     Connected { seat: Key, socket: OwnedFd, result: io::Result<()> },
     /// With the address of who came. `called_off` tells whether the accept was; it may have brought someone all the same.
     Accepted { gate: Key, result: io::Result<(OwnedFd, Option<SocketAddr>)>, called_off: bool },
+    /// One of the sockets that were asked for.
+    Opened(io::Result<OwnedFd>),
     /// The alarm has gone off.
     Alarm,
     /// Something ended that is nobody's business any more.
@@ -110,6 +112,16 @@ impl Engine {
     /// must not, or an operation would end with `EAGAIN` instead of waiting.
     pub(crate) fn is_nonblocking(&self) -> bool {
         self.backend() == Backend::Epoll
+    }
+
+    /// Queues the opening of `count` TCP sockets, blocking and close-on-exec; false where this engine cannot. They have landed
+    /// when `launch` returns.
+    pub(crate) fn open_sockets(&mut self, domain: Domain, count: usize) -> bool {
+        match self {
+            Engine::Uring(uring) => uring.open_sockets(domain, count),
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(_) => false,
+        }
     }
 
     /// Queues a connect of `socket`, which belongs to the engine from here on, for `seat`. Returns the flight.

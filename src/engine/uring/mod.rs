@@ -19,7 +19,7 @@ use io_uring::types::{Fd, Timespec};
 use io_uring::{opcode, squeue};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockFlag;
-use socket2::SockAddr;
+use socket2::{Domain, SockAddr, Type};
 
 use self::flight::{Flight, Flights};
 use self::ring::Ring;
@@ -28,6 +28,7 @@ use super::{Key, Landing};
 /// What completions of operations without a flight say.
 const SILENT: u64 = u64::MAX;
 const ALARM: u64 = u64::MAX - 1;
+const OPENED: u64 = u64::MAX - 2;
 
 /// How long a dropped engine waits for the kernel to let go of what was called off; by the look of it no more than the
 /// few microseconds of one submission.
@@ -43,6 +44,17 @@ pub(crate) struct Uring {
 impl Uring {
     pub(super) fn open() -> io::Result<Uring> {
         Ok(Uring { ring: Ring::open()?, flights: Flights::new(), alarm: Box::default() })
+    }
+
+    pub(super) fn open_sockets(&mut self, domain: Domain, count: usize) -> bool {
+        if !self.ring.opens_sockets() {
+            return false;
+        }
+        let kind = i32::from(Type::STREAM) | SockFlag::SOCK_CLOEXEC.bits();
+        for _ in 0..count {
+            self.submit(opcode::Socket::new(domain.into(), kind, 0).build().user_data(OPENED));
+        }
+        true
     }
 
     pub(super) fn connect(&mut self, seat: Key, socket: OwnedFd, target: Arc<SockAddr>) -> Key {
@@ -75,18 +87,20 @@ impl Uring {
     pub(super) fn land(&mut self) -> Option<Landing> {
         let completion = self.ring.next()?;
         let result = completion.result();
+        // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows of it.
+        let own = |descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) };
         Some(match completion.user_data() {
             SILENT => Landing::Silent,
             ALARM => Landing::Alarm,
+            OPENED => Landing::Opened(outcome(result).map(own)),
             key => match self.flights.land(key as Key) {
                 Some(Flight::Connect { seat, socket, orphan: false, .. }) => {
                     Landing::Connected { seat, socket, result: outcome(result).map(drop) }
                 }
                 Some(Flight::Accept { gate, peer, called_off }) => {
                     let peer = self.flights.read(peer);
-                    // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows of it.
-                    let own = |fd| (unsafe { OwnedFd::from_raw_fd(fd) }, peer);
-                    Landing::Accepted { gate, result: outcome(result).map(own), called_off }
+                    let accepted = outcome(result).map(|descriptor| (own(descriptor), peer));
+                    Landing::Accepted { gate, result: accepted, called_off }
                 }
                 Some(Flight::Connect { orphan: true, .. }) | None => Landing::Silent,
             },
@@ -130,8 +144,8 @@ impl Uring {
     }
 
     fn submit(&mut self, entry: squeue::Entry) {
-        // SAFETY: of the entries that come here a cancel points to nothing, and an alarm to `self.alarm`, whose place on
-        // the heap lasts as long as the ring.
+        // SAFETY: of the entries that come here only an alarm points to something: to `self.alarm`, whose place on the heap
+        // lasts as long as the ring.
         unsafe { self.ring.push(&entry) };
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Ring {
     /// Set once the kernel would not take what is queued: then the queue holds entries that name descriptors long closed,
     /// and must never be submitted again.
     broken: Option<i32>,
+    /// Whether the kernel knows `IORING_OP_SOCKET` (Linux 5.19).
+    opens_sockets: bool,
 }
 
 impl Ring {
@@ -32,8 +34,12 @@ impl Ring {
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => IoUring::builder().build(ENTRIES)?,
             outcome => outcome?,
         };
-        refuse_missing_opcodes(&uring)?;
-        Ok(Ring { uring, queued: 0, broken: None })
+        let opens_sockets = knows_opcodes(&uring)?;
+        Ok(Ring { uring, queued: 0, broken: None, opens_sockets })
+    }
+
+    pub(super) fn opens_sockets(&self) -> bool {
+        self.opens_sockets
     }
 
     /// Queues an entry, entering the kernel first where the queue is full.
@@ -111,12 +117,16 @@ impl Ring {
     }
 }
 
-/// Asks by opcode, not by version. Where the question itself is not known (before Linux 5.6) the operations are.
-fn refuse_missing_opcodes(uring: &IoUring) -> io::Result<()> {
+/// Asks by opcode, not by version. Where the question itself is not known (before Linux 5.6) the operations are that cannot
+/// be done without. Tells of the one that can, opening sockets.
+fn knows_opcodes(uring: &IoUring) -> io::Result<bool> {
     let mut probe = Probe::new();
     if uring.submitter().register_probe(&mut probe).is_err() {
-        return Ok(());
+        return Ok(false);
     }
     let needed = [opcode::Accept::CODE, opcode::Connect::CODE, opcode::AsyncCancel::CODE, opcode::Timeout::CODE];
-    if needed.into_iter().all(|code| probe.is_supported(code)) { Ok(()) } else { Err(Errno::EOPNOTSUPP.into()) }
+    match needed.into_iter().all(|code| probe.is_supported(code)) {
+        true => Ok(probe.is_supported(opcode::Socket::CODE)),
+        false => Err(Errno::EOPNOTSUPP.into()),
+    }
 }
