@@ -218,7 +218,7 @@ fn close<S>((accepted, connected): (S, S)) {
 }
 
 fn main() {
-    let arguments = Arguments::of("peers", &[("--rounds", 41), ("--pairs", 512)]);
+    let arguments = Arguments::of("peers", &[("--rounds", 161), ("--pairs", 128)]);
     if let Err(error) = PairOptions::new().factory() {
         give_up("peers", &error);
     }
