@@ -23,6 +23,9 @@ pub(crate) mod overflow;
 pub(crate) mod shared;
 mod uring;
 
+#[cfg(ringpair_faults)]
+pub use self::uring::faults;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};

@@ -7,6 +7,8 @@
 //! later and the ring's descriptor turns readable.
 #![allow(unsafe_code)] // describes operations on descriptors and addresses that `flight` keeps for the kernel
 
+#[cfg(ringpair_faults)]
+pub mod faults;
 mod flight;
 mod ring;
 
@@ -74,7 +76,10 @@ impl Uring {
 
     pub(super) fn land(&mut self) -> Option<Landing> {
         let completion = self.ring.next()?;
+        #[cfg(not(ringpair_faults))]
         let result = completion.result();
+        #[cfg(ringpair_faults)]
+        let result = faults::result_of(&completion);
         Some(match completion.user_data() {
             SILENT => Landing::Silent,
             ALARM => Landing::Alarm,

@@ -46,6 +46,8 @@ impl Ring {
         if self.broken.is_some() {
             return;
         }
+        #[cfg(ringpair_faults)]
+        let entry = &super::faults::instead_of(entry);
         // SAFETY: the caller's promise is the one that `push` asks for: the kernel copies all that an entry points to
         // while it takes the entry (IORING_FEAT_SUBMIT_STABLE, Linux 5.5).
         while unsafe { self.uring.submission().push(entry) }.is_err() {
