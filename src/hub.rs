@@ -135,14 +135,15 @@ impl Hub {
     }
 
     /// Waits inside the kernel until something has landed, `most` at most.
-    pub(crate) fn lead(&self, most: Duration) {
-        self.shared.wait(most);
+    pub(crate) fn lead(&self, most: Duration) -> Result<()> {
+        let waited = self.shared.wait(most);
         self.with(|state| {
             state.led = false;
             state.returns += 1;
             state.meeting.wake_all(&mut state.woken);
         });
         self.leader_is_back.notify_all();
+        waited.map_err(Step::Ring.failed())
     }
 
     /// Waits until the leader is back, `most` at most.
@@ -172,11 +173,15 @@ impl State {
     }
 
     /// Sees to it that something lands at `deadline` at the latest.
-    pub(crate) fn alarm_by(&mut self, deadline: Instant) {
+    pub(crate) fn alarm_by(&mut self, deadline: Instant) -> Result<()> {
         if self.alarm.is_none_or(|alarm| alarm > deadline) {
-            self.engine.alarm(deadline.saturating_duration_since(Instant::now()));
+            if let Err(error) = self.engine.alarm(deadline.saturating_duration_since(Instant::now())) {
+                self.give_up(&error);
+                return Err(Step::Ring.failed()(error));
+            }
             self.alarm = Some(deadline);
         }
+        Ok(())
     }
 
     /// Gives a gate up. Its listener is closed here, unless others are still seated there: then with the last of them.
@@ -300,9 +305,14 @@ impl State {
     fn launch(&mut self) {
         self.queued = false;
         if let Err(error) = self.engine.launch() {
-            self.broken = true;
-            self.meeting.fail_all(|| Step::Ring.failed()(copy_of(&error)), &mut self.woken);
+            self.give_up(&error);
         }
+    }
+
+    /// The engine is of no use any more, nor is what is under way on it.
+    fn give_up(&mut self, error: &io::Error) {
+        self.broken = true;
+        self.meeting.fail_all(|| Step::Ring.failed()(copy_of(error)), &mut self.woken);
     }
 
     fn route(&mut self, landing: Landing) {
@@ -336,6 +346,7 @@ impl State {
                 self.meeting.wake_all(&mut self.woken);
             }
             Landing::Silent => {}
+            Landing::Broken(error) => self.give_up(&error),
         }
     }
 

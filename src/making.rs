@@ -91,7 +91,7 @@ impl<'a> Making<'a> {
             })?;
             match (look, wait) {
                 (Look::Met(tally), _) => return Ok(tally),
-                (_, Some(Wait::Lead)) => hub.lead(self.time_left()),
+                (_, Some(Wait::Lead)) => hub.lead(self.time_left())?,
                 (_, Some(Wait::Follow(returns))) => hub.follow(returns, self.time_left()),
                 (Look::Again, _) => self.start_again()?,
                 (Look::Busy | Look::Waiting, None) => {}
@@ -294,7 +294,7 @@ mod polling {
             for seat in self.seats.iter() {
                 state.park(seat, context.waker());
             }
-            state.alarm_by(self.deadline.unwrap_or_else(Instant::now));
+            state.alarm_by(self.deadline.unwrap_or_else(Instant::now))?;
             self.watch = match self.watch.take() {
                 _ if state.is_led() => None,
                 Some(watch) if watch.is_of(&runtime()?) => Some(watch),

@@ -142,19 +142,21 @@ impl Epoll {
         true
     }
 
-    pub(super) fn alarm(&mut self, after: Duration) {
+    pub(super) fn alarm(&mut self, after: Duration) -> io::Result<()> {
         // A time of zero would turn the timer off.
         let after = TimeSpec::from(after.max(Duration::from_nanos(1)));
-        if self.timer.set(Expiration::OneShot(after), TimerSetTimeFlags::empty()).is_ok() {
-            self.registered += usize::from(!std::mem::replace(&mut self.alarmed, true));
-        } else {
-            self.ended.push_back(End::Other(Landing::Alarm)); // too long for the kernel: let the caller ask again
-        }
+        self.timer.set(Expiration::OneShot(after), TimerSetTimeFlags::empty())?;
+        self.registered += usize::from(!std::mem::replace(&mut self.alarmed, true));
+        Ok(())
     }
 
     pub(super) fn rouse(&mut self) {
-        if !self.ended.is_empty() {
-            self.alarm(Duration::ZERO); // who waits for a later one is woken by this one, and asks again
+        if self.ended.is_empty() {
+            return;
+        }
+        // Who waits for a later one is woken by this one, and asks again.
+        if let Err(error) = self.alarm(Duration::ZERO) {
+            self.ended.push_back(End::Other(Landing::Broken(error)));
         }
     }
 
@@ -242,14 +244,19 @@ impl Epoll {
 
     fn take_events(&mut self) {
         let mut events = [EpollEvent::empty(); EVENTS];
-        let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        let count = match self.epoll.wait(&mut events, EpollTimeout::ZERO) {
+            Err(Errno::EINTR) => 0,
+            Err(errno) => {
+                self.ended.push_back(End::Other(Landing::Broken(errno.into())));
+                0
+            }
+            Ok(count) => count,
+        };
         for event in &events[..count] {
             match event.data() {
                 ALARM => {
-                    let _ = self.timer.wait(); // takes the expiry, so that the timer is no longer readable
-                    self.registered -= 1;
-                    self.alarmed = false;
-                    self.ended.push_back(End::Other(Landing::Alarm));
+                    let landing = self.take_alarm();
+                    self.ended.push_back(End::Other(landing));
                 }
                 gate if gate & GATE != 0 => {
                     let key = (gate & !GATE) as Key;
@@ -262,6 +269,17 @@ impl Epoll {
                 connect => {
                     self.try_connect(connect as Key);
                 }
+            }
+        }
+    }
+
+    /// Takes the expiry, so that the timer is no longer readable.
+    fn take_alarm(&mut self) -> Landing {
+        match self.timer.wait() {
+            Err(errno) if errno != Errno::EAGAIN => Landing::Broken(errno.into()),
+            _ => {
+                self.registered -= usize::from(std::mem::replace(&mut self.alarmed, false));
+                Landing::Alarm
             }
         }
     }

@@ -55,6 +55,8 @@ pub(crate) enum Landing {
     Alarm,
     /// Something ended that is nobody's business any more.
     Silent,
+    /// What the engine needs for itself has failed: it is of no use any more.
+    Broken(io::Error),
 }
 
 /// An engine; see the contract above.
@@ -169,9 +171,9 @@ impl Engine {
         }
     }
 
-    /// Sets an alarm.
-    pub(crate) fn alarm(&mut self, after: Duration) {
-        on!(self, engine => engine.alarm(after));
+    /// Sets an alarm. An error means that the engine is of no use any more: nobody could be woken in time.
+    pub(crate) fn alarm(&mut self, after: Duration) -> io::Result<()> {
+        on!(self, engine => engine.alarm(after))
     }
 
     /// The descriptor to wait for; it stays the same for the engine's life.
