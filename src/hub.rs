@@ -322,7 +322,7 @@ impl State {
                 match result {
                     Ok(()) => self.meeting.connected(seat, socket, &mut self.woken),
                     // We did not call it off: the kernel did, because the thread that launched it has ended.
-                    Err(error) if is_cancellation(&error) => self.meeting.lost(seat, &mut self.woken),
+                    Err(error) if is_interruption(&error) => self.meeting.lost(seat, &mut self.woken),
                     Err(error) => self.meeting.connect_failed(seat, error, &mut self.woken),
                 }
                 self.rebalance(gate);
@@ -335,7 +335,7 @@ impl State {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                         self.meeting.turn_away(gate, None)
                     }
-                    Err(error) if called_off || is_cancellation(&error) => {}
+                    Err(error) if called_off || is_interruption(&error) || is_of_the_network(&error) => {}
                     Err(error) => self.meeting.accept_failed(gate, error, &mut self.woken),
                 }
                 self.rebalance(gate);
@@ -384,8 +384,21 @@ impl State {
     }
 }
 
-fn is_cancellation(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::ECANCELED as i32)
+/// Whether an operation was held up before it came to anything.
+fn is_interruption(error: &io::Error) -> bool {
+    matches!(errno_of(error), Errno::ECANCELED | Errno::EINTR)
+}
+
+/// Whether an accept failed by what had happened to the connection that it would have brought; `accept(2)` wants it made
+/// again.
+fn is_of_the_network(error: &io::Error) -> bool {
+    use Errno::*;
+    let of_the_network = [ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH];
+    of_the_network.contains(&errno_of(error))
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 fn copy_of(error: &io::Error) -> io::Error {
