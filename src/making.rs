@@ -196,15 +196,14 @@ impl<'a> Making<'a> {
 /// Calls off what is not through; a connection that may still turn up at the listener is not waited for.
 impl Drop for Making<'_> {
     fn drop(&mut self) {
-        if self.seats.len() > 0 {
-            self.hub.with(|state| {
-                self.seats.iter().for_each(|seat| drop(state.leave(seat)));
-                state.settle();
-            });
+        if self.delivered {
+            return;
         }
-        if !self.delivered {
-            self.source.mend();
-        }
+        self.hub.with(|state| {
+            self.seats.iter().for_each(|seat| drop(state.leave(seat)));
+            state.settle(); // also where nobody is left: the last one's accept may be
+        });
+        self.source.mend();
     }
 }
 
