@@ -293,7 +293,7 @@ impl State {
         let Some(socket) = self.meeting.flight(seat).and_then(|flight| self.engine.connecting(flight)) else { return };
         match SockRef::from(&socket).local_addr() {
             Ok(local) => self.meeting.locate(seat, local.as_socket()),
-            Err(error) => self.meeting.fail(seat, Step::Verify.failed()(error)),
+            Err(error) => self.meeting.locate_failed(seat, error),
         }
     }
 
