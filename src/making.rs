@@ -16,7 +16,7 @@ use crate::error::{Error, Result, Step};
 use crate::hub::{Hub, Seats, State, Wait};
 use crate::listener::open_connecting;
 use crate::options::End;
-use crate::rendezvous::Progress;
+use crate::rendezvous::{Key, Progress};
 use crate::socket::PairSocket;
 use crate::source::Source;
 
@@ -82,8 +82,8 @@ impl<'a> Making<'a> {
 
     /// Waits inside the kernel where that is needed.
     pub(crate) fn wait(&mut self, mut deliver: impl FnMut(Ends)) -> Result<Tally> {
-        let hub = Arc::clone(&self.hub);
         loop {
+            let hub = Arc::clone(&self.hub); // another one where this one's engine has been given up
             let (look, wait) = hub.with(|state| {
                 let look = self.look(state, &mut deliver)?;
                 let wait = if matches!(look, Look::Waiting) { state.wait() } else { None };
@@ -130,21 +130,42 @@ impl<'a> Making<'a> {
 
     /// Gives up those that have not met and starts as many anew.
     fn start_again(&mut self) -> Result<()> {
-        let before = self.seats.len();
+        let count = self.seats.len();
+        self.keep(|state, seat| matches!(state.meeting.progress(seat), Progress::Met));
+        while self.seats.len() < count {
+            let mut anew = Seats::new();
+            let hub = launch(self.source, count - self.seats.len(), &mut anew)?;
+            if !Arc::ptr_eq(&hub, &self.hub) {
+                // The engine has been given up meanwhile, and with it those who had met there.
+                self.keep(|_, _| false);
+                self.give_watch_up();
+                self.hub = hub;
+            }
+            anew.iter().for_each(|seat| self.seats.push(seat));
+        }
+        Ok(())
+    }
+
+    /// Gives up all seats but those that `stays` says.
+    fn keep(&mut self, stays: impl Fn(&State, Key) -> bool) {
         let seats = &mut self.seats;
         self.hub.with(|state| {
             seats.retain(|seat| {
-                let met = matches!(state.meeting.progress(seat), Progress::Met);
-                if !met {
+                let stays = stays(state, seat);
+                if !stays {
                     state.leave(seat);
                 }
-                met
+                stays
             });
             state.settle();
         });
-        let hub = launch(self.source, before - self.seats.len(), &mut self.seats)?;
-        debug_assert!(Arc::ptr_eq(&hub, &self.hub));
-        Ok(())
+    }
+
+    fn give_watch_up(&mut self) {
+        #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+        {
+            self.watch = None;
+        }
     }
 
     fn deliver(&mut self, state: &mut State, deliver: &mut impl FnMut(Ends)) -> Tally {
@@ -263,8 +284,8 @@ mod polling {
             context: &mut Context<'_>,
             deliver: &mut impl FnMut(Ends),
         ) -> Poll<Result<Tally>> {
-            let hub = Arc::clone(&self.hub);
             loop {
+                let hub = Arc::clone(&self.hub);
                 let look = hub.with(|state| {
                     let look = self.look(state, deliver)?;
                     if let Look::Waiting = look {
