@@ -41,6 +41,8 @@ pub(crate) struct Epoll {
     /// How many connects and gates are registered, and the alarm once it has been set.
     registered: usize,
     alarmed: bool,
+    /// What it needs for itself has failed; asked again, it would fail again.
+    broken: bool,
 }
 
 enum End {
@@ -79,6 +81,7 @@ impl Epoll {
             ended: VecDeque::new(),
             registered: 0,
             alarmed: false,
+            broken: false,
         })
     }
 
@@ -116,7 +119,7 @@ impl Epoll {
     }
 
     pub(super) fn land(&mut self) -> Option<Landing> {
-        if self.ended.is_empty() && self.registered > 0 {
+        if self.ended.is_empty() && self.registered > 0 && !self.broken {
             self.take_events();
         }
         Some(match self.ended.pop_front()? {
@@ -156,7 +159,7 @@ impl Epoll {
         }
         // Who waits for a later one is woken by this one, and asks again.
         if let Err(error) = self.alarm(Duration::ZERO) {
-            self.ended.push_back(End::Other(Landing::Broken(error)));
+            self.break_down(error);
         }
     }
 
@@ -247,17 +250,14 @@ impl Epoll {
         let count = match self.epoll.wait(&mut events, EpollTimeout::ZERO) {
             Err(Errno::EINTR) => 0,
             Err(errno) => {
-                self.ended.push_back(End::Other(Landing::Broken(errno.into())));
+                self.break_down(errno.into());
                 0
             }
             Ok(count) => count,
         };
         for event in &events[..count] {
             match event.data() {
-                ALARM => {
-                    let landing = self.take_alarm();
-                    self.ended.push_back(End::Other(landing));
-                }
+                ALARM => self.take_alarm(),
                 gate if gate & GATE != 0 => {
                     let key = (gate & !GATE) as Key;
                     while let Some(place) = self.gates.iter().position(|known| known.key == key) {
@@ -273,15 +273,20 @@ impl Epoll {
         }
     }
 
-    /// Takes the expiry, so that the timer is no longer readable.
-    fn take_alarm(&mut self) -> Landing {
+    fn take_alarm(&mut self) {
+        // Takes the expiry, so that the timer is no longer readable.
         match self.timer.wait() {
-            Err(errno) if errno != Errno::EAGAIN => Landing::Broken(errno.into()),
-            _ => {
+            Err(errno) => self.break_down(errno.into()),
+            Ok(()) => {
                 self.registered -= usize::from(std::mem::replace(&mut self.alarmed, false));
-                Landing::Alarm
+                self.ended.push_back(End::Other(Landing::Alarm));
             }
         }
+    }
+
+    fn break_down(&mut self, error: io::Error) {
+        self.broken = true;
+        self.ended.push_back(End::Other(Landing::Broken(error)));
     }
 }
 
