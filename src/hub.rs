@@ -136,14 +136,15 @@ impl Hub {
     }
 
     /// Waits inside the kernel until something has landed, `most` at most.
-    pub(crate) fn lead(&self, most: Duration) {
-        self.shared.wait(most);
+    pub(crate) fn lead(&self, most: Duration) -> Result<()> {
+        let waited = self.shared.wait(most);
         self.with(|state| {
             state.led = false;
             state.returns += 1;
             state.meeting.wake_all(&mut state.woken);
         });
         self.leader_is_back.notify_all();
+        waited.map_err(Step::Ring.failed())
     }
 
     /// Waits until the leader is back, `most` at most.
@@ -173,11 +174,15 @@ impl State {
     }
 
     /// Sees to it that something lands at `deadline` at the latest.
-    pub(crate) fn alarm_by(&mut self, deadline: Instant) {
+    pub(crate) fn alarm_by(&mut self, deadline: Instant) -> Result<()> {
         if self.alarm.is_none_or(|alarm| alarm > deadline) {
-            self.engine.alarm(deadline.saturating_duration_since(Instant::now()));
+            if let Err(error) = self.engine.alarm(deadline.saturating_duration_since(Instant::now())) {
+                self.give_up(&error);
+                return Err(Step::Ring.failed()(error));
+            }
             self.alarm = Some(deadline);
         }
+        Ok(())
     }
 
     /// Gives a gate up. Its listener is closed here, unless others are still seated there: then with the last of them.
@@ -252,7 +257,7 @@ impl State {
         let listener = self.meeting.listener(gate);
         let flight = self.engine.connect(seat, socket.into(), listener.target());
         self.engine.accept(gate, listener.socket().as_fd());
-        let launched = self.try_launch();
+        let mut launched = self.try_launch();
         let local = self.local_address(flight);
 
         let (mut connected, mut accepted) = (None, None);
@@ -260,6 +265,7 @@ impl State {
             match self.engine.land() {
                 Some(landing @ Landing::Connected { seat: of, .. }) if of == seat => connected = Some(landing),
                 Some(landing @ Landing::Accepted { gate: at, .. }) if at == gate => accepted = Some(landing),
+                Some(Landing::Broken(error)) => launched = Err(error),
                 Some(other) => self.route(other),
                 None => break,
             }
@@ -279,10 +285,10 @@ impl State {
                 self.meeting.accept_queued(gate);
                 self.locate(seat, local);
                 [connected, accepted].into_iter().flatten().for_each(|landing| self.route(landing));
-                launched.unwrap_or_else(|error| self.fail_all(&error));
                 None
             }
         };
+        launched.unwrap_or_else(|error| self.give_up(&error));
         if !self.meeting.nobody_is_seated() {
             self.turn(); // what landed in between may be another's
         }
@@ -375,7 +381,7 @@ impl State {
     fn locate(&mut self, seat: Key, local: io::Result<Option<SocketAddr>>) {
         match local {
             Ok(local) => self.meeting.locate(seat, local),
-            Err(error) => self.meeting.fail(seat, Step::Verify.failed()(error)),
+            Err(error) => self.meeting.locate_failed(seat, error),
         }
     }
 
@@ -385,17 +391,17 @@ impl State {
     }
 
     fn launch(&mut self) {
-        self.try_launch().unwrap_or_else(|error| self.fail_all(&error));
+        self.try_launch().unwrap_or_else(|error| self.give_up(&error));
     }
 
     fn try_launch(&mut self) -> io::Result<()> {
         self.queued = false;
-        let launched = self.engine.launch();
-        self.broken = self.broken || launched.is_err();
-        launched
+        self.engine.launch()
     }
 
-    fn fail_all(&mut self, error: &io::Error) {
+    /// The engine is of no use any more, nor is what is under way on it.
+    fn give_up(&mut self, error: &io::Error) {
+        self.broken = true;
         self.meeting.fail_all(|| Step::Ring.failed()(copy_of(error)), &mut self.woken);
     }
 
@@ -405,7 +411,7 @@ impl State {
                 match result {
                     Ok(()) => self.meeting.connected(seat, socket, &mut self.woken),
                     // We did not call it off: the kernel did, because the thread that launched it has ended.
-                    Err(error) if is_cancellation(&error) => self.meeting.lost(seat, &mut self.woken),
+                    Err(error) if is_interruption(&error) => self.meeting.lost(seat, &mut self.woken),
                     Err(error) => {
                         self.meeting.connect_failed(seat, error, &mut self.woken);
                         self.rebalance(self.meeting.gate_of(seat)); // it waits for no accept any more
@@ -420,7 +426,7 @@ impl State {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                         self.meeting.turn_away(gate, None)
                     }
-                    Err(error) if called_off || is_cancellation(&error) => {}
+                    Err(error) if called_off || is_interruption(&error) || is_of_the_network(&error) => {}
                     Err(error) => self.meeting.accept_failed(gate, error, &mut self.woken),
                 }
                 self.rebalance(gate);
@@ -432,6 +438,7 @@ impl State {
             }
             // A socket that lands so late that nobody takes it is closed here.
             Landing::Opened(_) | Landing::Silent => {}
+            Landing::Broken(error) => self.give_up(&error),
         }
     }
 
@@ -469,8 +476,21 @@ impl State {
     }
 }
 
-fn is_cancellation(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::ECANCELED as i32)
+/// Whether an operation was held up before it came to anything.
+fn is_interruption(error: &io::Error) -> bool {
+    matches!(errno_of(error), Errno::ECANCELED | Errno::EINTR)
+}
+
+/// Whether an accept failed by what had happened to the connection that it would have brought; `accept(2)` wants it made
+/// again.
+fn is_of_the_network(error: &io::Error) -> bool {
+    use Errno::*;
+    let of_the_network = [ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH];
+    of_the_network.contains(&errno_of(error))
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 fn copy_of(error: &io::Error) -> io::Error {

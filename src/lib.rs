@@ -58,6 +58,9 @@ mod source;
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 pub use asynchronous::PairStream;
 pub use close::abort;
+#[cfg(ringpair_faults)]
+#[doc(hidden)]
+pub use engine::faults;
 pub use error::{Error, Result, Step};
 pub use factory::{FactoryStats, PairFactory};
 pub use options::{Backend, End, Linger, PairOptions};

@@ -15,7 +15,7 @@ use crate::error::{Error, Result, Step};
 use crate::hub::{Hub, Seats, State, Wait};
 use crate::listener::open_connecting;
 use crate::options::End;
-use crate::rendezvous::{Ends, Progress};
+use crate::rendezvous::{Ends, Key, Progress};
 use crate::socket::PairSocket;
 use crate::source::Source;
 
@@ -92,8 +92,8 @@ impl<'a> Making<'a> {
             deliver(ends);
             return Ok(Tally::AT_ONCE);
         }
-        let hub = Arc::clone(&self.hub);
         loop {
+            let hub = Arc::clone(&self.hub); // another one where this one's engine has been given up
             let (look, wait) = hub.with(|state| {
                 let look = self.look(state, &mut deliver)?;
                 let wait = if matches!(look, Look::Waiting) { state.wait() } else { None };
@@ -101,7 +101,7 @@ impl<'a> Making<'a> {
             })?;
             match (look, wait) {
                 (Look::Met(tally), _) => return Ok(tally),
-                (_, Some(Wait::Lead)) => hub.lead(self.time_left()),
+                (_, Some(Wait::Lead)) => hub.lead(self.time_left())?,
                 (_, Some(Wait::Follow(returns))) => hub.follow(returns, self.time_left()),
                 (Look::Again, _) => self.start_again()?,
                 (Look::Busy | Look::Waiting, None) => {}
@@ -140,21 +140,42 @@ impl<'a> Making<'a> {
 
     /// Gives up those that have not met and starts as many anew.
     fn start_again(&mut self) -> Result<()> {
-        let before = self.seats.len();
+        let count = self.seats.len();
+        self.keep(|state, seat| matches!(state.meeting.progress(seat), Progress::Met));
+        while self.seats.len() < count {
+            let mut anew = Seats::new();
+            let hub = launch(self.source, count - self.seats.len(), &mut anew)?;
+            if !Arc::ptr_eq(&hub, &self.hub) {
+                // The engine has been given up meanwhile, and with it those who had met there.
+                self.keep(|_, _| false);
+                self.give_watch_up();
+                self.hub = hub;
+            }
+            anew.iter().for_each(|seat| self.seats.push(seat));
+        }
+        Ok(())
+    }
+
+    /// Gives up all seats but those that `stays` says.
+    fn keep(&mut self, stays: impl Fn(&State, Key) -> bool) {
         let seats = &mut self.seats;
         self.hub.with(|state| {
             seats.retain(|seat| {
-                let met = matches!(state.meeting.progress(seat), Progress::Met);
-                if !met {
+                let stays = stays(state, seat);
+                if !stays {
                     state.leave(seat);
                 }
-                met
+                stays
             });
             state.settle();
         });
-        let hub = launch(self.source, before - self.seats.len(), &mut self.seats)?;
-        debug_assert!(Arc::ptr_eq(&hub, &self.hub));
-        Ok(())
+    }
+
+    fn give_watch_up(&mut self) {
+        #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+        {
+            self.watch = None;
+        }
     }
 
     fn deliver(&mut self, state: &mut State, deliver: &mut impl FnMut(Ends)) -> Tally {
@@ -206,15 +227,14 @@ impl<'a> Making<'a> {
 /// Calls off what is not through; a connection that may still turn up at the listener is not waited for.
 impl Drop for Making<'_> {
     fn drop(&mut self) {
-        if self.seats.len() > 0 {
-            self.hub.with(|state| {
-                self.seats.iter().for_each(|seat| drop(state.leave(seat)));
-                state.settle();
-            });
+        if self.delivered {
+            return;
         }
-        if !self.delivered {
-            self.source.mend();
-        }
+        self.hub.with(|state| {
+            self.seats.iter().for_each(|seat| drop(state.leave(seat)));
+            state.settle(); // also where nobody is left: the last one's accept may be
+        });
+        self.source.mend();
     }
 }
 
@@ -281,8 +301,8 @@ mod polling {
                 deliver(ends);
                 return Poll::Ready(Ok(Tally::AT_ONCE));
             }
-            let hub = Arc::clone(&self.hub);
             loop {
+                let hub = Arc::clone(&self.hub);
                 let look = hub.with(|state| {
                     let look = self.look(state, deliver)?;
                     if let Look::Waiting = look {
@@ -311,7 +331,7 @@ mod polling {
             for seat in self.seats.iter() {
                 state.park(seat, context.waker());
             }
-            state.alarm_by(self.deadline.unwrap_or_else(Instant::now));
+            state.alarm_by(self.deadline.unwrap_or_else(Instant::now))?;
             self.watch = match self.watch.take() {
                 _ if state.is_led() => None,
                 Some(watch) if watch.is_of(&runtime()?) => Some(watch),

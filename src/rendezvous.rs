@@ -60,6 +60,8 @@ struct Gate<L> {
     leaving: u32,
     /// Where connections of ours began that were given up and may still turn up here.
     forsaken: Vec<SocketAddr>,
+    /// Likewise, where it is not known where they began.
+    unlocated: u32,
     served: u32,
     strangers: u64,
     /// Nobody is seated here any more: a connection that was given up may be in the backlog.
@@ -103,6 +105,7 @@ impl<L> Rendezvous<L> {
             pending: 0,
             leaving: 0,
             forsaken: Vec::new(),
+            unlocated: 0,
             served: 0,
             strangers: 0,
             retired: false,
@@ -193,6 +196,13 @@ impl<L> Rendezvous<L> {
         self.seats[seat].local = local;
     }
 
+    /// It cannot be told where the connecting end lies: its connection will not be known when it arrives.
+    pub(crate) fn locate_failed(&mut self, seat: Key, error: io::Error) {
+        let gate = self.seats[seat].gate;
+        self.gates[gate].unlocated += 1;
+        self.fail(seat, Step::Verify.failed()(error));
+    }
+
     pub(crate) fn connected(&mut self, seat: Key, socket: OwnedFd, woken: &mut Vec<Waker>) {
         let place = &mut self.seats[seat];
         place.flight = None;
@@ -238,6 +248,10 @@ impl<L> Rendezvous<L> {
         let gate = &mut self.gates[gate];
         if let Some(place) = gate.forsaken.iter().position(|forsaken| Some(*forsaken) == peer) {
             gate.forsaken.swap_remove(place);
+            return;
+        }
+        if gate.unlocated > 0 {
+            gate.unlocated -= 1;
             return;
         }
         gate.strangers += 1;
@@ -457,6 +471,18 @@ mod tests {
         assert_eq!(meeting.strangers(), 0);
         meeting.turn_away(gate, at(2));
         assert_eq!(meeting.strangers(), 1, "who comes from the same address later is someone else");
+    }
+
+    #[test]
+    fn what_could_not_be_located_is_no_stranger_when_it_arrives() {
+        let (mut meeting, gate, [seat]) = seated([1]);
+        meeting.locate(seat, None);
+        meeting.locate_failed(seat, io::Error::from_raw_os_error(105));
+        meeting.arrived(gate, at(1), socket(), &mut Vec::new());
+        assert_eq!(meeting.strangers(), 0);
+        meeting.arrived(gate, at(2), socket(), &mut Vec::new());
+        assert_eq!(meeting.strangers(), 1, "one connection of ours is one");
+        assert_eq!(meeting.leave(seat).error.unwrap().step(), Step::Verify);
     }
 
     #[test]

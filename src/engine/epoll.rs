@@ -41,6 +41,8 @@ pub(crate) struct Epoll {
     /// How many connects and gates are registered, and the alarm once it has been set.
     registered: usize,
     alarmed: bool,
+    /// What it needs for itself has failed; asked again, it would fail again.
+    broken: bool,
 }
 
 enum End {
@@ -79,6 +81,7 @@ impl Epoll {
             ended: VecDeque::new(),
             registered: 0,
             alarmed: false,
+            broken: false,
         })
     }
 
@@ -116,7 +119,7 @@ impl Epoll {
     }
 
     pub(super) fn land(&mut self) -> Option<Landing> {
-        if self.ended.is_empty() && self.registered > 0 {
+        if self.ended.is_empty() && self.registered > 0 && !self.broken {
             self.take_events();
         }
         Some(match self.ended.pop_front()? {
@@ -142,19 +145,21 @@ impl Epoll {
         true
     }
 
-    pub(super) fn alarm(&mut self, after: Duration) {
+    pub(super) fn alarm(&mut self, after: Duration) -> io::Result<()> {
         // A time of zero would turn the timer off.
         let after = TimeSpec::from(after.max(Duration::from_nanos(1)));
-        if self.timer.set(Expiration::OneShot(after), TimerSetTimeFlags::empty()).is_ok() {
-            self.registered += usize::from(!std::mem::replace(&mut self.alarmed, true));
-        } else {
-            self.ended.push_back(End::Other(Landing::Alarm)); // too long for the kernel: let the caller ask again
-        }
+        self.timer.set(Expiration::OneShot(after), TimerSetTimeFlags::empty())?;
+        self.registered += usize::from(!std::mem::replace(&mut self.alarmed, true));
+        Ok(())
     }
 
     pub(super) fn rouse(&mut self) {
-        if !self.ended.is_empty() {
-            self.alarm(Duration::ZERO); // who waits for a later one is woken by this one, and asks again
+        if self.ended.is_empty() {
+            return;
+        }
+        // Who waits for a later one is woken by this one, and asks again.
+        if let Err(error) = self.alarm(Duration::ZERO) {
+            self.break_down(error);
         }
     }
 
@@ -242,15 +247,17 @@ impl Epoll {
 
     fn take_events(&mut self) {
         let mut events = [EpollEvent::empty(); EVENTS];
-        let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        let count = match self.epoll.wait(&mut events, EpollTimeout::ZERO) {
+            Err(Errno::EINTR) => 0,
+            Err(errno) => {
+                self.break_down(errno.into());
+                0
+            }
+            Ok(count) => count,
+        };
         for event in &events[..count] {
             match event.data() {
-                ALARM => {
-                    let _ = self.timer.wait(); // takes the expiry, so that the timer is no longer readable
-                    self.registered -= 1;
-                    self.alarmed = false;
-                    self.ended.push_back(End::Other(Landing::Alarm));
-                }
+                ALARM => self.take_alarm(),
                 gate if gate & GATE != 0 => {
                     let key = (gate & !GATE) as Key;
                     while let Some(place) = self.gates.iter().position(|known| known.key == key) {
@@ -264,6 +271,22 @@ impl Epoll {
                 }
             }
         }
+    }
+
+    fn take_alarm(&mut self) {
+        // Takes the expiry, so that the timer is no longer readable.
+        match self.timer.wait() {
+            Err(errno) => self.break_down(errno.into()),
+            Ok(()) => {
+                self.registered -= usize::from(std::mem::replace(&mut self.alarmed, false));
+                self.ended.push_back(End::Other(Landing::Alarm));
+            }
+        }
+    }
+
+    fn break_down(&mut self, error: io::Error) {
+        self.broken = true;
+        self.ended.push_back(End::Other(Landing::Broken(error)));
     }
 }
 

@@ -23,6 +23,9 @@ pub(crate) mod overflow;
 pub(crate) mod shared;
 mod uring;
 
+#[cfg(ringpair_faults)]
+pub use self::uring::faults;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
@@ -54,6 +57,8 @@ pub(crate) enum Landing {
     Alarm,
     /// Something ended that is nobody's business any more.
     Silent,
+    /// What the engine needs for itself has failed: it is of no use any more.
+    Broken(io::Error),
 }
 
 /// An engine; see the contract above.
@@ -178,9 +183,9 @@ impl Engine {
         }
     }
 
-    /// Sets an alarm.
-    pub(crate) fn alarm(&mut self, after: Duration) {
-        on!(self, engine => engine.alarm(after));
+    /// Sets an alarm. An error means that the engine is of no use any more: nobody could be woken in time.
+    pub(crate) fn alarm(&mut self, after: Duration) -> io::Result<()> {
+        on!(self, engine => engine.alarm(after))
     }
 
     /// The descriptor to wait for; it stays the same for the engine's life.

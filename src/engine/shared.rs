@@ -1,10 +1,12 @@
 //! An engine behind a lock, and waiting for it without the lock: inside the kernel, or in whichever runtime is current.
 #![allow(unsafe_code)] // waits for a descriptor that is known by number; the engine that has it open is kept here
 
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Engine;
@@ -32,16 +34,19 @@ impl<K: Keeper> Shared<K> {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits inside the kernel until the engine has something to land, or `most` has passed, or a signal came.
-    pub(crate) fn wait(&self, most: Duration) {
+    /// Waits inside the kernel until the engine has something to land, or `most` has passed, or a signal came: the caller
+    /// looks for itself.
+    pub(crate) fn wait(&self, most: Duration) -> io::Result<()> {
         // SAFETY: `self.keeper` has the engine, which has the descriptor open, as long as `self` lives.
         let descriptor = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
         // Rounded up: else the last fraction of a millisecond would be spent asking again and again.
         let most = most.saturating_add(Duration::from_micros(999));
         let most = i32::try_from(most.as_millis()).unwrap_or(i32::MAX);
         let most = PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX);
-        // Whatever it answers, the caller looks for itself.
-        let _ = poll(&mut [PollFd::new(descriptor, PollFlags::POLLIN)], most);
+        match poll(&mut [PollFd::new(descriptor, PollFlags::POLLIN)], most) {
+            Err(errno) if errno != Errno::EINTR => Err(errno.into()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 //! later and the ring's descriptor turns readable.
 #![allow(unsafe_code)] // describes operations on descriptors and addresses that `flight` keeps for the kernel
 
+#[cfg(ringpair_faults)]
+pub mod faults;
 mod flight;
 mod ring;
 
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{Fd, Timespec};
 use io_uring::{opcode, squeue};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockFlag;
 use socket2::{Domain, SockAddr, Type};
@@ -86,12 +89,15 @@ impl Uring {
 
     pub(super) fn land(&mut self) -> Option<Landing> {
         let completion = self.ring.next()?;
+        #[cfg(not(ringpair_faults))]
         let result = completion.result();
+        #[cfg(ringpair_faults)]
+        let result = faults::result_of(&completion);
         // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows of it.
         let own = |descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) };
         Some(match completion.user_data() {
-            SILENT => Landing::Silent,
-            ALARM => Landing::Alarm,
+            SILENT => cancelled(result),
+            ALARM => gone_off(result),
             OPENED => Landing::Opened(outcome(result).map(own)),
             key => match self.flights.land(key as Key) {
                 Some(Flight::Connect { seat, socket, orphan: false, .. }) => {
@@ -127,12 +133,12 @@ impl Uring {
         leaving
     }
 
-    pub(super) fn alarm(&mut self, after: Duration) {
+    pub(super) fn alarm(&mut self, after: Duration) -> io::Result<()> {
         *self.alarm = Timespec::from(after);
         let timeout = opcode::Timeout::new(&raw const *self.alarm).build();
         self.submit(timeout.user_data(ALARM));
         // The kernel copies the time while it takes the entry: by the next alarm the place is free again.
-        let _ = self.ring.enter(); // where the ring is broken, the next launch says so
+        self.ring.enter()
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
@@ -148,6 +154,26 @@ impl Uring {
         // lasts as long as the ring.
         unsafe { self.ring.push(&entry) };
     }
+}
+
+/// How a cancel has ended. What it was for may be through already, or too far to be held up.
+fn cancelled(result: i32) -> Landing {
+    match outcome(result) {
+        Err(error) if !is_one_of(&error, [Errno::ENOENT, Errno::EALREADY]) => Landing::Broken(error),
+        _ => Landing::Silent,
+    }
+}
+
+/// How an alarm has ended. The kernel calls it off where the thread that set it has ended: whoever needs it sets it again.
+fn gone_off(result: i32) -> Landing {
+    match outcome(result) {
+        Err(error) if !is_one_of(&error, [Errno::ETIME, Errno::ECANCELED]) => Landing::Broken(error),
+        _ => Landing::Alarm,
+    }
+}
+
+fn is_one_of<const N: usize>(error: &io::Error, known: [Errno; N]) -> bool {
+    error.raw_os_error().is_some_and(|errno| known.contains(&Errno::from_raw(errno)))
 }
 
 fn outcome(result: i32) -> io::Result<i32> {

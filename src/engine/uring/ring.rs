@@ -52,6 +52,8 @@ impl Ring {
         if self.broken.is_some() {
             return;
         }
+        #[cfg(ringpair_faults)]
+        let entry = &super::faults::instead_of(entry);
         // SAFETY: the caller's promise is the one that `push` asks for: the kernel copies all that an entry points to
         // while it takes the entry (IORING_FEAT_SUBMIT_STABLE, Linux 5.5).
         while unsafe { self.uring.submission().push(entry) }.is_err() {
@@ -66,16 +68,17 @@ impl Ring {
     pub(super) fn enter(&mut self) -> io::Result<()> {
         let mut tries = 0;
         while self.queued > 0 && self.broken.is_none() {
-            match self.enter_once() {
-                Ok(taken) => self.queued -= taken as u32,
-                Err(error) => {
-                    let errno = error.raw_os_error().unwrap_or(0);
-                    let again = matches!(Errno::from_raw(errno), Errno::EINTR | Errno::EAGAIN | Errno::EBUSY);
-                    tries += 1;
-                    if !again || tries == TRIES {
-                        self.broken = Some(errno);
-                    }
+            let errno = match self.enter_once() {
+                Ok(0) => Errno::EAGAIN, // it has taken none, and not told why
+                Ok(taken) => {
+                    self.queued -= taken as u32;
+                    continue;
                 }
+                Err(error) => Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+            };
+            tries += 1;
+            if !matches!(errno, Errno::EINTR | Errno::EAGAIN | Errno::EBUSY) || tries == TRIES {
+                self.broken = Some(errno as i32);
             }
         }
         match self.broken {
