@@ -14,7 +14,7 @@ use crate::error::{Result, Step};
 use crate::factory::{Batch, PairFactory};
 use crate::hub::Hub;
 use crate::making::{Making, refuse_if_it_cannot_wait, runtime};
-use crate::one_shot::{hand_out, thread_hub};
+use crate::one_shot::{clear_away, hand_out, thread_hub};
 use crate::options::{Choice, PairOptions};
 use crate::patience::{PATIENCE, is_passing};
 use crate::socket::PairSocket;
@@ -57,9 +57,10 @@ impl PairOptions {
         refuse_if_it_cannot_wait(|| Arc::clone(&hub))?;
         let source = Source::for_one_pair(plan, hub);
         let mut ends = None;
-        let mut making = Making::begin(&source, 1)?;
-        poll_fn(|context| making.poll(context, &mut |both| ends = Some(both))).await?;
+        let mut making = Making::begin(&source, 1).inspect_err(|_| clear_away())?;
+        let made = poll_fn(|context| making.poll(context, &mut |both| ends = Some(both))).await;
         drop(making);
+        made.inspect_err(|_| clear_away())?;
         hand_out(&source, ends)
     }
 }

@@ -62,7 +62,9 @@ impl PairOptions {
         let hub = patiently(|| thread_hub(plan.choice)).map_err(Step::Ring.failed())?;
         let source = Source::for_one_pair(plan, hub);
         let mut ends = None;
-        Making::begin(&source, 1)?.wait(|both| ends = Some(both))?;
+        Making::begin(&source, 1)
+            .and_then(|mut making| making.wait(|both| ends = Some(both)))
+            .inspect_err(|_| clear_away())?;
         hand_out(&source, ends)
     }
 }
@@ -99,6 +101,16 @@ pub(crate) fn hand_out<S: PairSocket>(source: &Source, ends: Option<Ends>) -> Re
     let backend = hub.backend();
     put(Shelf { known: Arc::downgrade(&hub), _kept: Some(hub) }, backend);
     Ok(pair)
+}
+
+/// Takes engines that are of no use any more, and all that is under way on them, off the shelves.
+pub(crate) fn clear_away() {
+    for backend in [Backend::Uring, Backend::Epoll] {
+        let known = SHELVES.try_with(|shelves| shelves.borrow()[place(backend)].known.upgrade());
+        if known.ok().flatten().is_some_and(|hub| hub.with(|state| state.is_broken())) {
+            put(Shelf::EMPTY, backend);
+        }
+    }
 }
 
 fn put(shelf: Shelf, backend: Backend) {

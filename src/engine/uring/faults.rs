@@ -56,7 +56,9 @@ pub fn arm(fault: Option<Fault>) -> (u32, u32) {
 /// What is submitted in the place of this operation.
 pub(super) fn instead_of(entry: &Entry) -> Entry {
     let name = entry.get_user_data();
-    let ending = ARMED.with_borrow_mut(|armed| armed.as_mut()?.strike(entry.get_opcode(), name));
+    let ending = ARMED.try_with(|armed| armed.borrow_mut().as_mut()?.strike(entry.get_opcode(), name));
+    // A ring that is dropped as its thread ends may come after what was armed there.
+    let ending = ending.ok().flatten();
     let nothing = match ending {
         None => return entry.clone(),
         Some(Ending::AtOnce) => opcode::Nop::new().build(),
@@ -68,16 +70,13 @@ pub(super) fn instead_of(entry: &Entry) -> Entry {
 
 /// What this completion says.
 pub(super) fn result_of(completion: &cqueue::Entry) -> i32 {
-    ARMED.with_borrow_mut(|armed| {
-        let Some(armed) = armed else { return completion.result() };
-        let name = completion.user_data();
-        let Some(place) = armed.replaced.iter().position(|replaced| *replaced == name) else {
-            return completion.result();
-        };
-        armed.replaced.swap_remove(place);
+    let result = completion.result();
+    let errno = ARMED.try_with(|armed| armed.borrow_mut().as_mut()?.take(completion.user_data()));
+    match errno.ok().flatten() {
         // One that ends later may have been called off before.
-        if completion.result() == -(Errno::ECANCELED as i32) { completion.result() } else { -armed.fault.errno }
-    })
+        Some(errno) if result != -(Errno::ECANCELED as i32) => -errno,
+        _ => result,
+    }
 }
 
 impl Armed {
@@ -93,5 +92,12 @@ impl Armed {
             self.replaced.push(name);
             self.fault.ending
         })
+    }
+
+    /// The errno of an operation that was replaced.
+    fn take(&mut self, name: u64) -> Option<i32> {
+        let place = self.replaced.iter().position(|replaced| *replaced == name)?;
+        self.replaced.swap_remove(place);
+        Some(self.fault.errno)
     }
 }

@@ -1,0 +1,814 @@
+//! Owes: each system call and each operation of the ring on the way to a pair may fail, whichever time it is made, with each
+//! errno that matters: the step and the errno come back in time or the fault is survived, descriptors and sockets are as
+//! before, and the next pair is made. Prints what came of each; `ci/faults` runs it.
+#![cfg(all(ringpair_faults, feature = "epoll"))]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+mod injected;
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use common::{descriptors, run, sockstat};
+use futures_util::StreamExt;
+use injected::Injection;
+use io_uring::opcode;
+use nix::errno::Errno;
+use ringpair::faults::{Ending, Fault, arm};
+use ringpair::{Backend, PairFactory, PairOptions, Result, Step};
+
+/// How a pair is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    OneShot,
+    OneShotAgain,
+    Factory,
+    Pair,
+    Pairs,
+    AsyncOneShot,
+    AsyncPair,
+    AsyncPairs,
+    AsyncStream,
+}
+
+const WAYS: [Way; 9] = [
+    Way::OneShot,
+    Way::OneShotAgain,
+    Way::Factory,
+    Way::Pair,
+    Way::Pairs,
+    Way::AsyncOneShot,
+    Way::AsyncPair,
+    Way::AsyncPairs,
+    Way::AsyncStream,
+];
+
+/// How many pairs a batch makes: more than one submission takes.
+const BATCH: usize = 20;
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Way::OneShot => "make_pair_blocking",
+            Way::OneShotAgain => "make_pair_blocking again",
+            Way::Factory => "factory",
+            Way::Pair => "pair_blocking",
+            Way::Pairs => "pairs_blocking(20)",
+            Way::AsyncOneShot => "make_pair.await",
+            Way::AsyncPair => "pair.await",
+            Way::AsyncPairs => "pairs(20).await",
+            Way::AsyncStream => "stream(2)",
+        }
+    }
+
+    fn is_async(self) -> bool {
+        matches!(self, Way::AsyncOneShot | Way::AsyncPair | Way::AsyncPairs | Way::AsyncStream)
+    }
+
+    fn keeps_a_factory(self) -> bool {
+        !matches!(self, Way::OneShot | Way::OneShotAgain | Way::Factory | Way::AsyncOneShot)
+    }
+}
+
+type Pair = (TcpStream, TcpStream);
+
+/// All that is there before the call that meets the fault.
+struct Stage {
+    way: Way,
+    options: PairOptions,
+    factory: Option<PairFactory>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Stage {
+    fn set(way: Way, options: &PairOptions) -> Stage {
+        let runtime = common::runtime();
+        let factory = way.keeps_a_factory().then(|| options.factory().unwrap());
+        if way == Way::OneShotAgain {
+            options.make_pair_blocking::<TcpStream>().unwrap();
+        }
+        Stage { way, options: options.clone(), factory, runtime }
+    }
+
+    fn make(&self) -> Result<Vec<Pair>> {
+        let factory = || self.factory.as_ref().unwrap();
+        match self.way {
+            Way::OneShot | Way::OneShotAgain => Ok(vec![self.options.make_pair_blocking()?]),
+            Way::Factory => Ok(vec![self.options.factory()?.pair_blocking()?]),
+            Way::Pair => Ok(vec![factory().pair_blocking()?]),
+            Way::Pairs => factory().pairs_blocking(BATCH),
+            Way::AsyncOneShot => Ok(vec![self.runtime.block_on(self.options.make_pair())?]),
+            Way::AsyncPair => Ok(vec![self.runtime.block_on(factory().pair())?]),
+            Way::AsyncPairs => self.runtime.block_on(factory().pairs(BATCH)),
+            Way::AsyncStream => {
+                let made: Vec<_> = self.runtime.block_on(factory().stream(2).collect());
+                made.into_iter().collect()
+            }
+        }
+    }
+}
+
+/// What the packets of a case meet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Road {
+    /// Handshakes are through at once.
+    Open,
+    /// Every packet is lost: a pair is waited for in vain.
+    Lost,
+}
+
+/// How long a pair may take where it is waited for in vain, and where it is not.
+const SHORT: Duration = Duration::from_millis(40);
+const LONG: Duration = Duration::from_secs(1);
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+enum Wrong {
+    /// A system call is answered, as strace takes it: `("socket", "error=EMFILE", "2+")`.
+    Call(&'static str, String, String),
+    /// An operation of the ring ends badly.
+    Operation(Fault),
+    Both(Fault, String, String),
+}
+
+/// What came of a case.
+#[derive(Debug)]
+struct Report {
+    made: std::result::Result<usize, (Step, Option<i32>, String)>,
+    /// How many calls or operations met the fault.
+    met: usize,
+    took: Duration,
+    /// What is not as it was before, or did not work afterwards.
+    complaints: Vec<String>,
+}
+
+/// Runs one case in a thread of its own.
+fn try_out(way: Way, options: &PairOptions, road: Road, late: bool, wrong: Wrong) -> Report {
+    let before = (descriptors(), sockstat("inuse"));
+    let options = options.clone().timeout(if late { SHORT } else { LONG });
+    let mut report = std::thread::spawn(move || {
+        let stage = Stage::set(way, &options);
+        let report = meet(&stage, road, wrong);
+        drop(stage);
+        report
+    })
+    .join()
+    .unwrap_or_else(|_| Report {
+        made: Ok(0),
+        met: 1,
+        took: Duration::ZERO,
+        complaints: vec!["it panicked".into()],
+    });
+    // A thread that has been joined may still be letting go of what was its own.
+    let begin = Instant::now();
+    while (descriptors(), sockstat("inuse")) != before && begin.elapsed() < Duration::from_secs(1) {
+        std::thread::yield_now();
+    }
+    let after = (descriptors(), sockstat("inuse"));
+    if after != before {
+        report.complaints.push(format!("descriptors and sockets were {before:?}, and are {after:?}"));
+    }
+    report
+}
+
+fn meet(stage: &Stage, road: Road, wrong: Wrong) -> Report {
+    let before = descriptors();
+    if road == Road::Lost {
+        run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
+    }
+    let begin = Instant::now();
+    let (made, met, took) = match &wrong {
+        Wrong::Call(call, answer, when) => {
+            let injection = Injection::begin(call, Some((answer, when)));
+            let begin = Instant::now();
+            let made = stage.make();
+            let took = begin.elapsed();
+            let trace = injection.end();
+            (made, trace.iter().filter(|line| line.contains("(INJECTED)")).count(), took)
+        }
+        Wrong::Operation(fault) => {
+            arm(Some(*fault));
+            let made = stage.make();
+            (made, arm(None).1 as usize, begin.elapsed())
+        }
+        Wrong::Both(fault, answer, when) => {
+            let injection = Injection::begin("io_uring_enter", Some((answer, when)));
+            arm(Some(*fault));
+            let begin = Instant::now();
+            let made = stage.make();
+            let took = begin.elapsed();
+            let trace = injection.end();
+            let refused = trace.iter().filter(|line| line.contains("(INJECTED)")).count();
+            (made, refused.min(arm(None).1 as usize), took)
+        }
+    };
+    if road == Road::Lost {
+        run("tc", &["qdisc", "del", "dev", "lo", "root"]);
+    }
+    let mut complaints = Vec::new();
+    if let Ok(pairs) = &made {
+        pairs.iter().for_each(|pair| complaints.extend(what_is_wrong_with(pair)));
+    }
+    let made = made.map(|pairs| pairs.len()).map_err(|error| {
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        (error.step(), error.raw_os_error(), why)
+    });
+    if made.is_err() && descriptors() > before {
+        complaints.push(format!("{before} descriptors were open, and {} are after the error", descriptors()));
+    }
+    match stage.make() {
+        Ok(pairs) => pairs.iter().for_each(|pair| complaints.extend(what_is_wrong_with(pair))),
+        Err(error) => complaints.push(format!("the next pair: {error:?}")),
+    }
+    let a_ring_of_the_thread = matches!(stage.way, Way::OneShot | Way::AsyncOneShot);
+    if !a_ring_of_the_thread && descriptors() != before {
+        complaints.push(format!("{before} descriptors were open, and {} are after the next pair", descriptors()));
+    }
+    if let Some(factory) = &stage.factory {
+        let strangers = factory.stats().strangers;
+        if strangers > 0 {
+            complaints.push(format!("{strangers} strangers"));
+        }
+    }
+    Report { made, met, took, complaints }
+}
+
+fn what_is_wrong_with((accepted, connected): &Pair) -> Option<String> {
+    let (mut accepted, mut connected) = (accepted, connected);
+    let mut read = [0; 4];
+    connected.write_all(b"ping").unwrap();
+    accepted.read_exact(&mut read).unwrap();
+    accepted.write_all(&read).unwrap();
+    connected.read_exact(&mut read).unwrap();
+    let theirs = accepted.peer_addr().unwrap() == connected.local_addr().unwrap();
+    (!theirs || &read != b"ping").then(|| "the ends are not each other's".to_owned())
+}
+
+fn options_of(engine: &str) -> PairOptions {
+    PairOptions::new().backend(match engine {
+        "ring" => Backend::Uring,
+        "epoll" => Backend::Epoll,
+        _ => Backend::Auto,
+    })
+}
+
+/// What is made to fail, and how: all of it in one process.
+#[derive(Clone, Copy)]
+struct Job {
+    engine: &'static str,
+    what: What,
+    road: Road,
+    /// The first is tried at every place, the others at the first place and the last.
+    answers: &'static [&'static str],
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Call(&'static str),
+    Operation(&'static str, u8, Ending),
+    /// The launching of one connect is called off, and the submission after it, which the pair needs to be started again,
+    /// is refused.
+    Both,
+}
+
+const fn call(engine: &'static str, call: &'static str, road: Road, answers: &'static [&'static str]) -> Job {
+    Job { engine, what: What::Call(call), road, answers }
+}
+
+const fn operation(name: &'static str, code: u8, ending: Ending, road: Road, answers: &'static [&'static str]) -> Job {
+    Job { engine: "ring", what: What::Operation(name, code, ending), road, answers }
+}
+
+/// What a case should come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Due {
+    Made,
+    /// At this step, with the errno that was answered.
+    Refused(Step),
+    /// At the deadline.
+    Late,
+}
+
+fn jobs() -> Vec<Job> {
+    use Road::{Lost, Open};
+    let socket = &["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EACCES", "EPERM", "EAFNOSUPPORT", "EPROTONOSUPPORT"];
+    let setsockopt = &["ENOPROTOOPT", "EPERM", "ENOBUFS", "ENOMEM", "EINVAL", "EDOM"];
+    let bind = &["EADDRINUSE", "EADDRNOTAVAIL", "EACCES", "EPERM", "EINVAL", "ENOMEM"];
+    let listen = &["EADDRINUSE", "EOPNOTSUPP", "EACCES", "EPERM"];
+    let getsockname = &["ENOBUFS", "EPERM", "EINVAL"];
+    let mut jobs = Vec::new();
+    for engine in ["ring", "epoll"] {
+        jobs.extend([
+            call(engine, "socket", Open, socket),
+            call(engine, "setsockopt", Open, setsockopt),
+            call(engine, "bind", Open, bind),
+            call(engine, "listen", Open, listen),
+            call(engine, "getsockname", Open, getsockname),
+            call(engine, "fcntl", Open, &["EPERM", "EINVAL"]),
+            call(engine, "prlimit64", Open, &["EPERM", "EINVAL", "ENOSYS"]),
+            call(engine, "statx", Open, &["ENOENT", "EACCES", "ENOMEM", "EPERM"]),
+            call(engine, "prctl", Open, &["EINVAL", "EPERM"]),
+            call(engine, "epoll_ctl", Lost, &["ENOSPC", "ENOMEM", "EPERM"]),
+            call(engine, "poll", Lost, &["EINTR", "ENOMEM", "EINVAL", "EPERM", "ENOSYS"]),
+        ]);
+    }
+    let setup = &[
+        "EINVAL",
+        "EMFILE",
+        "ENFILE",
+        "ENOMEM",
+        "EPERM",
+        "EACCES",
+        "ENOSYS",
+        "EOPNOTSUPP",
+        "EAGAIN",
+        "EFAULT",
+        "ENXIO",
+    ];
+    let enter = &[
+        "EINTR",
+        "EAGAIN",
+        "EBUSY",
+        "EPERM",
+        "EACCES",
+        "ENOSYS",
+        "EBADF",
+        "EBADFD",
+        "EBADR",
+        "EEXIST",
+        "EFAULT",
+        "EINVAL",
+        "ENXIO",
+        "EOPNOTSUPP",
+        "ENOMEM",
+        "0",
+    ];
+    jobs.extend([
+        call("ring", "io_uring_setup", Open, setup),
+        call("auto", "io_uring_setup", Open, setup),
+        call("ring", "io_uring_register", Open, &["EINVAL", "EPERM", "EACCES", "ENOSYS", "ENOMEM", "EFAULT", "ENXIO"]),
+        call("ring", "io_uring_enter", Open, enter),
+        call("ring", "io_uring_enter", Lost, enter),
+        call("ring", "mmap", Open, &["ENOMEM", "EAGAIN", "EPERM", "EACCES", "EINVAL"]),
+        call("auto", "mmap", Open, &["ENOMEM", "EAGAIN", "EPERM", "EACCES", "EINVAL"]),
+        call("ring", "munmap", Lost, &["EINVAL", "ENOMEM"]),
+        call("epoll", "epoll_create1", Open, &["ENOMEM", "EMFILE", "ENFILE", "EINVAL", "ENOSYS", "EPERM"]),
+        call("epoll", "timerfd_create", Open, &["ENOMEM", "EMFILE", "ENFILE", "ENODEV", "EINVAL", "ENOSYS", "EPERM"]),
+        call("epoll", "timerfd_settime", Lost, &["EINVAL", "ECANCELED", "ENOSYS", "EPERM"]),
+        call("epoll", "read", Lost, &["EINTR", "EAGAIN", "ECANCELED", "EIO", "EPERM"]),
+        call("epoll", "epoll_wait", Lost, &["EINTR", "EINVAL", "ENOSYS", "EPERM"]),
+        call("epoll", "connect", Open, CONNECT),
+        call("epoll", "connect", Lost, CONNECT),
+        call("epoll", "accept4", Open, ACCEPT),
+        call("ring", "accept4", Open, ACCEPT),
+    ]);
+    for ending in [Ending::AtOnce, Ending::Rejected, Ending::Later] {
+        jobs.extend([
+            operation("IORING_OP_CONNECT", opcode::Connect::CODE, ending, Open, CONNECT),
+            operation("IORING_OP_ACCEPT", opcode::Accept::CODE, ending, Open, ACCEPT),
+            operation(
+                "IORING_OP_TIMEOUT",
+                opcode::Timeout::CODE,
+                ending,
+                Lost,
+                &["EINVAL", "ENOMEM", "ECANCELED", "EAGAIN"],
+            ),
+            operation(
+                "IORING_OP_ASYNC_CANCEL",
+                opcode::AsyncCancel::CODE,
+                ending,
+                Lost,
+                &["EINVAL", "ENOMEM", "EPERM"],
+            ),
+        ]);
+    }
+    jobs.push(Job { engine: "ring", what: What::Both, road: Open, answers: &["EPERM", "EBADF"] });
+    jobs
+}
+
+const CONNECT: &[&str] = &[
+    "ECONNREFUSED",
+    "ENETUNREACH",
+    "EHOSTUNREACH",
+    "EADDRNOTAVAIL",
+    "EADDRINUSE",
+    "EACCES",
+    "EPERM",
+    "ENOBUFS",
+    "ENOMEM",
+    "ETIMEDOUT",
+    "EAFNOSUPPORT",
+    "EINVAL",
+    "ECONNRESET",
+    "EAGAIN",
+    "ECANCELED",
+    "EINTR",
+];
+
+const ACCEPT: &[&str] = &[
+    "EMFILE",
+    "ENFILE",
+    "ENOBUFS",
+    "ENOMEM",
+    "EPERM",
+    "EACCES",
+    "EINVAL",
+    "EBADF",
+    "ETIMEDOUT",
+    "EAGAIN",
+    "ECONNABORTED",
+    "EPROTO",
+    "ENETDOWN",
+    "ENOPROTOOPT",
+    "EHOSTDOWN",
+    "ENONET",
+    "EHOSTUNREACH",
+    "EOPNOTSUPP",
+    "ENETUNREACH",
+    "EINTR",
+    "ECANCELED",
+];
+
+/// The places of `seen` calls at which one is made to fail.
+fn places(seen: usize, all: bool) -> Vec<usize> {
+    match seen {
+        0 => vec![],
+        _ if !all => vec![1, seen],
+        1..=14 => (1..=seen).collect(),
+        _ => vec![1, 2, seen / 2, seen - 1, seen],
+    }
+}
+
+const JOB: &str = "RINGPAIR_FAULTS_JOB";
+const NAME: &str = "every_fault_ends_as_it_should";
+
+/// A job that prints nothing for so long hangs.
+const SILENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn every_fault_ends_as_it_should() {
+    if let Ok(job) = std::env::var(JOB) {
+        run("ip", &["link", "set", "lo", "up"]);
+        return perform(&jobs()[job.parse::<usize>().unwrap()]);
+    }
+    let jobs = jobs();
+    let (next, rows) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    println!("{}", line(&["call", "errno", "engine", "road", "way", "at", "result", "verdict"]));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let job = next.fetch_add(1, Relaxed);
+                    if job >= jobs.len() {
+                        return;
+                    }
+                    let table = watch(job);
+                    let mut rows = rows.lock().unwrap();
+                    table.iter().for_each(|row| println!("{row}"));
+                    rows.extend(table);
+                }
+            });
+        }
+    });
+    let rows = rows.into_inner().unwrap();
+    let cases = |good: bool| rows.iter().filter(|row| row.is_good() == good).map(|row| row.cases).sum::<usize>();
+    println!("cases: {} passed, {} failed", cases(true), cases(false));
+    assert_eq!(cases(false), 0, "see the table");
+}
+
+/// Cases of one call that came to the same.
+#[derive(Clone, Debug)]
+struct Row {
+    /// Call, errno, engine, road, way.
+    case: Vec<String>,
+    places: String,
+    result: String,
+    verdict: String,
+    cases: usize,
+}
+
+impl Row {
+    fn is_good(&self) -> bool {
+        !self.verdict.starts_with("WRONG")
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cells: Vec<&str> = self.case.iter().map(String::as_str).collect();
+        cells.extend([self.places.as_str(), &self.result, &self.verdict]);
+        f.write_str(&line(&cells))
+    }
+}
+
+fn line(cells: &[&str]) -> String {
+    let widths = [31, 15, 6, 4, 24, 16, 22, 0];
+    let cells: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+    cells.join("  ")
+}
+
+/// Runs a job in a process and a network of its own, and ends it where it hangs. Returns its part of the table.
+fn watch(job: usize) -> Vec<Row> {
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net", "--mount", "--kill-child", "--"]).arg(std::env::current_exe().unwrap());
+    command.args([NAME, "--exact", "--nocapture", "--test-threads=1"]).env(JOB, job.to_string());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let (sender, receiver) = channel();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let reader =
+        std::thread::spawn(move || out.lines().map_while(|line| line.ok()).for_each(|line| drop(sender.send(line))));
+    let (mut rows, mut current) = (Vec::<Row>::new(), vec![format!("job {job}")]);
+    let mut hung = false;
+    loop {
+        match receiver.recv_timeout(SILENCE) {
+            Ok(line) => match line.split('\t').collect::<Vec<_>>()[..] {
+                ["next", ref case @ ..] => current = case.iter().map(|cell| (*cell).to_owned()).collect(),
+                ["came", places, result, verdict] => add(&mut rows, &current, places, result, verdict),
+                _ => {}
+            },
+            Err(RecvTimeoutError::Timeout) => {
+                hung = true;
+                child.kill().unwrap();
+                break;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    let status = child.wait().unwrap();
+    reader.join().unwrap();
+    if hung {
+        add(&mut rows, &current, "", "no answer", "WRONG: it hangs");
+    } else if !status.success() {
+        add(&mut rows, &current, "", &status.to_string(), "WRONG: its process ended");
+    }
+    rows
+}
+
+fn add(rows: &mut Vec<Row>, case: &[String], place: &str, result: &str, verdict: &str) {
+    let same = |row: &&mut Row| row.case == case && row.result == result && row.verdict == verdict;
+    match rows.iter_mut().rev().find(same) {
+        Some(row) => {
+            row.places = format!("{},{place}", row.places);
+            row.cases += 1;
+        }
+        None => rows.push(Row {
+            case: case.to_vec(),
+            places: place.to_owned(),
+            result: result.to_owned(),
+            verdict: verdict.to_owned(),
+            cases: usize::from(place != "-"),
+        }),
+    }
+}
+
+fn seen_in(way: Way, options: &PairOptions, job: &Job) -> Vec<String> {
+    let (options, job) = (options.clone(), *job);
+    std::thread::spawn(move || {
+        let stage = Stage::set(way, &options.timeout(if job.road == Road::Lost { SHORT } else { LONG }));
+        if job.road == Road::Lost {
+            run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
+        }
+        let lines = match job.what {
+            What::Call(name) => {
+                let injection = Injection::begin(name, None);
+                let _ = stage.make();
+                injection.end()
+            }
+            What::Both => vec!["both".to_owned()],
+            What::Operation(name, opcode, ending) => {
+                arm(Some(Fault { opcode, errno: 0, first: u32::MAX, many: 1, ending }));
+                let _ = stage.make();
+                vec![name.to_owned(); arm(None).0 as usize]
+            }
+        };
+        if job.road == Road::Lost {
+            run("tc", &["qdisc", "del", "dev", "lo", "root"]);
+        }
+        lines
+    })
+    .join()
+    .unwrap()
+}
+
+/// One job: every way, every errno, every place.
+fn perform(job: &Job) {
+    let (name, opcode, ending) = match job.what {
+        What::Call(name) => (name.to_owned(), 0, Ending::AtOnce),
+        What::Operation(name, opcode, ending) => (format!("{name} {}", told(ending)), opcode, ending),
+        What::Both => ("IORING_OP_CONNECT + enter".to_owned(), opcode::Connect::CODE, Ending::AtOnce),
+    };
+    for way in WAYS {
+        let options = options_of(job.engine);
+        let every = matches!(job.what, What::Call("setsockopt" | "bind"));
+        let options = if every { with_every_option(options) } else { options };
+        let seen = seen_in(way, &options, job);
+        let road = format!("{:?}", job.road).to_lowercase();
+        if seen.is_empty() {
+            println!("next\t{name}\t-\t{}\t{road}\t{}", job.engine, way.name());
+            println!("came\t-\tnot called\t-");
+        }
+        for (nth, answer) in job.answers.iter().enumerate() {
+            println!("next\t{name}\t{answer}\t{}\t{road}\t{}", job.engine, way.name());
+            for place in places(seen.len(), nth == 0) {
+                for lasting in [false, true] {
+                    if lasting && nth > 0 && place > 1 {
+                        continue; // the first errno has shown what lasting does at each place
+                    }
+                    let Some(due) = due(job, way, answer, place, &seen, lasting) else { continue };
+                    let when = format!("{place}{}", if lasting { "+" } else { "" });
+                    let many = if lasting { u32::MAX } else { 1 };
+                    let fault = |errno| Fault { opcode, errno, first: place as u32, many, ending };
+                    let said = if *answer == "0" { "retval=0".to_owned() } else { format!("error={answer}") };
+                    let wrong = match job.what {
+                        What::Call(name) => Wrong::Call(name, said, when.clone()),
+                        What::Operation(..) => Wrong::Operation(fault(number_of(answer))),
+                        What::Both => {
+                            let lost = Fault { many: 1, ..fault(number_of("ECANCELED")) };
+                            Wrong::Both(lost, said, "2".to_owned())
+                        }
+                    };
+                    let report = try_out(way, &options, job.road, due == Due::Late, wrong);
+                    let counted = matches!(*answer, "ECONNABORTED");
+                    println!("came\t{when}\t{}\t{}", report.result(), report.verdict(due, answer, counted));
+                }
+            }
+        }
+    }
+}
+
+fn told(ending: Ending) -> &'static str {
+    match ending {
+        Ending::AtOnce => "at once",
+        Ending::Rejected => "rejected",
+        Ending::Later => "later",
+    }
+}
+
+impl Report {
+    fn result(&self) -> String {
+        match &self.made {
+            Ok(_) => "made".to_owned(),
+            Err((step, Some(errno), _)) => format!("{step:?} {:?}", Errno::from_raw(*errno)),
+            Err((step, None, _)) => format!("{step:?}"),
+        }
+    }
+
+    /// Who is accepted and gone again is counted as a stranger, whoever it was.
+    fn verdict(&self, due: Due, answer: &str, counted: bool) -> String {
+        let expected = match due {
+            Due::Made => "made".to_owned(),
+            Due::Late => "Timeout".to_owned(),
+            Due::Refused(step) => format!("{step:?} {}", if answer == "0" { "EAGAIN" } else { answer }),
+        };
+        let mut wrong: Vec<String> = self.complaints.clone();
+        if counted {
+            wrong.retain(|complaint| !complaint.ends_with("strangers"));
+        }
+        if self.result() != expected {
+            wrong.push(format!("should be {expected}"));
+        }
+        if self.met == 0 {
+            wrong.push("the fault was never met".to_owned());
+        }
+        if self.took > Duration::from_secs(2) {
+            wrong.push(format!("took {:?}", self.took));
+        }
+        if wrong.is_empty() { "good".to_owned() } else { format!("WRONG: {}", wrong.join("; ")) }
+    }
+}
+
+/// What a fault should come to; `None` where there is no case. `lasting`: also all that follow are answered so.
+fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting: bool) -> Option<Due> {
+    use Due::{Late, Made, Refused};
+    let unharmed = if job.road == Road::Lost { Late } else { Made };
+    let once = |due| if lasting { due } else { unharmed };
+    let at = |place: usize| seen[place - 1].as_str();
+    // Those whose answers count, from this place on.
+    let any =
+        |is_ours: &dyn Fn(usize) -> bool| if lasting { (place..=seen.len()).any(is_ours) } else { is_ours(place) };
+    Some(match job.what {
+        What::Both => return (!lasting).then_some(Made),
+        What::Operation("IORING_OP_CONNECT", ..) | What::Call("connect") => match answer {
+            "ECANCELED" | "EINTR" => once(Late),
+            _ => Refused(Step::Connect),
+        },
+        What::Operation("IORING_OP_ACCEPT", ..) => match answer {
+            _ if PASSING.contains(&answer) => once(Late),
+            _ => Refused(Step::Accept),
+        },
+        What::Operation("IORING_OP_TIMEOUT", ..) => match answer {
+            "ECANCELED" => Late,
+            _ => Refused(Step::Ring),
+        },
+        What::Operation(..) => unharmed,
+        What::Call(name) => match name {
+            "socket" | "prlimit64" => Refused(Step::Socket),
+            "setsockopt" => Refused(Step::SetOption),
+            "bind" => Refused(Step::Bind),
+            "listen" => Refused(Step::Listen),
+            "getsockname" => Refused(Step::Verify),
+            "statx" | "prctl" | "io_uring_register" | "munmap" => unharmed,
+            "fcntl" => {
+                // F_GETFD is the standard library's, in debug builds. Listeners are set when they are drained, after the pair.
+                let of_mode: Vec<usize> = (1..=seen.len()).filter(|place| at(*place).contains("FL")).collect();
+                let rank = of_mode.iter().position(|of_mode| *of_mode == place)?;
+                let of_ends = if job.engine == "ring" {
+                    0
+                } else if way == Way::Factory {
+                    2
+                } else {
+                    of_mode.len()
+                };
+                if rank < of_ends { Refused(Step::SetOption) } else { unharmed }
+            }
+            "accept4" if answer == "EINTR" && lasting => return None, // it is asked again until it is answered
+            // Nobody came: to drain a listener.
+            "accept4" if job.engine == "ring" || at(place).contains("EAGAIN") => unharmed,
+            "accept4" if PASSING.contains(&answer) || answer == "EAGAIN" => once(Late),
+            "accept4" => Refused(Step::Accept),
+            "io_uring_setup" | "mmap" | "epoll_create1" | "timerfd_create" => {
+                if at(place).contains("MAP_ANONYMOUS") {
+                    return None; // the allocator's
+                }
+                let descends = answer == "EINVAL" && matches!(name, "io_uring_setup" | "mmap");
+                let absent = matches!(answer, "ENOSYS" | "EPERM" | "EACCES" | "EOPNOTSUPP") && job.engine == "auto";
+                match answer {
+                    _ if absent => Made,
+                    _ if descends || answer == "ENOMEM" => once(Refused(Step::Ring)),
+                    _ => Refused(Step::Ring),
+                }
+            }
+            "io_uring_enter" => match answer {
+                // The last one only takes down what was called off after the deadline.
+                _ if job.road == Road::Lost && place == seen.len() => Late,
+                "EINTR" | "EAGAIN" | "EBUSY" | "0" => once(Refused(Step::Ring)),
+                _ => Refused(Step::Ring),
+            },
+            "poll" if answer == "EINTR" => Late,
+            "poll" | "timerfd_settime" => Refused(Step::Ring),
+            "read" => match answer {
+                // EINTR: it is asked again until it is answered. ECANCELED: for nix an expiry like any other.
+                "EINTR" | "ECANCELED" if lasting => return None,
+                "EINTR" | "ECANCELED" => Late,
+                _ => Refused(Step::Ring),
+            },
+            "epoll_wait" => {
+                let is_ours = |place: usize| at(place).contains(", 32, 0)"); // the others are the runtime's, which panics
+                if !is_ours(place) || (lasting && (place..=seen.len()).any(|place| !is_ours(place))) {
+                    return None;
+                }
+                if answer == "EINTR" { Late } else { Refused(Step::Ring) }
+            }
+            "epoll_ctl" => {
+                let opens = matches!(way, Way::OneShot | Way::Factory | Way::AsyncOneShot) && job.engine == "epoll";
+                if answer == "ENOMEM" && !lasting && place == 1 && opens {
+                    return Some(Late);
+                }
+                // Whether a runtime can wait is asked by a registration that may fail, and is taken back at once.
+                let trial = if way.is_async() {
+                    (1..seen.len()).find(|place| at(*place).contains("_ADD") && at(*place + 1).contains("_DEL"))
+                } else {
+                    None
+                };
+                let is_ours = |place: usize| at(place).contains("_ADD") && Some(place) != trial;
+                if any(&is_ours) { Refused(Step::Ring) } else { Late }
+            }
+            other => panic!("{other} has no due end"),
+        },
+    })
+}
+
+/// What an accept answers that is made again.
+const PASSING: &[&str] = &[
+    "ECONNABORTED",
+    "EPROTO",
+    "ENETDOWN",
+    "ENOPROTOOPT",
+    "EHOSTDOWN",
+    "ENONET",
+    "EHOSTUNREACH",
+    "EOPNOTSUPP",
+    "ENETUNREACH",
+    "EINTR",
+    "ECANCELED",
+];
+
+fn number_of(name: &str) -> i32 {
+    (1..134).find(|number| format!("{:?}", Errno::from_raw(*number)) == name).unwrap_or_else(|| panic!("{name}"))
+}
+
+fn with_every_option(options: PairOptions) -> PairOptions {
+    options
+        .nodelay(true)
+        .recv_buffer_size(65536)
+        .send_buffer_size(65536)
+        .linger(ringpair::Linger::Graceful)
+        .address([127, 0, 0, 2].into())
+}
