@@ -1,0 +1,166 @@
+//! Owes: whatever is begun, polled, dropped, aborted, made to panic or left to a runtime that goes, and in whichever order:
+//! nothing stays open, every pair is one of ours, the counts add up, and what was not dropped is made.
+//!
+//! Schedules are random. `RINGPAIR_SEED` chooses the first one, the next ones follow from it; `RINGPAIR_SCHEDULES` says how
+//! many. Who fails prints the seed that plays the failed schedule first.
+#![cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod steps;
+mod world;
+
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use common::{alone_in_a_network, alone_with_late_handshakes, descriptors, eventually, note, on_every_engine, sockstat};
+use ringpair::PairOptions;
+use steps::{Dice, Kind, Step};
+use world::{Counted, Wanted, World};
+
+/// How many are played unless `RINGPAIR_SCHEDULES` says so.
+const SCHEDULES: u64 = 300;
+/// One schedule in so many has blackholes in it, which take a process each to open and to close.
+const DARK: u64 = 100;
+/// One that takes longer is stuck.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How many schedules have been played.
+static PLAYED: AtomicU64 = AtomicU64::new(0);
+/// The seed of the one that is being played.
+static SEED: AtomicU64 = AtomicU64::new(0);
+
+fn random_schedules(options: PairOptions) {
+    alone_in_a_network(|| play_all(1, |schedules| play_alone(&options, &schedules)));
+}
+
+fn random_schedules_with_late_handshakes(options: PairOptions) {
+    alone_with_late_handshakes(|| play_all(1, |schedules| play_alone(&options, &schedules)));
+}
+
+fn random_schedules_of_two_threads(options: PairOptions) {
+    alone_in_a_network(|| play_all(2, |schedules| play_together(&options, &schedules)));
+}
+
+fn random_schedules_of_two_threads_with_late_handshakes(options: PairOptions) {
+    alone_with_late_handshakes(|| play_all(2, |schedules| play_together(&options, &schedules)));
+}
+
+/// Whom a schedule is for: one thread, or two that share factories.
+type Schedules = Vec<(Kind, Vec<Step>)>;
+
+fn play_all(threads: usize, play: impl Fn(Schedules)) {
+    let seed = from_the_environment("RINGPAIR_SEED").unwrap_or_else(any_seed);
+    let count = from_the_environment("RINGPAIR_SCHEDULES").unwrap_or(SCHEDULES);
+    note(&format!("{count} schedules, RINGPAIR_SEED={seed}"));
+    no_time_wait();
+    silence_wanted_panics();
+    std::thread::spawn(move || end_who_is_stuck(threads));
+    for seed in (0..count).map(|number| seed.wrapping_add(number)) {
+        SEED.store(seed, Relaxed);
+        let played = catch_unwind(AssertUnwindSafe(|| play(schedules(seed, threads))));
+        played.unwrap_or_else(|_| panic!("{}", how_to_replay(threads)));
+        PLAYED.fetch_add(1, Relaxed);
+    }
+}
+
+fn schedules(seed: u64, threads: usize) -> Schedules {
+    let mut dice = Dice::new(seed);
+    let dark = threads == 1 && seed.is_multiple_of(DARK);
+    (0..threads).map(|_| (steps::kind(&mut dice), steps::schedule(&mut dice, dark))).collect()
+}
+
+fn play_alone(options: &PairOptions, schedules: &Schedules) {
+    drop(options.make_pair_blocking::<TcpStream>().unwrap()); // this thread has its engine from here on
+    let (open, in_use) = (descriptors(), sockstat("inuse"));
+    for (kind, steps) in schedules {
+        play(World::new(options, *kind, Vec::new()), steps);
+    }
+    assert_eq!(descriptors(), open);
+    eventually("no socket is in use", || sockstat("inuse") == in_use);
+}
+
+/// A runtime for each thread, and factories that they share.
+fn play_together(options: &PairOptions, schedules: &Schedules) {
+    let (open, in_use) = (descriptors(), sockstat("inuse"));
+    let shared = [true, false].map(|graceful| Counted::open(options, graceful, false)).to_vec();
+    std::thread::scope(|scope| {
+        for (kind, steps) in schedules {
+            let shared = shared.clone();
+            scope.spawn(move || play(World::new(options, *kind, shared), steps));
+        }
+    });
+    shared.iter().for_each(|counted| counted.assert_adds_up(false));
+    drop(shared);
+    eventually("a thread that has ended leaves nothing open", || descriptors() == open);
+    eventually("no socket is in use", || sockstat("inuse") == in_use);
+}
+
+fn play(mut world: World, steps: &[Step]) {
+    for (number, step) in steps.iter().enumerate() {
+        let played = catch_unwind(AssertUnwindSafe(|| world.play(step)));
+        played.unwrap_or_else(|_| panic!("at step {number}, {step:?}"));
+    }
+    world.end();
+}
+
+fn how_to_replay(threads: usize) -> String {
+    let seed = SEED.load(Relaxed);
+    let mut text = format!("to play this schedule first: RINGPAIR_SEED={seed} RINGPAIR_SCHEDULES=1\n");
+    for (kind, steps) in schedules(seed, threads) {
+        text += &format!("in {kind:?}:\n");
+        steps.iter().enumerate().for_each(|(number, step)| text += &format!("{number:5} {step:?}\n"));
+    }
+    text
+}
+
+fn from_the_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+}
+
+fn any_seed() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64
+}
+
+/// So many pairs close with FIN here that their ports would make each bind a long search.
+fn no_time_wait() {
+    std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0").unwrap();
+}
+
+fn silence_wanted_panics() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.payload().is::<Wanted>() {
+            told(panic);
+        }
+    }));
+}
+
+/// A thread that waits for itself cannot tell; this one can.
+fn end_who_is_stuck(threads: usize) {
+    loop {
+        let played = PLAYED.load(Relaxed);
+        std::thread::sleep(LIMIT);
+        if PLAYED.load(Relaxed) == played {
+            eprintln!("stuck; {}", how_to_replay(threads));
+            std::process::abort();
+        }
+    }
+}
+
+/// Whether there are tokio-uring runtimes to play in.
+#[cfg(feature = "tokio-uring")]
+fn has_ring() -> bool {
+    static HAS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *HAS.get_or_init(|| ringpair::PairOptions::new().backend(ringpair::Backend::Uring).factory().is_ok())
+}
+
+on_every_engine!(
+    random_schedules,
+    random_schedules_with_late_handshakes,
+    random_schedules_of_two_threads,
+    random_schedules_of_two_threads_with_late_handshakes,
+);
