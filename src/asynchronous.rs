@@ -155,9 +155,9 @@ impl<S> fmt::Debug for PairStream<'_, S> {
 
 /// The thread's hub. A refusal in passing is met with another try, other tasks in between.
 async fn patient_thread_hub(choice: Choice) -> Result<Arc<Hub>> {
-    let begin = Instant::now();
+    let mut refused = None; // when first: however long that took, there is another try
     poll_fn(|context| match thread_hub(choice) {
-        Err(error) if is_passing(&error) && begin.elapsed() < PATIENCE => {
+        Err(error) if is_passing(&error) && refused.get_or_insert_with(Instant::now).elapsed() < PATIENCE => {
             context.waker().wake_by_ref();
             Poll::Pending
         }

@@ -16,10 +16,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Tries once more, a millisecond apart, as long as `make` is refused in passing and patience lasts.
 pub(crate) fn patiently<T>(mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let begin = Instant::now();
+    let mut refused = None; // when first: however long that took, there is another try
     loop {
         match make() {
-            Err(error) if is_passing(&error) && begin.elapsed() < PATIENCE => {
+            Err(error) if is_passing(&error) && refused.get_or_insert_with(Instant::now).elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(1));
             }
             outcome => return outcome,
