@@ -383,6 +383,7 @@ fn jobs() -> Vec<Job> {
         ]);
     }
     for ending in [Ending::AtOnce, Ending::Rejected] {
+        jobs.push(operation("IORING_OP_SOCKET", opcode::Socket::CODE, ending, Open, socket));
         jobs.push(operation(
             "IORING_OP_ASYNC_CANCEL",
             opcode::AsyncCancel::CODE,
@@ -633,7 +634,9 @@ fn perform(job: &Job) {
                         What::Operation(..) => Wrong::Operation(fault(number_of(answer))),
                         What::Both => {
                             let lost = Fault { many: 1, ..fault(number_of("ECANCELED")) };
-                            Wrong::Both(lost, said, "2".to_owned())
+                            // A batch has opened its sockets by a submission of their own.
+                            let after_the_launch = if matches!(way, Way::Pairs | Way::AsyncPairs) { "3" } else { "2" };
+                            Wrong::Both(lost, said, after_the_launch.to_owned())
                         }
                     };
                     let report = try_out(way, &options, job.road, due == Due::Late, wrong);
@@ -705,6 +708,7 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
             _ if PASSING.contains(&answer) => once(Late),
             _ => Refused(Step::Accept),
         },
+        What::Operation("IORING_OP_SOCKET", ..) => Refused(Step::Socket),
         What::Operation("IORING_OP_TIMEOUT", ..) => match answer {
             "ECANCELED" => Late,
             _ => Refused(Step::Ring),

@@ -16,7 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use common::{alone_in_a_network, alone_with_late_handshakes, descriptors, eventually, note, on_every_engine, sockstat};
+use common::{
+    alone_in_a_network, alone_with_late_handshakes, descriptors, eventually, note, on_every_engine, sockstat,
+};
 use ringpair::PairOptions;
 use steps::{Dice, Kind, Step};
 use world::{Counted, Wanted, World};

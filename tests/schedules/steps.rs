@@ -27,23 +27,39 @@ impl Dice {
 /// One step. Numbers choose among what there is when its turn comes; where there is nothing, nothing happens.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    OpenFactory { graceful: bool, hasty: bool },
+    OpenFactory {
+        graceful: bool,
+        hasty: bool,
+    },
     DropFactory(usize),
     /// Makes a future, and does not poll it.
-    Begin { factory: usize, way: Way },
+    Begin {
+        factory: usize,
+        way: Way,
+    },
     Poll(usize),
     /// Polls one with a waker that owns another one, which goes when the waker is woken or dropped.
-    PollOwning { polled: usize, owned: usize },
+    PollOwning {
+        polled: usize,
+        owned: usize,
+    },
     Drop(usize),
     /// Leaves a future to the runtime.
     Spawn(usize),
     Abort(usize),
     /// Lets the runtime turn.
     Turn,
-    Block { factory: usize, count: usize },
+    Block {
+        factory: usize,
+        count: usize,
+    },
     BlockOneShot,
-    Stranger { factory: usize },
-    Stats { factory: usize },
+    Stranger {
+        factory: usize,
+    },
+    Stats {
+        factory: usize,
+    },
     /// The so-manyth call of `configure` from here on panics.
     PanicInConfigure(u32),
     PanicInFromFd(u32),
