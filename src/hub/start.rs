@@ -1,0 +1,128 @@
+//! How pairs are started: sockets to connect with, and both operations of each pair in one submission.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use socket2::{SockRef, Socket};
+
+use super::{Seats, State};
+use crate::engine::Landing;
+use crate::error::{Result, Step};
+use crate::listener::{domain_of, open_connecting, prepared};
+use crate::options::Plan;
+use crate::rendezvous::{Ends, Key, are_one_connection};
+
+impl State {
+    /// Opens sockets to connect with: in one submission where the engine can, by a call each where it cannot, or where a leader
+    /// waits for what lands.
+    pub(crate) fn open_connecting(&mut self, plan: &Plan, count: usize) -> Result<[Option<Socket>; Seats::MOST]> {
+        let mut sockets = [const { None }; Seats::MOST];
+        let mut places = sockets[..count].iter_mut();
+        if !self.led && self.engine.open_sockets(domain_of(plan), count) {
+            self.launch();
+            let mut refused = None;
+            while let Some(landing) = self.engine.land() {
+                let Landing::Opened(opened) = landing else {
+                    self.route(landing);
+                    continue;
+                };
+                match opened.map_err(Step::Socket.failed()).and_then(|socket| prepared(socket.into(), plan)) {
+                    Ok(socket) => drop(places.next().map(|place| place.insert(socket))),
+                    Err(error) => refused = refused.or(Some(error)),
+                }
+            }
+            refused.map_or(Ok(()), Err)?;
+        }
+        for place in places {
+            *place = Some(open_connecting(plan, self.engine.is_nonblocking())?);
+        }
+        Ok(sockets)
+    }
+
+    /// Seats a pair for each socket and launches its connect and accept, all in one submission.
+    pub(crate) fn start(&mut self, gate: Key, sockets: impl Iterator<Item = Socket>, seats: &mut Seats) {
+        let first = seats.len();
+        for socket in sockets {
+            let seat = self.meeting.sit(gate);
+            seats.push(seat);
+            // The connect goes first; see the ring engine for why.
+            let target = self.meeting.listener(gate).target();
+            let flight = self.engine.connect(seat, socket.into(), target);
+            self.meeting.board(seat, flight);
+            self.queue_accept(gate);
+        }
+        self.launch();
+        for seat in seats.iter().skip(first) {
+            if let Some(flight) = self.meeting.flight(seat) {
+                let local = self.local_address(flight);
+                self.locate(seat, local);
+            }
+        }
+    }
+
+    /// Starts one pair. Where nobody else is in the making at this gate, both halves have landed, as a rule, when the launch
+    /// returns: then they are handed back, and the pair was never seated. Else it is, and all goes its usual way.
+    pub(crate) fn start_one(&mut self, gate: Key, socket: Socket, seats: &mut Seats) -> Option<Ends> {
+        if self.led || !self.meeting.is_idle(gate) {
+            self.start(gate, std::iter::once(socket), seats);
+            return None;
+        }
+        let seat = self.meeting.next_seat();
+        let listener = self.meeting.listener(gate);
+        let flight = self.engine.connect(seat, socket.into(), listener.target());
+        self.engine.accept(gate, listener.socket().as_fd());
+        let mut launched = self.try_launch();
+        let local = self.local_address(flight);
+
+        let (mut connected, mut accepted) = (None, None);
+        while connected.is_none() || accepted.is_none() {
+            match self.engine.land() {
+                Some(landing @ Landing::Connected { seat: of, .. }) if of == seat => connected = Some(landing),
+                Some(landing @ Landing::Accepted { gate: at, .. }) if at == gate => accepted = Some(landing),
+                Some(Landing::Broken(error)) => launched = Err(error),
+                Some(other) => self.route(other),
+                None => break,
+            }
+        }
+        let ends = match (connected, accepted, &local) {
+            (
+                Some(Landing::Connected { socket, result: Ok(()), .. }),
+                Some(Landing::Accepted { result: Ok((accepted, peer)), .. }),
+                Ok(local),
+            ) if are_one_connection(*local, peer) => {
+                self.meeting.served_standing(gate);
+                Some((accepted, socket))
+            }
+            (connected, accepted, _) => {
+                seats.push(self.meeting.sit(gate));
+                self.meeting.board(seat, flight);
+                self.meeting.accept_queued(gate);
+                self.locate(seat, local);
+                [connected, accepted].into_iter().flatten().for_each(|landing| self.route(landing));
+                None
+            }
+        };
+        launched.unwrap_or_else(|error| self.give_up(&error));
+        if !self.meeting.nobody_is_seated() {
+            self.turn(); // what landed in between may be another's
+        }
+        ends
+    }
+
+    /// Where a connecting end lies: the kernel has chosen its port at the launch.
+    fn local_address(&self, flight: Key) -> io::Result<Option<SocketAddr>> {
+        match self.engine.connecting(flight) {
+            Some(socket) => Ok(SockRef::from(&socket).local_addr()?.as_socket()),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes where a connecting end lies, to know it when it arrives.
+    fn locate(&mut self, seat: Key, local: io::Result<Option<SocketAddr>>) {
+        match local {
+            Ok(local) => self.meeting.locate(seat, local),
+            Err(error) => self.meeting.locate_failed(seat, error),
+        }
+    }
+}
