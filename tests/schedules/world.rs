@@ -268,9 +268,9 @@ impl World {
         counted.made.fetch_add(1, Relaxed);
         let listener = accepted.0.local_addr().unwrap();
         drop((accepted, connected));
+        counted.strangers.fetch_add(1, Relaxed); // before another thread can turn it away
         match TcpStream::connect(listener) {
             Ok(stranger) => {
-                counted.strangers.fetch_add(1, Relaxed);
                 eventually("a stranger arrives", || has_arrived(&stranger, listener));
                 self.strangers.push(stranger);
             }
