@@ -289,6 +289,7 @@ mod polling {
     use tokio::runtime::Handle;
 
     use super::*;
+    use crate::engine::shared::Watch;
 
     impl Making<'_> {
         /// Waits in the current tokio runtime where that is needed.
@@ -303,10 +304,11 @@ mod polling {
             }
             loop {
                 let hub = Arc::clone(&self.hub);
+                let mut replaced = None; // goes without the lock: with its waker a task may go, and that one's futures
                 let look = hub.with(|state| {
                     let look = self.look(state, deliver)?;
                     if let Look::Waiting = look {
-                        self.park(state, context)?;
+                        self.park(state, context, &mut replaced)?;
                     }
                     Ok(look)
                 });
@@ -327,23 +329,28 @@ mod polling {
         }
 
         /// Sees to it that we are woken: by whoever takes down what is ours, by the descriptor, or by the alarm.
-        fn park(&mut self, state: &mut State, context: &Context<'_>) -> Result<()> {
+        fn park(
+            &mut self,
+            state: &mut State,
+            context: &Context<'_>,
+            replaced: &mut Option<Watch<State>>,
+        ) -> Result<()> {
             for seat in self.seats.iter() {
                 state.park(seat, context.waker());
             }
             state.alarm_by(self.deadline.unwrap_or_else(Instant::now))?;
-            self.watch = match self.watch.take() {
-                _ if state.is_led() => None,
-                Some(watch) if watch.is_of(&runtime()?) => Some(watch),
-                _ => match self.hub.watch(state, &runtime()?) {
+            let runtime = runtime()?;
+            *replaced = self.watch.take_if(|watch| state.is_led() || !watch.is_of(&runtime));
+            if self.watch.is_none() && !state.is_led() {
+                self.watch = match self.hub.watch(state, &runtime) {
                     // Another thread of this runtime is just letting go of the descriptor: a moment later it can be had.
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                         context.waker().wake_by_ref();
                         None
                     }
                     watch => Some(watch.map_err(Step::Ring.failed())?),
-                },
-            };
+                };
+            }
             Ok(())
         }
     }

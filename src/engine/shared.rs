@@ -68,7 +68,7 @@ mod watching {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::pin::Pin;
     use std::sync::{Arc, Weak};
-    use std::task::{Context, Poll};
+    use std::task::{Context, Poll, Waker};
 
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
@@ -85,7 +85,7 @@ mod watching {
     pub(crate) struct Watch<K> {
         runtime: Id,
         registration: Arc<AsyncFd<Descriptor<K>>>,
-        readable: Option<Readable>,
+        waiting: Option<(Waker, Readable)>,
     }
 
     type Readable = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
@@ -144,7 +144,7 @@ mod watching {
                     registration
                 }
             };
-            Ok(Watch { runtime: runtime.id(), registration, readable: None })
+            Ok(Watch { runtime: runtime.id(), registration, waiting: None })
         }
     }
 
@@ -157,16 +157,20 @@ mod watching {
         /// Ready once the descriptor has turned readable since the last time. Look at the engine after it, not before: what
         /// completes in between makes the descriptor readable anew.
         pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-            let readable = self.readable.get_or_insert_with(|| {
+            // Given another waker, tokio drops the one before under a lock of its own; but with that one a task may go whose
+            // futures wait here too.
+            drop(self.waiting.take_if(|(waker, _)| !waker.will_wake(context.waker())));
+            let (_, readable) = self.waiting.get_or_insert_with(|| {
                 let registration = Arc::clone(&self.registration);
-                Box::pin(async move {
+                let readable = async move {
                     registration.readable().await?.clear_ready();
                     Ok(())
-                })
+                };
+                (context.waker().clone(), Box::pin(readable))
             });
             let polled = readable.as_mut().poll(context);
             if polled.is_ready() {
-                self.readable = None;
+                self.waiting = None;
             }
             polled
         }

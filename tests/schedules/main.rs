@@ -71,7 +71,7 @@ fn play_all(threads: usize, play: impl Fn(Schedules)) {
 
 fn schedules(seed: u64, threads: usize) -> Schedules {
     let mut dice = Dice::new(seed);
-    let dark = threads == 1 && seed.is_multiple_of(DARK);
+    let dark = threads == 1 && seed % DARK == 0;
     (0..threads).map(|_| (steps::kind(&mut dice), steps::schedule(&mut dice, dark))).collect()
 }
 
