@@ -199,6 +199,11 @@ impl State {
         !self.broken && self.meeting.admits(gate, count as u32, PAIRS_PER_LISTENER, BACKLOG)
     }
 
+    /// Whether somebody is still to be woken, as none could be under the caller's lock.
+    pub(crate) fn owes_a_wake(&self) -> bool {
+        !self.woken.is_empty() || !self.spent.is_empty()
+    }
+
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
     }
@@ -267,7 +272,7 @@ impl State {
     /// Lets a blocking call wait. To be asked under the same lock under which it found that it must. `None` where others are to
     /// be woken first: what they do then may need a leader that does lead.
     pub(crate) fn wait(&mut self) -> Option<Wait> {
-        if !self.woken.is_empty() || !self.spent.is_empty() {
+        if self.owes_a_wake() {
             return None;
         }
         if self.led {

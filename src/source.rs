@@ -60,8 +60,13 @@ impl Source {
                 self.turn(&mut kept)?
             }
         };
-        let started = kept.hub.with_nobody_woken(|state| start(state, gate));
-        Ok((Arc::clone(&kept.hub), started))
+        let (started, owes_a_wake) = kept.hub.with_nobody_woken(|state| (start(state, gate), state.owes_a_wake()));
+        let hub = Arc::clone(&kept.hub);
+        drop(kept);
+        if owes_a_wake {
+            hub.with(|_| ()); // what landed in between was another's, and who has a whole pair now may not ask again
+        }
+        Ok((hub, started))
     }
 
     /// Opens the listener now, so that what keeps it from being opened is known now.

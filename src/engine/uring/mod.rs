@@ -31,7 +31,8 @@ use super::{Key, Landing};
 /// What completions of operations without a flight say.
 const SILENT: u64 = u64::MAX;
 const ALARM: u64 = u64::MAX - 1;
-const OPENED: u64 = u64::MAX - 2;
+/// Set in the names of sockets that are opened; flights have small ones.
+const OPENED: u64 = 1 << 62;
 
 /// How long a dropped engine waits for the kernel to let go of what was called off; by the look of it no more than the
 /// few microseconds of one submission.
@@ -54,8 +55,8 @@ impl Uring {
             return false;
         }
         let kind = i32::from(Type::STREAM) | SockFlag::SOCK_CLOEXEC.bits();
-        for _ in 0..count {
-            self.submit(opcode::Socket::new(domain.into(), kind, 0).build().user_data(OPENED));
+        for number in 0..count as u64 {
+            self.submit(opcode::Socket::new(domain.into(), kind, 0).build().user_data(OPENED | number));
         }
         true
     }
@@ -98,7 +99,7 @@ impl Uring {
         Some(match completion.user_data() {
             SILENT => cancelled(result),
             ALARM => gone_off(result),
-            OPENED => Landing::Opened(outcome(result).map(own)),
+            name if name & OPENED != 0 => Landing::Opened(outcome(result).map(own)),
             key => match self.flights.land(key as Key) {
                 Some(Flight::Connect { seat, socket, orphan: false, .. }) => {
                     Landing::Connected { seat, socket, result: outcome(result).map(drop) }
