@@ -72,11 +72,12 @@ fn play_all(threads: usize, play: impl Fn(Schedules)) {
 fn schedules(seed: u64, threads: usize) -> Schedules {
     let mut dice = Dice::new(seed);
     let dark = threads == 1 && seed % DARK == 0;
-    (0..threads).map(|_| (steps::kind(&mut dice), steps::schedule(&mut dice, dark))).collect()
+    (0..threads).map(|_| (steps::kind(&mut dice, dark), steps::schedule(&mut dice, dark))).collect()
 }
 
 fn play_alone(options: &PairOptions, schedules: &Schedules) {
     drop(options.make_pair_blocking::<TcpStream>().unwrap()); // this thread has its engine from here on
+    drop(World::new(options, Kind::Tokio, Vec::new())); // and the process all that it opens but once
     let (open, in_use) = (descriptors(), sockstat("inuse"));
     for (kind, steps) in schedules {
         play(World::new(options, *kind, Vec::new()), steps);

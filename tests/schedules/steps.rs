@@ -85,9 +85,10 @@ pub(crate) enum Kind {
     TokioUring,
 }
 
-pub(crate) fn kind(dice: &mut Dice) -> Kind {
+/// In the dark no other thread: it might be waiting for a token just then.
+pub(crate) fn kind(dice: &mut Dice, dark: bool) -> Kind {
     match dice.below(12) {
-        0 => Kind::TokioOfTwoThreads,
+        0 if !dark => Kind::TokioOfTwoThreads,
         1..4 => Kind::TokioUring,
         _ => Kind::Tokio,
     }
@@ -97,7 +98,7 @@ pub(crate) fn kind(dice: &mut Dice) -> Kind {
 pub(crate) fn schedule(dice: &mut Dice, dark: bool) -> Vec<Step> {
     let mut steps = vec![open(dice)];
     let length = 8 + dice.below(40);
-    steps.extend((0..length).map(|_| step(dice)));
+    steps.extend((0..length).map(|_| step(dice, dark)));
     if dark {
         for is_on in [true, false] {
             let place = dice.below(steps.len());
@@ -111,7 +112,7 @@ fn open(dice: &mut Dice) -> Step {
     Step::OpenFactory { graceful: dice.one_in(3), hasty: dice.one_in(6) }
 }
 
-fn step(dice: &mut Dice) -> Step {
+fn step(dice: &mut Dice, dark: bool) -> Step {
     let which = dice.below(64);
     match dice.below(100) {
         0..4 => open(dice),
@@ -129,7 +130,7 @@ fn step(dice: &mut Dice) -> Step {
         92..94 => Step::Stats { factory: which },
         94 => Step::PanicInConfigure(1 + dice.below(40) as u32),
         95 => Step::PanicInFromFd(1 + dice.below(40) as u32),
-        96..98 => Step::NextRuntime(kind(dice)),
+        96..98 => Step::NextRuntime(kind(dice, dark)),
         _ => Step::DropAll,
     }
 }
