@@ -1,0 +1,332 @@
+//! Owes: among strangers who connect to every listening port as fast as they can, each pair is its own, no stranger is handed
+//! out or missed, no stranger's byte arrives, and pairs are made at a third of the pace of peace at least.
+//!
+//! `cargo test` makes a few pairs in each way. `ci/strangers` makes as many as RINGPAIR_SIEGE_PAIRS says, and asks for the
+//! pace as well: that takes more than a few.
+#![allow(clippy::unwrap_used)]
+
+mod attackers;
+mod common;
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use attackers::{Attackers, Order, Toll, attack_if_told};
+use common::{alone_in_a_network, eventually, netstat, on_every_engine};
+use ringpair::{PairFactory, PairOptions, Result, Step};
+
+type Pair = (TcpStream, TcpStream);
+
+const ATTACKERS: usize = 2;
+
+/// Pairs that are made between two looks at the clock.
+const SPELL: usize = 250;
+/// Pairs in a batch.
+const BATCH: usize = 50;
+/// Pairs in all, unless RINGPAIR_SIEGE_PAIRS says otherwise.
+const FEW: usize = 4 * SPELL;
+
+/// What the pace of peace is divided by at most.
+const SLOWER_AT_MOST: f64 = 3.0;
+
+/// The ports of the one-shots' network. A listener that is there for some microseconds is not to be found by looking for
+/// it; of strangers who try all of so few ports all the time, some hit it.
+const PORTS: std::ops::RangeInclusive<u16> = 40_000..=40_031;
+
+fn one_shots_are_their_own_among_strangers(options: PairOptions) {
+    under_siege("one-shot", || {
+        let ports = format!("{} {}", PORTS.start(), PORTS.end());
+        fs::write("/proc/sys/net/ipv4/ip_local_port_range", ports).unwrap();
+        let mut siege = Siege::new(Order::Ports(PORTS));
+        siege.hold(|| vec![options.make_pair_blocking().unwrap()]);
+        siege.assert_strangers_came();
+        siege
+    });
+}
+
+fn pairs_of_a_factory_are_their_own_among_strangers(options: PairOptions) {
+    under_siege("factory", || {
+        let (factory, mut siege) = (options.factory().unwrap(), Siege::new(Order::Everything));
+        siege.hold(|| vec![factory.pair_blocking().unwrap()]);
+        siege.assert_none_was_missed(&factory);
+        siege
+    });
+}
+
+fn batches_are_their_own_among_strangers(options: PairOptions) {
+    under_siege("batch", || {
+        let (factory, mut siege) = (options.factory().unwrap(), Siege::new(Order::Everything));
+        siege.hold(|| factory.pairs_blocking(BATCH).unwrap());
+        siege.assert_none_was_missed(&factory);
+        siege
+    });
+}
+
+fn pairs_on_other_addresses_are_their_own_among_strangers(options: PairOptions) {
+    alone_in_a_network(|| {
+        attack_if_told();
+        for address in [IpAddr::from(Ipv4Addr::new(127, 0, 0, 2)), Ipv6Addr::LOCALHOST.into()] {
+            let options = options.clone().address(address);
+            let (factory, mut siege) = (options.factory().unwrap(), Siege::new(Order::Everything));
+            siege.rounds = 2;
+            siege.hold(|| {
+                let mut pairs = factory.pairs_blocking(BATCH).unwrap();
+                pairs.push(factory.pair_blocking().unwrap());
+                pairs.push(options.make_pair_blocking().unwrap());
+                pairs
+            });
+            siege.assert_strangers_came();
+            assert!(factory.stats().strangers > 0, "{:?}", factory.stats());
+        }
+    });
+}
+
+fn strangers_who_fill_the_backlog_anew_hold_up_nobody_beyond_the_deadline(options: PairOptions) {
+    alone_in_a_network(|| {
+        attack_if_told();
+        let options = options.timeout(Duration::from_millis(100));
+        let factory = options.factory().unwrap();
+        let mut attackers = Attackers::new(ATTACKERS);
+        attackers.tell(&Order::Hoard);
+        eventually("strangers come", || factory.stats().strangers > 0);
+        for _ in 0..FEW {
+            assert_in_time(|| factory.pair_blocking());
+            assert_in_time(|| options.make_pair_blocking());
+        }
+        attackers.tell(&Order::Rest);
+        assert_is_our_own(factory.pair_blocking().unwrap());
+        assert_is_our_own(options.make_pair_blocking().unwrap());
+    });
+}
+
+fn who_is_late_because_of_strangers_is_told_of_them(options: PairOptions) {
+    alone_in_a_network(|| {
+        attack_if_told();
+        let factory = options.timeout(Duration::from_nanos(1)).factory().unwrap();
+        let mut attackers = Attackers::new(ATTACKERS);
+        attackers.tell(&Order::Hoard);
+        eventually("strangers come", || factory.stats().strangers > 0);
+        eventually("a pair is late", || assert_in_time(|| factory.pair_blocking()));
+        attackers.tell(&Order::Rest);
+        assert_is_our_own(factory.pair_blocking().unwrap());
+    });
+}
+
+/// Runs a siege in a network of its own, and says how it went where that was asked for.
+fn under_siege(way: &str, siege: impl FnOnce() -> Siege) {
+    alone_in_a_network(|| {
+        attack_if_told();
+        let siege = siege();
+        if let Some(report) = std::env::var_os("RINGPAIR_SIEGE_REPORT") {
+            let engine = common::test_name();
+            let line = format!("{} {way}: {}\n", engine.split(':').next().unwrap(), siege.told());
+            fs::OpenOptions::new().append(true).open(report).unwrap().write_all(line.as_bytes()).unwrap();
+            siege.assert_pace();
+        }
+    });
+}
+
+/// Pairs that are made in peace and among strangers, in turn.
+struct Siege {
+    attackers: Attackers,
+    order: Order,
+    rounds: usize,
+    /// How long each spell took: while the strangers rest, while they attack someone else, and while they attack us.
+    quiet: Vec<Duration>,
+    peace: Vec<Duration>,
+    war: Vec<Duration>,
+    /// What happened while they attacked us.
+    pairs: u64,
+    toll: Toll,
+    counters: Counters,
+    /// What the factory has told of; one-shots tell of nothing.
+    strangers: u64,
+}
+
+impl Siege {
+    fn new(order: Order) -> Siege {
+        let pairs = std::env::var("RINGPAIR_SIEGE_PAIRS").map_or(FEW, |pairs| pairs.parse().unwrap());
+        let (quiet, peace, war) = (Vec::new(), Vec::new(), Vec::new());
+        let (toll, counters) = (Toll::default(), Counters::default());
+        let (attackers, rounds) = (Attackers::new(ATTACKERS), pairs.div_ceil(SPELL));
+        Siege { attackers, order, rounds, quiet, peace, war, pairs: 0, toll, counters, strangers: 0 }
+    }
+
+    /// Peace is measured beside the same processes, just as busy, at a listener that is not ours: what they take of the
+    /// processors they take from anyone, and only what comes on top of that is ours to answer for.
+    fn hold(&mut self, mut make: impl FnMut() -> Vec<Pair>) {
+        for _ in 0..self.rounds {
+            let quiet = spell(&mut make).1;
+            self.quiet.push(quiet);
+
+            let decoy = TcpListener::bind("127.0.0.1:0").unwrap();
+            self.attackers.tell(&Order::One(decoy.local_addr().unwrap()));
+            let peace = spell(&mut make).1;
+            self.peace.push(peace);
+            let toll = self.attackers.tell(&Order::Rest);
+            drop(decoy);
+
+            let counters = Counters::now();
+            self.attackers.tell(&self.order);
+            let (pairs, war) = spell(&mut make);
+            self.war.push(war);
+            self.toll += self.attackers.tell(&Order::Rest).since(toll);
+            self.counters += Counters::now().since(counters);
+            self.pairs += pairs;
+        }
+        assert_eq!(self.toll.received, 0, "strangers got bytes to read: {:?}", self.toll);
+    }
+
+    fn assert_strangers_came(&self) {
+        assert!(self.toll.completed > 0, "{:?}", self.toll);
+    }
+
+    /// The kernel counts each connection that reaches a listener's backlog, and each connect. What is neither a pair nor a
+    /// stranger can only be a connection of ours that was given up, as the backlog was full, and made again; or one that
+    /// another processor was just putting into the backlog when its listener was closed: one for each of them.
+    fn assert_none_was_missed(&mut self, factory: &PairFactory) {
+        self.assert_strangers_came();
+        let stats = factory.stats();
+        self.strangers = stats.strangers;
+        let told = self.told();
+        let (made_again, neither) = (self.made_again(), self.neither());
+        let slips = (available_parallelism().unwrap().get() - 1) as u64 * stats.listeners;
+        assert!((0..=made_again + slips as i64).contains(&neither), "{told}; {stats:?}");
+        // The same as the strangers themselves saw it: a handshake that is through for them may have come to a full backlog.
+        assert!(stats.strangers <= self.toll.completed + self.toll.unsettled, "{told}; {stats:?}");
+        let dropped = self.counters.dropped + neither as u64;
+        assert!(self.toll.completed <= stats.strangers + dropped, "{told}; {stats:?}");
+    }
+
+    /// Connects of ours beyond one for each pair.
+    fn made_again(&self) -> i64 {
+        self.counters.connects as i64 - self.toll.attempts as i64 - self.pairs as i64
+    }
+
+    /// Connections in a backlog that became neither a pair nor a stranger.
+    fn neither(&self) -> i64 {
+        self.counters.arrivals as i64 - self.pairs as i64 - self.strangers as i64
+    }
+
+    fn assert_pace(&self) {
+        let slower = median(&self.war) / median(&self.peace);
+        assert!(slower <= SLOWER_AT_MOST, "{}", self.told());
+    }
+
+    fn told(&self) -> String {
+        let pace = |other: &[Duration]| median(other) / median(&self.war);
+        format!(
+            "{} pairs; {} strangers attempted, {} came through, {} counted; {} connects made again, {} connections \
+             neither; {} dropped at a full backlog; pace {:.2} of peace, {:.2} of quiet",
+            self.pairs,
+            self.toll.attempts,
+            self.toll.completed,
+            self.strangers,
+            self.made_again(),
+            self.neither(),
+            self.counters.dropped,
+            pace(&self.peace),
+            pace(&self.quiet)
+        )
+    }
+}
+
+/// How many pairs were made, and how long making and closing them took. That they are our own is looked at in between.
+fn spell(make: &mut impl FnMut() -> Vec<Pair>) -> (u64, Duration) {
+    let (mut made, mut spent) = (0, Duration::ZERO);
+    while made < SPELL {
+        let begin = Instant::now();
+        let pairs = make();
+        spent += begin.elapsed();
+        made += pairs.len();
+        pairs.into_iter().for_each(assert_is_our_own);
+    }
+    (made as u64, spent)
+}
+
+fn median(spells: &[Duration]) -> f64 {
+    let mut sorted = spells.to_vec();
+    sorted.sort();
+    sorted[sorted.len() / 2].as_secs_f64()
+}
+
+/// What the kernel has counted in this network.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    /// Connects that sent a SYN.
+    connects: u64,
+    /// Connections that came to a listener's backlog and found room.
+    arrivals: u64,
+    /// SYNs, and last steps of a handshake, that found none.
+    dropped: u64,
+}
+
+impl Counters {
+    fn now() -> Counters {
+        let [connects, arrivals] = ["ActiveOpens", "PassiveOpens"].map(|what| netstat("Tcp", what));
+        Counters { connects, arrivals, dropped: netstat("TcpExt", "ListenDrops") }
+    }
+
+    fn since(self, before: Counters) -> Counters {
+        Counters {
+            connects: self.connects - before.connects,
+            arrivals: self.arrivals - before.arrivals,
+            dropped: self.dropped - before.dropped,
+        }
+    }
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, more: Counters) {
+        self.connects += more.connects;
+        self.arrivals += more.arrivals;
+        self.dropped += more.dropped;
+    }
+}
+
+/// Makes a pair, or fails for want of time and tells of strangers; true where it failed. Either within the deadline, as far
+/// as a busy machine can tell.
+fn assert_in_time(make: impl FnOnce() -> Result<Pair>) -> bool {
+    let begin = Instant::now();
+    let made = make();
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    match made {
+        Ok(pair) => assert_is_our_own(pair),
+        Err(error) => {
+            let why = error.source().map(ToString::to_string).unwrap_or_default();
+            assert_eq!(error.step(), Step::Timeout, "{why}");
+            assert!(why.contains("strangers have been turned away from the listener so far"), "{why}");
+            return true;
+        }
+    }
+    false
+}
+
+/// Each end gets a token from the other that nobody else can know, and not a byte before or after it.
+fn assert_is_our_own((mut accepted, mut connected): Pair) {
+    let [there, back] = ["there", "back"].map(|way| RandomState::new().hash_one(way).to_be_bytes());
+    accepted.write_all(&there).unwrap();
+    accepted.shutdown(Shutdown::Write).unwrap();
+    let mut read = Vec::new();
+    connected.read_to_end(&mut read).unwrap();
+    assert_eq!(read, there);
+
+    connected.write_all(&back).unwrap();
+    drop(connected);
+    read.clear();
+    assert_eq!(accepted.read_to_end(&mut read).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(read, back);
+}
+
+on_every_engine!(
+    one_shots_are_their_own_among_strangers,
+    pairs_of_a_factory_are_their_own_among_strangers,
+    batches_are_their_own_among_strangers,
+    pairs_on_other_addresses_are_their_own_among_strangers,
+    strangers_who_fill_the_backlog_anew_hold_up_nobody_beyond_the_deadline,
+    who_is_late_because_of_strangers_is_told_of_them,
+);
