@@ -30,11 +30,12 @@ impl Listener {
     /// Opens one. `spare` is an address nobody uses any more, to be filled anew where that saves an allocation.
     pub(crate) fn open(plan: &Plan, nonblocking: bool, spare: Option<Arc<SockAddr>>) -> Result<Listener> {
         let socket = open_socket(plan, nonblocking)?;
-        // Never SO_REUSEPORT: with it, another listener of the same user shares our port and takes connections.
+        socket.bind(&SocketAddr::new(plan.address, 0).into()).map_err(Step::Bind.failed())?;
+        // Never SO_REUSEPORT: with it, another listener of the same user shares our port and takes connections. SO_REUSEADDR not
+        // before the bind: with it, the kernel looks for a free port in half of its range only, and for long when that is full.
         if plan.reuse_address {
             socket.set_reuse_address(true).map_err(Step::SetOption.failed())?;
         }
-        socket.bind(&SocketAddr::new(plan.address, 0).into()).map_err(Step::Bind.failed())?;
         socket.listen(BACKLOG as i32).map_err(Step::Listen.failed())?;
         let address = socket.local_addr().map_err(Step::Verify.failed())?;
         Ok(Listener { socket, nonblocking, target: refilled(spare, address) })
