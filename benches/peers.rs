@@ -14,10 +14,10 @@
 //!
 //! *TIME_WAIT.* `std`, `tokio-join` and `tokio-uring-join` close with FIN, as they do in use, so that each of their
 //! pairs leaves a socket in TIME_WAIT for a minute, on the port of a listener that is gone. That is in the way of
-//! everyone who binds afterwards, `ringpair-one-shot` among them: with SO_REUSEADDR, bind(2) to port 0 takes the odd
-//! ports of the lower half of `ip_local_port_range` first, and when that quarter, 7,058 ports, is in TIME_WAIT, every
-//! bind searches for a millisecond or more. That is worth knowing, but it would drown all else here: so these three
-//! make 4,000 pairs in a run at most, and fewer in each turn than the others. The report tells how many sockets were in
+//! everyone who binds afterwards, most of those who set SO_REUSEADDR before, as `std` does: for them bind(2) to port 0
+//! takes the odd ports of the lower half of `ip_local_port_range` first, and when that quarter, 7,058 ports, is in
+//! TIME_WAIT, every bind searches for a millisecond or more. That is worth knowing, but it would drown all else here: so
+//! these three make 4,000 pairs in a run at most, and fewer in each turn than the others. The report tells how many were in
 //! TIME_WAIT before and after, and what the floor cost in the last third of the rounds over the first. Where many were
 //! there before, wait for a minute, or run in a network namespace of your own: `unshare -n`, `ip link set lo up`.
 //!
