@@ -46,6 +46,8 @@ mod factory;
 mod hub;
 mod listener;
 mod making;
+#[cfg(feature = "measure")]
+pub mod measure;
 mod one_shot;
 mod options;
 mod patience;

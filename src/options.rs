@@ -40,6 +40,7 @@ pub enum Linger {
 
 /// What drives accept and connect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Backend {
     /// The ring; where this host has none, and the feature `epoll` is there, epoll. Only absence falls back: `ENOSYS`,

@@ -23,6 +23,8 @@ pub(crate) mod overflow;
 pub(crate) mod shared;
 mod uring;
 
+#[cfg(feature = "measure")]
+pub(crate) use self::uring::Closing;
 #[cfg(ringpair_faults)]
 pub use self::uring::faults;
 

@@ -64,7 +64,7 @@ pub struct Limit {
 
 impl Host {
     /// Asks for everything.
-    pub(super) fn read() -> Host {
+    pub(crate) fn read() -> Host {
         let status = Status::read();
         let io_uring_group = sysctl("kernel/io_uring_group").and_then(|text| text.parse().ok());
         Host {

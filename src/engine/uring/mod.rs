@@ -7,10 +7,15 @@
 //! later and the ring's descriptor turns readable.
 #![allow(unsafe_code)] // describes operations on descriptors and addresses that `flight` keeps for the kernel
 
+#[cfg(feature = "measure")]
+mod closing;
 #[cfg(ringpair_faults)]
 pub mod faults;
 mod flight;
 mod ring;
+
+#[cfg(feature = "measure")]
+pub(crate) use self::closing::Closing;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -1,0 +1,155 @@
+//! What the kernel has counted: how connections ended, told by someone who does not guess.
+
+use std::fs;
+use std::io::{Error, ErrorKind, Result};
+use std::ops::{AddAssign, Mul, Sub};
+
+/// How many connections ended in which way, in this thread's network namespace.
+///
+/// Read at two moments and [subtracted](Sub), they tell what happened in between, be it ours or anyone else's of that namespace.
+///
+/// # Source
+///
+/// The tables `Tcp` of `/proc/net/snmp` and `TcpExt` of `/proc/net/netstat`, whose names the kernel's
+/// `networking/snmp_counter` explains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Counters {
+    /// Sockets that have entered TIME_WAIT: `TW`, and `TWKilled` for those with a short time there. The kernel counts them when
+    /// they enter (since Linux 4.3).
+    pub time_wait: u64,
+    /// Sockets that should have entered TIME_WAIT and found it full: `TCPTimeWaitOverflow`; see `tcp_max_tw_buckets`.
+    pub time_wait_overflow: u64,
+    /// Resets sent: `OutRsts`.
+    pub out_rsts: u64,
+    /// Sockets that went from ESTABLISHED or CLOSE_WAIT to CLOSED at once: `EstabResets`. A reset connection counts at each end.
+    pub estab_resets: u64,
+    /// Sockets closed with zero linger: `TCPAbortOnData`.
+    pub abort_on_data: u64,
+    /// Sockets closed with data that nobody had read: `TCPAbortOnClose`.
+    pub abort_on_close: u64,
+}
+
+impl Counters {
+    /// What they stand at.
+    ///
+    /// # Errors
+    ///
+    /// Where `/proc` is not there, or lacks one of them.
+    pub fn read() -> Result<Counters> {
+        let (snmp, netstat) = (read("snmp")?, read("netstat")?);
+        let tcp = |name| in_table(&snmp, "Tcp:", name);
+        let ext = |name| in_table(&netstat, "TcpExt:", name);
+        Ok(Counters {
+            time_wait: ext("TW")? + ext("TWKilled")?,
+            time_wait_overflow: ext("TCPTimeWaitOverflow")?,
+            out_rsts: tcp("OutRsts")?,
+            estab_resets: tcp("EstabResets")?,
+            abort_on_data: ext("TCPAbortOnData")?,
+            abort_on_close: ext("TCPAbortOnClose")?,
+        })
+    }
+
+    /// Each with its name, in the order in which they are listed above.
+    pub fn named(&self) -> [(&'static str, u64); 6] {
+        [
+            ("time_wait", self.time_wait),
+            ("time_wait_overflow", self.time_wait_overflow),
+            ("out_rsts", self.out_rsts),
+            ("estab_resets", self.estab_resets),
+            ("abort_on_data", self.abort_on_data),
+            ("abort_on_close", self.abort_on_close),
+        ]
+    }
+
+    fn each(self, other: Counters, what: impl Fn(u64, u64) -> u64) -> Counters {
+        Counters {
+            time_wait: what(self.time_wait, other.time_wait),
+            time_wait_overflow: what(self.time_wait_overflow, other.time_wait_overflow),
+            out_rsts: what(self.out_rsts, other.out_rsts),
+            estab_resets: what(self.estab_resets, other.estab_resets),
+            abort_on_data: what(self.abort_on_data, other.abort_on_data),
+            abort_on_close: what(self.abort_on_close, other.abort_on_close),
+        }
+    }
+}
+
+/// What was counted since the earlier moment.
+impl Sub for Counters {
+    type Output = Counters;
+
+    fn sub(self, earlier: Counters) -> Counters {
+        self.each(earlier, u64::saturating_sub)
+    }
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, more: Counters) {
+        *self = self.each(more, u64::saturating_add);
+    }
+}
+
+/// So many times the same.
+impl Mul<u64> for Counters {
+    type Output = Counters;
+
+    fn mul(self, times: u64) -> Counters {
+        self.each(self, |count, _| count.saturating_mul(times))
+    }
+}
+
+/// A file about the network of this thread, or of the process where the kernel does not tell them apart (before 3.17).
+fn read(name: &str) -> Result<String> {
+    fs::read_to_string(format!("/proc/thread-self/net/{name}"))
+        .or_else(|_| fs::read_to_string(format!("/proc/net/{name}")))
+}
+
+/// Of a table in two lines, the names above the numbers.
+fn in_table(text: &str, table: &str, name: &str) -> Result<u64> {
+    let mut lines = text.lines().filter(|line| line.starts_with(table));
+    let (names, numbers) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let place = names.split_whitespace().position(|found| found == name);
+    let number = place.and_then(|place| numbers.split_whitespace().nth(place));
+    number.and_then(|number| number.parse().ok()).ok_or_else(|| missing(table, name))
+}
+
+fn missing(table: &str, name: &str) -> Error {
+    Error::new(ErrorKind::InvalidData, format!("there is no {table} {name} in /proc/net"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SNMP: &str = "Ip: Forwarding\nIp: 1\nTcp: RtoMin MaxConn EstabResets OutRsts\nTcp: 200 -1 7 42\n";
+
+    #[test]
+    fn a_number_stands_under_its_name() {
+        assert_eq!(in_table(SNMP, "Tcp:", "EstabResets").unwrap(), 7);
+        assert_eq!(in_table(SNMP, "Tcp:", "OutRsts").unwrap(), 42);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_by_name() {
+        for (table, name) in [("Tcp:", "OutBursts"), ("Tcp:", "MaxConn"), ("TcpExt:", "TW")] {
+            let error = in_table(SNMP, table, name).unwrap_err();
+            assert_eq!(error.to_string(), format!("there is no {table} {name} in /proc/net"));
+        }
+    }
+
+    #[test]
+    fn every_counter_is_there_on_this_kernel() {
+        Counters::read().unwrap();
+    }
+
+    #[test]
+    fn each_is_subtracted_added_and_multiplied_by_itself() {
+        let one = Counters { time_wait: 1, out_rsts: 2, ..Counters::default() };
+        let mut sum = one * 3;
+        sum += one;
+        assert_eq!(sum, one * 4);
+        assert_eq!(sum - one * 3, one);
+        assert_eq!(one - sum, Counters::default());
+    }
+}

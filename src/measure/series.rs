@@ -1,0 +1,119 @@
+//! One measured quantity: every value in a histogram, none thrown away.
+
+use std::fmt;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// What can be told apart: values agree in three digits.
+const DIGITS: u8 = 3;
+
+/// An hour; whatever takes longer counts as that.
+const MOST: u64 = 3_600_000_000_000;
+
+/// The values of one quantity, in nanoseconds, in an HdrHistogram with three significant digits.
+///
+/// With the feature `cli` it is `serde::Serialize`: `count`, and in nanoseconds `least`, `p50`, `p90`, `p99`, `p99_9`, `greatest`
+/// and `mean`; all of them are zero where nothing was measured.
+#[derive(Clone)]
+pub struct Series {
+    histogram: Histogram<u64>,
+}
+
+impl Series {
+    pub(super) fn new() -> Series {
+        // It grows as it must; of the bounds only the number of digits can be refused, and 3 is not.
+        let histogram = Histogram::new(DIGITS).unwrap_or_else(|error| unreachable!("{error}"));
+        Series { histogram }
+    }
+
+    pub(super) fn add(&mut self, value: Duration) {
+        let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX).min(MOST);
+        // Refused is what the histogram cannot grow to hold; it can grow to far more than this.
+        self.histogram.record(nanos).unwrap_or_else(|_| self.histogram.saturating_record(nanos));
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// The least value.
+    pub fn least(&self) -> u64 {
+        self.histogram.min()
+    }
+
+    /// The value that `percent` of all do not exceed, from 0 to 100.
+    pub fn percentile(&self, percent: f64) -> u64 {
+        self.histogram.value_at_percentile(percent)
+    }
+
+    /// The greatest value.
+    pub fn greatest(&self) -> u64 {
+        self.histogram.max()
+    }
+
+    /// The arithmetic mean.
+    pub fn mean(&self) -> f64 {
+        self.histogram.mean()
+    }
+
+    /// The histogram itself.
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
+    }
+}
+
+impl fmt::Debug for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Series")
+            .field("count", &self.count())
+            .field("least", &self.least())
+            .field("p50", &self.percentile(50.0))
+            .field("greatest", &self.greatest())
+            .finish()
+    }
+}
+
+#[cfg(feature = "cli")]
+impl serde::Serialize for Series {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut series = serializer.serialize_struct("Series", 8)?;
+        series.serialize_field("count", &self.count())?;
+        series.serialize_field("least", &self.least())?;
+        series.serialize_field("p50", &self.percentile(50.0))?;
+        series.serialize_field("p90", &self.percentile(90.0))?;
+        series.serialize_field("p99", &self.percentile(99.0))?;
+        series.serialize_field("p99_9", &self.percentile(99.9))?;
+        series.serialize_field("greatest", &self.greatest())?;
+        series.serialize_field("mean", &self.mean())?;
+        series.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_counts_and_agrees_in_three_digits() {
+        let mut series = Series::new();
+        for micros in 1..=1000 {
+            series.add(Duration::from_micros(micros));
+        }
+        assert_eq!(series.count(), 1000);
+        for (percent, nanos) in [(50.0, 500_000), (90.0, 900_000), (99.9, 999_000), (100.0, 1_000_000)] {
+            let told = series.percentile(percent);
+            assert!(told.abs_diff(nanos) <= nanos / 1000, "{percent}: {told}");
+        }
+        series.add(Duration::MAX); // far beyond what a histogram holds
+        assert_eq!(series.count(), 1001);
+    }
+
+    #[test]
+    fn nothing_measured_is_nought_throughout() {
+        let series = Series::new();
+        assert_eq!((series.count(), series.least(), series.percentile(99.0), series.greatest()), (0, 0, 0, 0));
+    }
+}
