@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use ringpair::Probe;
 use ringpair::probe::Verdict;
 
+use crate::output::{about, print};
+
 /// Tells whether this host lets pairs be made through io_uring, why not, and what to do about it.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
@@ -61,20 +63,6 @@ fn tell(options: &Options) -> io::Result<Verdict> {
     };
     print(&text)?;
     Ok(probe.verdict())
-}
-
-/// Prints a line or several. A reader that has gone away has read enough.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(about("stdout")(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Says what the error is about, which the kernel does not.
-fn about(what: &str) -> impl FnOnce(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 // --- colour

@@ -1,6 +1,9 @@
 //! The command line: thin over the public API of the crate.
 
+mod close;
 mod doctor;
+mod namespace;
+mod output;
 
 use std::process::ExitCode;
 
@@ -16,11 +19,13 @@ struct Line {
 
 #[derive(Subcommand)]
 enum Command {
+    Close(close::Options),
     Doctor(doctor::Options),
 }
 
 fn main() -> ExitCode {
     match Line::parse().command {
+        Command::Close(options) => close::run(&options),
         Command::Doctor(options) => doctor::run(&options),
     }
 }

@@ -1,0 +1,32 @@
+//! A report as comma-separated values, a line for each series of each cell; times in nanoseconds.
+
+use ringpair::measure::close::Report;
+
+use super::SERIES;
+
+const HEADER: &str = "way,call,order,series,count,least,p50,p90,p99,p99_9,greatest,mean,p50_over_fin,fits,engine";
+
+/// No field has a comma or a quotation mark in it.
+pub(super) fn of(report: &Report) -> String {
+    let mut lines = vec![HEADER.to_owned()];
+    for cell in &report.cells {
+        for (name, of) in SERIES {
+            let series = of(cell);
+            let [p50, p90, p99, p99_9] = [50.0, 90.0, 99.0, 99.9].map(|percent| series.percentile(percent));
+            let ratio = report.ratio_to_fin(cell, of).map(|ratio| format!("{ratio:.3}")).unwrap_or_default();
+            lines.push(format!(
+                "{},{},{},{name},{},{},{p50},{p90},{p99},{p99_9},{},{:.1},{ratio},{},{}",
+                cell.way,
+                cell.call,
+                cell.order,
+                series.count(),
+                series.least(),
+                series.greatest(),
+                series.mean(),
+                cell.fits(),
+                super::table::engine_of(report),
+            ));
+        }
+    }
+    lines.join("\n")
+}

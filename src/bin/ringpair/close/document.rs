@@ -1,0 +1,64 @@
+//! A report for programs. `schemas/close.json` says what is in it.
+
+use ringpair::measure::close::{Cell, Report};
+use serde::Serialize;
+
+use super::SERIES;
+
+/// The report, with what is told beside it.
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    version: &'static str,
+    fits: bool,
+    netns: bool,
+    engine: ringpair::Backend,
+    pairs: usize,
+    unread: usize,
+    seed: u64,
+    ended_early: bool,
+    host: &'a ringpair::probe::Host,
+    cells: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    cell: &'a Cell,
+    ending: ringpair::measure::close::Ending,
+    fits: bool,
+    /// Medians over those of `fin`, by the same call in the same order.
+    p50_over_fin: Ratios,
+}
+
+#[derive(Serialize)]
+struct Ratios {
+    first: Option<f64>,
+    peer: Option<f64>,
+    second: Option<f64>,
+    whole: Option<f64>,
+}
+
+impl Document<'_> {
+    pub(super) fn of(report: &Report, netns: bool) -> Document<'_> {
+        Document {
+            version: env!("CARGO_PKG_VERSION"),
+            fits: report.fits(),
+            netns,
+            engine: report.engine,
+            pairs: report.pairs,
+            unread: report.unread,
+            seed: report.seed,
+            ended_early: report.ended_early,
+            host: &report.host,
+            cells: report.cells.iter().map(|cell| Row::of(report, cell)).collect(),
+        }
+    }
+}
+
+impl Row<'_> {
+    fn of<'a>(report: &Report, cell: &'a Cell) -> Row<'a> {
+        let [first, peer, second, whole] = SERIES.map(|(_, series)| report.ratio_to_fin(cell, series));
+        let p50_over_fin = Ratios { first, peer, second, whole };
+        Row { cell, ending: cell.way.ending(), fits: cell.fits(), p50_over_fin }
+    }
+}

@@ -1,0 +1,167 @@
+//! A report as one page that needs nothing else: no script, no network, light and dark.
+
+use std::fmt::{Display, Write};
+
+use ringpair::measure::close::{Cell, Report, Way};
+use serde_json::Value;
+
+use super::chart::{self, Curve};
+use super::table::{counted_by, engine_of, middle_ratio, misfit, ways};
+use super::{Pick, SERIES};
+
+/// What stands over each series' chart.
+const TITLES: [&str; 4] =
+    ["Close of the first end", "Until the other end's read returns", "Close of the second end", "Whole teardown"];
+
+pub(super) fn of(report: &Report) -> String {
+    let mut page = String::from(HEAD);
+    for part in
+        [facts(report), verdict(report), bars(report), curves(report), figures(report), counters(report), host(report)]
+    {
+        page.push_str(&part);
+    }
+    page.push_str("</main>\n</body>\n</html>");
+    page
+}
+
+const HEAD: &str = concat!(
+    "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
+    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+    "<title>ringpair close: what closing costs</title>\n<style>\n",
+    include_str!("page.css"),
+    "</style>\n</head>\n<body>\n<main>\n<h1>What closing costs</h1>\n"
+);
+
+fn facts(report: &Report) -> String {
+    let kernel = report.host.kernel_release.as_deref().unwrap_or("of an unknown release");
+    let engine = match engine_of(report) {
+        "epoll" => "epoll, as there is no io_uring here; nor could any end be closed through one",
+        _ => "io_uring",
+    };
+    let early = if report.ended_early { ", ended early" } else { "" };
+    format!(
+        "<p>{} pairs for each way, call and order{early}; seed {}; Linux {}; ringpair {}. Pairs were made through {engine}.</p>\n",
+        report.pairs,
+        report.seed,
+        escaped(kernel),
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+fn verdict(report: &Report) -> String {
+    if report.fits() {
+        return "<p class=\"yes\">Every read returned what it had to, and the kernel counted what it had to and nothing else.</p>\n"
+            .to_owned();
+    }
+    let misfits = report.cells.iter().filter(|cell| !cell.fits()).map(misfit);
+    let misfits: String = misfits.map(|text| format!("<pre>{}</pre>\n", escaped(text))).collect();
+    format!("<p class=\"no\">These figures do not fit what the kernel counted, or what was read:</p>\n{misfits}")
+}
+
+fn bars(report: &Report) -> String {
+    let bars: Vec<(Way, Option<f64>)> =
+        ways(report).into_iter().map(|way| (way, middle_ratio(report, way, |cell| &cell.whole))).collect();
+    format!("<h2>Whole teardown, over that of fin</h2>\n{}", chart::bars(&bars))
+}
+
+/// The cells by close(2), accepted end first: they are there with either engine.
+fn curves(report: &Report) -> String {
+    let mut text = String::from("<h2>Percentiles</h2>\n<p>By close(2), the accepted end first; microseconds.</p>\n");
+    text.push_str(&chart::legend(&ways(report)));
+    text.push_str("<div class=\"charts\">\n");
+    for ((_, series), title) in SERIES.into_iter().zip(TITLES) {
+        let of_way =
+            |way| report.cells.iter().find(|cell| cell.way == way).map(|cell| Curve { way, series: series(cell) });
+        let curves: Vec<Curve<'_>> = ways(report).into_iter().filter_map(of_way).collect();
+        let _ = writeln!(text, "<figure><figcaption>{title}</figcaption>\n{}</figure>", chart::curves(&curves));
+    }
+    text.push_str("</div>\n");
+    text
+}
+
+fn figures(report: &Report) -> String {
+    let rows = report.cells.iter().flat_map(|cell| SERIES.map(|(name, series)| row(report, cell, name, series)));
+    let head = [
+        "way",
+        "call",
+        "first end",
+        "series",
+        "count",
+        "least",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "greatest",
+        "p50 over fin",
+    ];
+    format!("<details><summary>All figures, in nanoseconds</summary>\n{}</details>\n", table(&head, rows))
+}
+
+fn row(report: &Report, cell: &Cell, name: &str, of: Pick) -> Vec<String> {
+    let series = of(cell);
+    let mut row = vec![cell.way.to_string(), cell.call.to_string(), cell.order.to_string(), name.to_owned()];
+    let percentiles = [50.0, 90.0, 99.0, 99.9].map(|percent| series.percentile(percent));
+    let numbers = [series.count(), series.least()].into_iter().chain(percentiles).chain([series.greatest()]);
+    row.extend(numbers.map(|number| number.to_string()));
+    row.push(report.ratio_to_fin(cell, of).map(|ratio| format!("{ratio:.2}")).unwrap_or_default());
+    row
+}
+
+fn counters(report: &Report) -> String {
+    let rows = ways(report).into_iter().map(|way| {
+        let (pairs, counted, expected) = counted_by(report, way);
+        let both = counted.named().into_iter().zip(expected.named());
+        let counts = both.map(|((_, counted), (_, expected))| format!("{counted} of {expected}"));
+        [way.to_string(), pairs.to_string()].into_iter().chain(counts).collect()
+    });
+    let head =
+        ["way", "pairs", "TIME_WAIT", "its overflow", "OutRsts", "EstabResets", "TCPAbortOnData", "TCPAbortOnClose"];
+    format!("<h2>What the kernel counted, of what it had to</h2>\n{}", table(&head, rows))
+}
+
+/// The host's facts, each that is known.
+fn host(report: &Report) -> String {
+    let facts = serde_json::to_value(&report.host).unwrap_or_default();
+    let known = facts.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let rows = known.map(|(name, value)| vec![name.replace('_', " "), plain(value)]);
+    format!("<details open><summary>The host</summary>\n{}</details>\n", table(&["fact", "value"], rows))
+}
+
+/// As people write it: no quotation marks, no brackets.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(" to "),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| format!("{name} {}", plain(value))).collect::<Vec<_>>().join(", ")
+        }
+        Value::Null => "none".to_owned(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        Value::Number(number) => number.to_string(),
+    }
+}
+
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: Vec<String>, tag: &str| {
+        let cells: String = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell))).collect();
+        format!("<tr>{cells}</tr>\n")
+    };
+    let head = line(head.iter().map(ToString::to_string).collect(), "th");
+    let rows: String = rows.map(|row| line(row, "td")).collect();
+    format!("<div class=\"wide\"><table>\n<thead>{head}</thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n")
+}
+
+fn escaped(text: impl Display) -> String {
+    text.to_string().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_calls_itself_cannot_become_markup() {
+        assert_eq!(escaped("6.1<script>&\""), "6.1&lt;script&gt;&amp;&quot;");
+    }
+}

@@ -1,0 +1,427 @@
+//! Owes: `ringpair close` measures what it was asked to and nothing else, its figures agree with each other and with the
+//! kernel's, every form of its report says the same, and it is told in words and by the exit code what is not as it must be.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+mod barred;
+#[allow(unused_imports, unused_macros)] // no body here runs on each engine
+mod common;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use barred::{answer, under};
+use common::{alone_in_a_network, ring_is_there, skip};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const WAYS: [&str; 7] = ["reset", "fin", "shutdown", "wait", "abort", "reset-unread", "fin-unread"];
+const SERIES: [&str; 4] = ["first", "peer", "second", "whole"];
+
+const FAILED: i32 = 1;
+const WRONG: i32 = 2;
+const MISFIT: i32 = 3;
+const INTERRUPTED: i32 = 130;
+
+// --- figures
+
+#[test]
+fn every_way_call_and_order_is_measured_and_fits_what_the_kernel_counted() {
+    let Some(report) = json(close(&["--pairs", "30"])) else { return };
+    assert_eq!(
+        (&report["fits"], &report["ended_early"], &report["netns"]),
+        (&true.into(), &false.into(), &true.into())
+    );
+    let calls: &[&str] = if report["engine"] == "uring" { &["close", "uring"] } else { &["close"] };
+    let cells = report["cells"].as_array().unwrap();
+    let mut expected = Vec::new();
+    for way in WAYS {
+        for call in calls {
+            expected.extend(["accepted_first", "connected_first"].map(|order| (way, *call, order)));
+        }
+    }
+    let told = |cell: &'_ Value, name| cell[name].as_str().unwrap().to_owned();
+    let found: Vec<_> = cells.iter().map(|cell| (told(cell, "way"), told(cell, "call"), told(cell, "order"))).collect();
+    let found: Vec<_> = found.iter().map(|(way, call, order)| (way.as_str(), call.as_str(), order.as_str())).collect();
+    assert_eq!(found, expected);
+    for cell in cells {
+        assert_agrees_with_itself(cell, 30);
+    }
+}
+
+/// A cell that was not disturbed: as many values as pairs, in order; what the kernel counted is what its way must show.
+fn assert_agrees_with_itself(cell: &Value, pairs: u64) {
+    assert_eq!((&cell["pairs"], &cell["fits"]), (&pairs.into(), &true.into()), "{cell}");
+    for series in SERIES {
+        assert_eq!(cell[series]["count"], pairs, "{cell}");
+        let values =
+            ["least", "p50", "p90", "p99", "p99_9", "greatest"].map(|name| cell[series][name].as_u64().unwrap());
+        assert!(values.is_sorted() && values[0] > 0, "{series}: {values:?}");
+    }
+    let [first, peer, second, whole] = SERIES.map(|series| cell[series]["least"].as_u64().unwrap());
+    assert!(whole >= peer && whole >= first + second, "{cell}");
+    let is_reset = cell["ending"] == "reset";
+    let counted = |name: &str| cell["counted"][name].as_u64().unwrap();
+    assert_eq!(counted("time_wait") + counted("time_wait_overflow"), if is_reset { 0 } else { pairs }, "{cell}");
+    assert_eq!(counted("out_rsts"), if is_reset { pairs } else { 0 }, "{cell}");
+    assert_eq!(counted("estab_resets"), if is_reset { 2 * pairs } else { 0 }, "{cell}");
+    assert_eq!(counted("abort_on_data"), if cell["way"] == "reset" { pairs } else { 0 }, "{cell}");
+    let is_unread = cell["way"].as_str().unwrap().ends_with("-unread");
+    assert_eq!(counted("abort_on_close"), if is_unread { pairs } else { 0 }, "{cell}");
+}
+
+#[test]
+fn only_the_ways_that_were_named_are_measured_in_the_order_of_their_names() {
+    let Some(report) = json(close(&["--pairs", "3", "--ways", "wait,reset"])) else { return };
+    let mut ways: Vec<&str> = cells(&report).map(|cell| cell["way"].as_str().unwrap()).collect();
+    ways.dedup();
+    assert_eq!(ways, ["wait", "reset"]);
+    // There is no fin to be compared with.
+    assert!(cells(&report).all(|cell| cell["p50_over_fin"]["whole"].is_null()));
+}
+
+#[test]
+fn ratios_are_to_fin_by_the_same_call_in_the_same_order() {
+    let Some(report) = json(close(&["--pairs", "20", "--ways", "fin,abort"])) else { return };
+    for cell in cells(&report) {
+        let same = |other: &&Value| ["call", "order"].iter().all(|name| other[*name] == cell[*name]);
+        let fin = cells(&report).find(|other| other["way"] == "fin" && same(other)).unwrap();
+        for series in SERIES {
+            let [own, fin] = [cell, fin].map(|cell| cell[series]["p50"].as_f64().unwrap());
+            assert_eq!(cell["p50_over_fin"][series].as_f64().unwrap(), own / fin);
+        }
+    }
+}
+
+#[test]
+fn the_seed_and_what_is_to_lie_unread_are_taken_and_told() {
+    let arguments = ["--pairs", "5", "--ways", "fin-unread,reset-unread", "--unread", "65536", "--seed", "7"];
+    let Some(report) = json(close(&arguments)) else { return };
+    assert_eq!((&report["unread"], &report["seed"], &report["pairs"]), (&65536.into(), &7.into(), &5.into()));
+    assert_eq!(report["fits"], true);
+}
+
+#[test]
+fn connections_of_others_that_are_reset_meanwhile_make_it_a_misfit_that_says_so() {
+    alone_in_a_network(|| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let over = AtomicBool::new(false);
+        let output = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                    let (accepted, _) = listener.accept().unwrap();
+                    ringpair::abort(&accepted).unwrap();
+                    drop((connected, accepted));
+                }
+            });
+            let output = ringpair(&["close", "--pairs", "200", "--ways", "fin"]).output();
+            over.store(true, Relaxed);
+            output.unwrap()
+        });
+        assert_eq!(output.status.code(), Some(MISFIT), "{output:?}");
+        let table = text(&output.stdout);
+        assert!(table.contains("does not fit:\n  out_rsts went up by ") && table.contains(", not 0\n"), "{table}");
+        assert!(table.contains("--netns measures without them"), "{table}");
+    });
+}
+
+// --- forms of the report
+
+#[test]
+fn the_table_fits_a_hundred_columns_and_has_a_line_for_each_cell() {
+    let Some(output) = measured(close(&["--pairs", "2"])) else { return };
+    assert!(output.lines().all(|line| line.chars().count() <= 100 && line.trim_end() == line), "{output}");
+    for way in WAYS {
+        let lines = output.lines().filter(|line| line.starts_with(&format!("{way} "))).count();
+        assert!(lines == 5 || lines == 3, "{way}: {lines}\n{output}"); // with the line of its counters
+        assert!(output.lines().any(|line| line.starts_with(way) && line.ends_with("  yes")), "{output}");
+    }
+}
+
+#[test]
+fn the_csv_has_a_line_for_each_series_and_as_many_fields_in_each() {
+    let Some(output) = measured(close(&["--pairs", "4", "--csv"])) else { return };
+    let mut lines = output.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let head = lines.next().unwrap();
+    assert_eq!(head[..5], ["way", "call", "order", "series", "count"]);
+    let rows: Vec<_> = lines.collect();
+    let calls = if rows[0].contains(&"uring") { 2 } else { 1 };
+    assert_eq!(rows.len(), WAYS.len() * calls * 2 * SERIES.len());
+    for row in rows {
+        assert!(row.len() == head.len() && row[4] == "4" && row[13] == "true", "{row:?}");
+    }
+}
+
+#[test]
+fn each_series_is_written_to_a_file_of_its_own_that_ends_at_a_hundred_percent() {
+    let folder = Scratch::new("hgrm");
+    let path = folder.0.to_str().unwrap();
+    let Some(_) = measured(close(&["--pairs", "10", "--ways", "fin,abort", "--hgrm", path])) else { return };
+    let files: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() == 32 || files.len() == 16, "{files:?}");
+    for file in files {
+        let told = fs::read_to_string(file).unwrap();
+        let mut lines = told.lines();
+        assert_eq!(lines.next().unwrap().split_whitespace().next(), Some("Value"));
+        let rows = lines.clone().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let last: Vec<_> = rows.last().unwrap().split_whitespace().collect();
+        assert_eq!(last[1..], ["1.000000000000", "10"], "{told}");
+        assert!(
+            lines.any(|line| line.starts_with("#[Max ") && line.ends_with("Total count    =           10]")),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere_and_shows_every_way() {
+    let file = Scratch::new("page.html");
+    let path = file.0.to_str().unwrap();
+    let Some(_) = measured(close(&["--pairs", "10", "--html", path])) else { return };
+    let page = fs::read_to_string(&file.0).unwrap();
+    for elsewhere in ["http:", "https:", "//", "src=", "<link", "<script", "@import", "url("] {
+        assert!(!page.contains(elsewhere), "{elsewhere}");
+    }
+    assert!(page.contains("prefers-color-scheme: dark") && page.contains("and nothing else."), "{page}");
+    for way in WAYS {
+        assert_eq!(
+            page.matches(&format!("<title>{way}</title>")).count(),
+            SERIES.len(),
+            "{way}: a curve in each chart"
+        );
+        assert!(page.contains(&format!(">{way}</text>")), "{way}: a bar");
+        assert!(page.contains(&format!("<td>{way}</td>")), "{way}: a row");
+    }
+}
+
+#[test]
+fn a_browser_draws_the_page() {
+    let Some(browser) = browser() else { return skip("there is no chromium here to draw a page with") };
+    let (page, picture) = (Scratch::new("drawn.html"), Scratch::new("drawn.png"));
+    let Some(_) = measured(close(&["--pairs", "10", "--html", page.0.to_str().unwrap()])) else { return };
+    let home = Scratch::new("browser");
+    let drawn = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", home.0.display()))
+        .arg(format!("file://{}", page.0.display()))
+        .output()
+        .unwrap();
+    let (document, log) = (text(&drawn.stdout), String::from_utf8_lossy(&drawn.stderr).into_owned());
+    assert!(document.contains("<h1>What closing costs</h1>"), "{log}");
+    assert_eq!(
+        document.matches("<figure>").count(),
+        SERIES.len(),
+        "a browser that mends the page has not understood it"
+    );
+    assert!(!log.contains("CONSOLE"), "{log}");
+    let drawn = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1000,1400"])
+        .arg(format!("--user-data-dir={}", home.0.display()))
+        .arg(format!("--screenshot={}", picture.0.display()))
+        .arg(format!("file://{}", page.0.display()))
+        .output()
+        .unwrap();
+    // A picture of an empty page compresses to almost nothing.
+    let size = fs::metadata(&picture.0).map(|picture| picture.len()).unwrap_or_default();
+    assert!(size > 20_000, "{size} bytes; {drawn:?}");
+}
+
+fn browser() -> Option<&'static str> {
+    let is_there =
+        |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find(is_there)
+}
+
+#[test]
+fn without_a_ring_it_measures_by_epoll_and_every_form_of_the_report_says_so() {
+    if !ring_is_there() {
+        return;
+    }
+    for form in [&[][..], &["--json"], &["--csv"]] {
+        let page = Scratch::new("epoll.html");
+        let mut command = close(&[&["--pairs", "3", "--html", page.0.to_str().unwrap()], form].concat());
+        command.env_remove("RINGPAIR_REQUIRE_URING").env_remove("RINGPAIR_BACKEND");
+        let measured = move || measured(command);
+        let Some(output) = under(libc::SYS_io_uring_setup, answer(Errno::EPERM), measured) else { return };
+        let sign = match form {
+            ["--json"] => "\"engine\": \"epoll\"",
+            ["--csv"] => ",epoll\n",
+            _ => "pairs are made through epoll: there is no io_uring here",
+        };
+        assert!(format!("{output}\n").contains(sign), "{output}");
+        assert!(!output.contains(",uring,") && !output.contains("\"uring\""), "{output}");
+        assert!(fs::read_to_string(&page.0).unwrap().contains("epoll, as there is no io_uring here"));
+    }
+}
+
+// --- what goes wrong
+
+#[test]
+fn wrong_input_is_refused_with_a_reason_before_anything_is_measured() {
+    for (arguments, reason) in [
+        (&["--pairs", "0"][..], "closing no pairs measures nothing"),
+        (&["--pairs", "many"], "invalid value 'many' for '--pairs <N>'"),
+        (&["--ways", "slam"], "there is no way `slam`; the ways are reset, fin, "),
+        (&["--ways", "fin,fin"], "the way fin is named twice"),
+        (&["--ways", ""], "there is no way ``"),
+        (&["--unread", "0"], "from 1 to 65536 bytes can lie unread, not 0"),
+        (&["--unread", "65537"], "from 1 to 65536 bytes can lie unread, not 65537"),
+        (&["--seed", "-1"], "unexpected argument '-1'"),
+        (&["--json", "--csv"], "cannot be used with"),
+        (&["--hgrm", "/proc/no-such-folder"], "/proc/no-such-folder: "),
+        (&["--html", "/no-such-folder/page.html"], "/no-such-folder/page.html: No such file or directory"),
+        (&["--loudly"], "unexpected argument '--loudly'"),
+    ] {
+        let output = ringpair(&["close"]).args(arguments).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(WRONG), String::new()), "{arguments:?}");
+        let error = text(&output.stderr);
+        assert!(error.starts_with("error: ") && error.contains(reason), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn without_the_right_to_a_namespace_it_says_so() {
+    let output = under(libc::SYS_unshare, answer(Errno::EPERM), || ringpair(&["close", "--netns"]).output().unwrap());
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(FAILED), String::new()));
+    let error = text(&output.stderr);
+    assert!(
+        error.starts_with("error: no network namespace of its own can be had: that takes CAP_SYS_ADMIN"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_pair_that_cannot_be_made_is_told_with_all_causes() {
+    let refused = || ringpair(&["close", "--pairs", "3"]).output().unwrap();
+    let output = under(libc::SYS_listen, answer(Errno::EACCES), refused);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(FAILED), String::new()));
+    let expected =
+        "error: there is no pair to measure with: the listener could not listen: Permission denied (os error 13)\n";
+    assert_eq!(text(&output.stderr), expected);
+}
+
+#[test]
+fn an_interrupt_ends_it_with_a_report_on_what_was_measured_so_far() {
+    let mut command = ringpair(&["close", "--pairs", "100000000", "--ways", "reset", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It has pairs by the time that it has a listener and has caught the signal: both can be seen from outside.
+    let caught = |status: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap() & 1 << (Signal::SIGINT as u64 - 1) != 0
+    };
+    let status = format!("/proc/{}/status", child.id());
+    common::eventually("it catches SIGINT", || caught(&fs::read_to_string(&status).unwrap()));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let (mut out, mut err) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(INTERRUPTED), ""));
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["ended_early"], true);
+    assert_fits_the_schema(&report);
+}
+
+#[test]
+fn a_reader_that_has_left_is_no_error_and_a_full_disk_is_one() {
+    let mut child = ringpair(&["close", "--pairs", "3"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.code() != Some(WRONG) && output.stderr.is_empty(), "{output:?}");
+
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = ringpair(&["close", "--pairs", "3"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(WRONG));
+    assert_eq!(text(&output.stderr), "error: stdout: No space left on device (os error 28)\n");
+}
+
+#[test]
+fn there_is_a_bar_on_a_terminal_and_nothing_elsewhere() {
+    let Some(_) = measured(close(&["--pairs", "3"])) else { return }; // which asserts that nothing was said beside the report
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut command = ringpair(&["close", "--pairs", "2000", "--ways", "reset"]);
+    let mut child = command.env("TERM", "xterm").stdout(Stdio::null()).stderr(terminal.slave).spawn().unwrap();
+    drop(command); // has the slave open
+    // A terminal without a program at its other end answers with EIO.
+    let mut lines = BufReader::new(File::from(terminal.master)).split(b'\r').map_while(Result::ok);
+    let is_bar = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).contains("closing pairs");
+    assert!(lines.by_ref().any(|line| is_bar(&line)));
+    lines.for_each(drop); // until it has ended
+    assert!(child.wait().unwrap().code().is_some());
+}
+
+// --- helpers
+
+fn ringpair(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
+    command.args(arguments);
+    command
+}
+
+/// In a network of its own, where nobody else's connections are counted.
+fn close(arguments: &[&str]) -> Command {
+    let mut command = ringpair(&["close", "--netns"]);
+    command.args(arguments);
+    command
+}
+
+/// What it prints, where all fits and nothing is complained of; `None`, and skipped, where no network of its own can be had.
+fn measured(mut command: Command) -> Option<String> {
+    let output = command.output().unwrap();
+    if is_refused_a_network(&output) {
+        skip("no network of its own can be had here");
+        return None;
+    }
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{}", text(&output.stdout));
+    Some(text(&output.stdout))
+}
+
+fn is_refused_a_network(output: &Output) -> bool {
+    output.status.code() == Some(FAILED) && text(&output.stderr).contains("no network namespace of its own can be had")
+}
+
+fn json(mut command: Command) -> Option<Value> {
+    command.arg("--json");
+    let report = serde_json::from_str(&measured(command)?).unwrap();
+    assert_fits_the_schema(&report);
+    Some(report)
+}
+
+fn assert_fits_the_schema(report: &Value) {
+    let schema = include_str!("../schemas/close.json");
+    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+    let complaints: Vec<String> =
+        schema.iter_errors(report).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+fn cells(report: &Value) -> impl Iterator<Item = &Value> {
+    report["cells"].as_array().unwrap().iter()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A file or folder that is gone with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        Scratch(std::env::temp_dir().join(format!("ringpair-close-{}-{name}", std::process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0).or_else(|_| fs::remove_dir_all(&self.0));
+    }
+}
