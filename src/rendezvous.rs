@@ -91,10 +91,14 @@ pub(crate) enum Balance {
     Over,
 }
 
+/// As many seats as a submission has pairs; where more are needed, there will be.
+const SEATS: usize = 16;
+
 impl<L> Rendezvous<L> {
     /// One where so many strangers have been counted already.
     pub(crate) fn new(strangers: u64) -> Self {
-        Rendezvous { seats: Slab::new(), gates: Slab::new(), expected: 0, strangers }
+        // Seats are there before anyone needs one: a pair that is late, the first in a thousand, allocates no more than the rest.
+        Rendezvous { seats: Slab::with_capacity(SEATS), gates: Slab::new(), expected: 0, strangers }
     }
 
     pub(crate) fn open_gate(&mut self, listener: L) -> Key {

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 
-use common::{on_every_engine, ring_is_there};
+use common::{alone_with_late_handshakes, on_every_engine, ring_is_there};
 use ringpair::{Error, PairFactory, PairOptions, PairSocket};
 
 /// Counts for each thread what it allocates, so that tests that run beside each other do not count in one another.
@@ -73,6 +73,20 @@ fn a_factory_that_has_warmed_up_makes_a_pair_without_an_allocation(options: Pair
     assert_eq!(count, 0);
 }
 
+/// Also the first one that is, in a factory whose pairs were all through at once so far.
+fn a_pair_that_is_late_is_made_without_an_allocation_too(options: PairOptions) {
+    alone_with_late_handshakes(|| {
+        let factory = options.factory().unwrap();
+        let steer = |to: &str| std::fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", to).unwrap();
+        steer("0");
+        (0..10).for_each(|_| drop(factory.pair_blocking::<OwnedFd>().unwrap()));
+        steer("2");
+        let (count, ()) = allocations_of(|| (0..100).for_each(|_| drop(factory.pair_blocking::<OwnedFd>().unwrap())));
+        assert!(factory.stats().parked > 0, "{:?}", factory.stats());
+        assert_eq!(count, 0);
+    });
+}
+
 fn a_one_shot_allocates_nothing_after_the_first_of_its_thread(options: PairOptions) {
     (0..10).for_each(|_| drop(options.make_pair_blocking::<OwnedFd>().unwrap()));
     let (count, ()) = allocations_of(|| (0..200).for_each(|_| drop(options.make_pair_blocking::<OwnedFd>().unwrap())));
@@ -97,6 +111,7 @@ fn a_batch_allocates_its_list_and_nothing_for_each_pair(options: PairOptions) {
 
 on_every_engine!(
     a_factory_that_has_warmed_up_makes_a_pair_without_an_allocation,
+    a_pair_that_is_late_is_made_without_an_allocation_too,
     a_one_shot_allocates_nothing_after_the_first_of_its_thread,
     a_batch_allocates_its_list_and_nothing_for_each_pair,
 );
