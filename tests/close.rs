@@ -13,7 +13,6 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use barred::{answer, under};
 use common::{alone_in_a_network, ring_is_there, skip};
@@ -172,8 +171,8 @@ fn each_series_is_written_to_a_file_of_its_own_that_ends_at_a_hundred_percent() 
         let told = fs::read_to_string(file).unwrap();
         let mut lines = told.lines();
         assert_eq!(lines.next().unwrap().split_whitespace().next(), Some("Value"));
-        let rows = lines.clone().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let last: Vec<_> = rows.last().unwrap().split_whitespace().collect();
+        let mut rows = lines.clone().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let last: Vec<_> = rows.next_back().unwrap().split_whitespace().collect();
         assert_eq!(last[1..], ["1.000000000000", "10"], "{told}");
         assert!(
             lines.any(|line| line.starts_with("#[Max ") && line.ends_with("Total count    =           10]")),

@@ -19,6 +19,8 @@ pub enum Error {
     },
     /// The kernel's counters could not be read from `/proc`.
     Counters(io::Error),
+    /// A thread or its runtime could not be started.
+    Start(io::Error),
 }
 
 impl Error {
@@ -41,6 +43,7 @@ impl fmt::Display for Error {
             Error::Pair(_) => f.write_str("there is no pair to measure with"),
             Error::Closing { act, .. } => write!(f, "could not {act}"),
             Error::Counters(_) => f.write_str("the kernel's counters cannot be read"),
+            Error::Start(_) => f.write_str("a thread with a runtime of its own cannot be started"),
         }
     }
 }
@@ -50,7 +53,7 @@ impl std::error::Error for Error {
         match self {
             Error::Options(_) => None,
             Error::Pair(error) => Some(error),
-            Error::Closing { source, .. } | Error::Counters(source) => Some(source),
+            Error::Closing { source, .. } | Error::Counters(source) | Error::Start(source) => Some(source),
         }
     }
 }

@@ -28,9 +28,32 @@ impl Series {
     }
 
     pub(super) fn add(&mut self, value: Duration) {
-        let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX).min(MOST);
+        self.add_so_many(u64::try_from(value.as_nanos()).unwrap_or(MOST), 1);
+    }
+
+    /// One of values that were [counted](Series::counts) elsewhere.
+    pub fn from_counts(counts: impl IntoIterator<Item = (u64, u64)>) -> Series {
+        let mut series = Series::new();
+        counts.into_iter().for_each(|(value, count)| series.add_so_many(value, count));
+        series
+    }
+
+    /// Each value, in three digits, and how many there are of it: all that is known, so that nothing is lost on the way to
+    /// [`from_counts`](Series::from_counts).
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
+    }
+
+    /// Adds all values of another one.
+    pub fn merge(&mut self, other: &Series) {
+        other.counts().for_each(|(value, count)| self.add_so_many(value, count));
+    }
+
+    fn add_so_many(&mut self, nanos: u64, count: u64) {
+        let nanos = nanos.min(MOST);
         // Refused is what the histogram cannot grow to hold; it can grow to far more than this.
-        self.histogram.record(nanos).unwrap_or_else(|_| self.histogram.saturating_record(nanos));
+        let added = self.histogram.record_n(nanos, count);
+        added.unwrap_or_else(|_| self.histogram.saturating_record_n(nanos, count));
     }
 
     /// How many values there are.
@@ -109,6 +132,20 @@ mod tests {
         }
         series.add(Duration::MAX); // far beyond what a histogram holds
         assert_eq!(series.count(), 1001);
+    }
+
+    #[test]
+    fn what_was_counted_elsewhere_is_added_up_without_loss() {
+        let (mut whole, mut parts) = (Series::new(), [Series::new(), Series::new()]);
+        for number in 0..10_000u64 {
+            let value = Duration::from_nanos(number * number * number);
+            whole.add(value);
+            parts[number as usize % 2].add(value);
+        }
+        let mut sum = Series::from_counts(parts[0].counts());
+        sum.merge(&Series::from_counts(parts[1].counts()));
+        assert!(sum.counts().eq(whole.counts()));
+        assert_eq!((sum.count(), sum.least(), sum.greatest()), (whole.count(), whole.least(), whole.greatest()));
     }
 
     #[test]

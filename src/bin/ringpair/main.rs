@@ -2,8 +2,10 @@
 
 mod close;
 mod doctor;
+mod interrupt;
 mod namespace;
 mod output;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -21,11 +23,15 @@ struct Line {
 enum Command {
     Close(close::Options),
     Doctor(doctor::Options),
+    Merge(soak::MergeOptions),
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
     match Line::parse().command {
         Command::Close(options) => close::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Merge(options) => soak::merge(&options),
+        Command::Soak(options) => soak::run(&options),
     }
 }

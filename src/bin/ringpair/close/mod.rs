@@ -11,16 +11,14 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ringpair::measure::close::{Cell, Close, Report, Way};
 use ringpair::measure::{Error, Series};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::namespace;
-use crate::output::{about, print};
+use crate::output::{about, print, with_causes};
+use crate::{interrupt, namespace};
 
 /// Measures what closing costs: reset against FIN, at both ends, with the kernel's own counters as proof.
 ///
@@ -124,14 +122,7 @@ fn measure(options: &Options) -> Result<Report, Refusal> {
     if options.netns {
         namespace::enter().map_err(refused(FAILED))?;
     }
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The second of its kind ends the program as if there were no handler.
-        let register = signal_hook::flag::register_conditional_default(signal, Arc::clone(&interrupted))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)));
-        register.map_err(refused(FAILED))?;
-    }
-
+    let interrupted = interrupt::caught().map_err(refused(FAILED))?;
     let bar = bar();
     let measured = asked_for(options).run_while(|progress| {
         bar.set_length(progress.total as u64);
@@ -186,15 +177,4 @@ fn write_histograms(folder: &Path, report: &Report) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// An error with all that is behind it, on one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut behind = error.source();
-    while let Some(cause) = behind {
-        line = format!("{line}: {cause}");
-        behind = cause.source();
-    }
-    line
 }

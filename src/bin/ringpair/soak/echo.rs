@@ -1,0 +1,75 @@
+//! What is done with each pair: bytes go there and back, and must come back as they were.
+
+use std::io;
+
+use ringpair::measure::soak::Turn;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Few enough for a socket to take them before anyone reads.
+const MOST: usize = 4096;
+
+/// From 1 to [`MOST`] bytes that nobody else sends.
+fn bytes_of(turn: Turn) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(turn.seed);
+    let mut bytes = vec![0; random.usize(1..=MOST)];
+    random.fill(&mut bytes);
+    bytes
+}
+
+fn check(sent: &[u8], came: &[u8]) -> io::Result<()> {
+    match sent == came {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "what came back is not what was sent")),
+    }
+}
+
+pub(super) async fn on_tokio(accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn) -> io::Result<()> {
+    let sent = bytes_of(turn);
+    let mut came = vec![0; sent.len()];
+    connected.write_all(&sent).await?;
+    accepted.read_exact(&mut came).await?;
+    accepted.write_all(&came).await?;
+    connected.read_exact(&mut came).await?;
+    check(&sent, &came)
+}
+
+#[cfg(feature = "tokio-uring")]
+pub(super) use self::ring::on_tokio_uring;
+
+#[cfg(feature = "tokio-uring")]
+mod ring {
+    use tokio_uring::buf::BoundedBuf;
+    use tokio_uring::net::TcpStream;
+
+    use super::*;
+
+    pub(crate) async fn on_tokio_uring(
+        accepted: &mut TcpStream,
+        connected: &mut TcpStream,
+        turn: Turn,
+    ) -> io::Result<()> {
+        let sent = bytes_of(turn);
+        let (written, sent) = connected.write_all(sent).await;
+        written?;
+        let came = read(accepted, sent.len()).await?;
+        let (written, came) = accepted.write_all(came).await;
+        written?;
+        check(&sent, &read(connected, came.len()).await?)
+    }
+
+    /// So many bytes.
+    async fn read(stream: &TcpStream, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        let mut there = 0;
+        while there < count {
+            let (read, rest) = stream.read(bytes.slice(there..)).await;
+            bytes = rest.into_inner();
+            match read? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => there += read,
+            }
+        }
+        Ok(bytes)
+    }
+}

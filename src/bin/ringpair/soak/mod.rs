@@ -1,0 +1,268 @@
+//! `ringpair soak`: pairs made, used and closed for long, and what is left afterwards.
+
+mod document;
+mod echo;
+mod merge;
+mod shard;
+mod table;
+
+use std::io::{self, IsTerminal, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use ringpair::measure::Error;
+use ringpair::measure::soak::{Progress, Report, Soak};
+use ringpair::{Backend, Linger, PairOptions};
+
+use self::document::{Document, Second};
+use self::shard::Shard;
+use crate::output::{print, with_causes};
+use crate::{interrupt, namespace};
+
+pub(crate) use self::merge::Options as MergeOptions;
+pub(crate) use self::merge::run as merge;
+
+/// Makes pairs, sends bytes both ways through each, checks them, and closes it; for long, and without a trace.
+///
+/// Pairs are made by the ring where there is one, and by epoll where there is none.
+#[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Options {
+    /// How many pairs; 10,000 unless told, or as many as there are in the time
+    #[arg(long, value_name = "N")]
+    pairs: Option<u64>,
+
+    /// For how long, such as 500ms, 10s, 5m or 2h
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    duration: Option<Duration>,
+
+    /// How many pairs to hold open
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    live: usize,
+
+    /// How many pairs to begin in a second; what is late is counted from when it should have begun
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
+
+    /// How many threads, each with a factory of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    threads: usize,
+
+    /// How many pairs a thread has in hand at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    concurrency: usize,
+
+    /// What closing does
+    #[arg(long, value_enum, default_value_t = Closing::Reset)]
+    linger: Closing,
+
+    /// Where the bytes are drawn from; the report tells which it was
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Do the i-th part of n of the pairs, counted from 0. Taken from Kubernetes, Slurm and GitLab too; see below
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+
+    /// Soak in a network namespace of its own
+    #[arg(long)]
+    netns: bool,
+
+    /// Print JSON instead of a table
+    #[arg(long, conflicts_with = "json_lines")]
+    json: bool,
+
+    /// Print a line of JSON each second, and the report as the last one
+    #[arg(long)]
+    json_lines: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Closing {
+    /// RST at once: nothing is left behind
+    Reset,
+    /// FIN: the end that is closed first is in TIME_WAIT for a minute
+    Graceful,
+}
+
+const EXIT_CODES: &str = "\
+Shards:
+  Without --shard, the shard is that of the scheduler that has started this: JOB_COMPLETION_INDEX and RINGPAIR_SHARDS
+  (a Kubernetes indexed Job), SLURM_ARRAY_TASK_ID, SLURM_ARRAY_TASK_MIN and SLURM_ARRAY_TASK_COUNT (a Slurm array),
+  CI_NODE_INDEX and CI_NODE_TOTAL (GitLab's `parallel`). `ringpair merge` adds up the reports.
+
+Exit codes:
+  0    soaked, and nothing failed or was left behind
+  3    soaked, and something did; the report says what
+  1    could not be soaked
+  2    wrong usage, or the report could not be written; a reader that has gone away is no error
+  130  interrupted; the report tells what was soaked so far";
+
+const COMPLAINT: u8 = 3;
+const FAILED: u8 = 1;
+const WRONG: u8 = 2;
+const INTERRUPTED: u8 = 130;
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    match soak(options) {
+        Ok(code) => ExitCode::from(code),
+        Err((code, error)) => {
+            let _ = writeln!(io::stderr(), "error: {}", with_causes(&*error)); // there is nobody else to tell
+            ExitCode::from(code)
+        }
+    }
+}
+
+type Refusal = (u8, Box<dyn std::error::Error>);
+
+fn refused<E: Into<Box<dyn std::error::Error>>>(code: u8) -> impl FnOnce(E) -> Refusal {
+    move |error| (code, error.into())
+}
+
+fn soak(options: &Options) -> Result<u8, Refusal> {
+    let shard = options.shard.map_or_else(Shard::of_the_scheduler, |shard| Ok(Some(shard))).map_err(refused(WRONG))?;
+    if options.netns {
+        namespace::enter().map_err(refused(FAILED))?;
+    }
+    raise_limit().map_err(refused(FAILED))?;
+    let interrupted = interrupt::caught().map_err(refused(FAILED))?;
+    let told = Teller { lines: options.json_lines, interrupted, said: 0, refused: None };
+    let (report, refused_line) = measured(options, shard, told)?;
+    if let Some(error) = refused_line {
+        return Err((WRONG, error.into()));
+    }
+    let document = Document::of(&report, shard, options.netns);
+    let text = match (options.json_lines, options.json) {
+        (true, _) => serde_json::to_string(&document),
+        (_, true) => serde_json::to_string_pretty(&document),
+        _ => Ok(table::of(&document)),
+    };
+    text.map_err(io::Error::from).and_then(|text| print(&text)).map_err(refused(WRONG))?;
+    Ok(code_of(&document))
+}
+
+fn code_of(document: &Document) -> u8 {
+    match (document.ended_early, document.complaints.is_empty()) {
+        (true, _) => INTERRUPTED,
+        (false, true) => 0,
+        (false, false) => COMPLAINT,
+    }
+}
+
+/// By streams of tokio-uring where there is a ring, of tokio where there is none.
+fn measured(
+    options: &Options,
+    shard: Option<Shard>,
+    mut teller: Teller,
+) -> Result<(Report, Option<io::Error>), Refusal> {
+    let engine = PairOptions::new().factory().map_err(|error| (FAILED, Error::from(error).into()))?.backend();
+    let soak = asked_for(options, shard, engine);
+    let go_on = |progress| teller.tell(progress);
+    let report = match engine {
+        #[cfg(feature = "tokio-uring")]
+        Backend::Uring => soak.run_while(echo::on_tokio_uring, go_on),
+        _ => soak.run_while(echo::on_tokio, go_on),
+    };
+    let report = report.map_err(|error| {
+        let code = if matches!(error, Error::Options(_)) { WRONG } else { FAILED };
+        (code, error.into())
+    })?;
+    Ok((report, teller.refused))
+}
+
+fn asked_for(options: &Options, shard: Option<Shard>, engine: Backend) -> Soak {
+    let mut soak = Soak::new().backend(engine).live(options.live);
+    soak = soak.threads(options.threads).concurrency(options.concurrency);
+    soak = soak.linger(match options.linger {
+        Closing::Reset => Linger::Reset,
+        Closing::Graceful => Linger::Graceful,
+    });
+    let whole = options.pairs.or(if options.duration.is_some() { None } else { Some(10_000) });
+    if let Some(pairs) = whole {
+        soak = soak.pairs(shard.map_or(pairs, |shard| shard.share_of(pairs)));
+    }
+    if let Some(duration) = options.duration {
+        soak = soak.duration(duration);
+    }
+    if let Some(rate) = options.rate {
+        soak = soak.rate(rate);
+    }
+    match (options.seed, shard) {
+        (Some(seed), Some(shard)) => soak.seed(shard.seed(seed)),
+        (Some(seed), None) => soak.seed(seed),
+        (None, _) => soak,
+    }
+}
+
+/// As many descriptors as this process may have.
+fn raise_limit() -> io::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
+}
+
+/// Tells each second how far it has come.
+struct Teller {
+    lines: bool,
+    interrupted: Arc<AtomicBool>,
+    said: u64,
+    /// Why a line could not be printed.
+    refused: Option<io::Error>,
+}
+
+impl Teller {
+    /// Whether to go on.
+    fn tell(&mut self, progress: Progress) -> bool {
+        if progress.elapsed.as_secs() > self.said {
+            self.said = progress.elapsed.as_secs();
+            let second = Second::of(&progress);
+            if self.lines {
+                let line = serde_json::to_string(&second).map_err(io::Error::from);
+                self.refused = line.and_then(|line| print(&line)).err();
+            } else if io::stderr().is_terminal() {
+                let _ = writeln!(io::stderr(), "{second}"); // only in passing
+            }
+        }
+        self.refused.is_none() && !self.interrupted.load(Relaxed)
+    }
+}
+
+/// A number and its unit, which is seconds unless told.
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("there is no unit `{unit}`; the units are ms, s, m and h")),
+    };
+    let number: f64 = number.parse().map_err(|_| "it takes a number and a unit, such as 500ms, 10s, 5m or 2h")?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it takes 1 at least".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_with_a_unit() {
+        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("1.5m", 90_000), ("2h", 7_200_000)] {
+            assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "ten", "1d", "1..5s", "-1s", "99999999999999999999h"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+}

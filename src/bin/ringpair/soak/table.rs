@@ -1,0 +1,68 @@
+//! A report for people: a hundred columns at most.
+
+use std::fmt::Write;
+
+use super::document::{Document, Values};
+
+pub(super) fn of(document: &Document) -> String {
+    let through = match document.engine.as_str() {
+        "epoll" => "epoll: there is no io_uring here",
+        _ => "io_uring",
+    };
+    let mut text = format!(
+        "{} pairs in {:.1} s, {:.0} a second{}; seed {}\nPairs are made through {through}\n\n",
+        document.pairs,
+        document.elapsed_seconds,
+        document.pairs_per_second,
+        if document.ended_early { ", ended early" } else { "" },
+        document.seed,
+    );
+    if !document.shards.is_empty() {
+        let shards: Vec<String> = document.shards.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "shards {}\n", shards.join(" ")); // writing to a String cannot fail
+    }
+    let _ = writeln!(
+        text,
+        "{:12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}",
+        "microseconds", "p50", "p90", "p99", "p99.9", "greatest", "count"
+    );
+    for (name, values) in [("make", &document.make), ("body", &document.body), ("close", &document.close)] {
+        let _ = writeln!(text, "{}", row(name, values));
+    }
+    let _ = writeln!(text, "\n{:12}{:>12}{:>10}{:>10}{:>10}", "", "descriptors", "sockets", "TIME_WAIT", "MiB");
+    for (name, facts) in [
+        ("before", document.before),
+        ("first tenth", document.settled),
+        ("most", document.peak),
+        ("after", document.after),
+    ] {
+        let [descriptors, sockets, time_wait] = [facts.descriptors, facts.sockets, facts.time_wait].map(number);
+        let memory =
+            facts.memory.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)));
+        let _ = writeln!(text, "{name:12}{descriptors:>12}{sockets:>10}{time_wait:>10}{memory:>10}");
+    }
+    for (step, count) in &document.failures {
+        let _ = writeln!(text, "\n{count} failed at: {step}");
+    }
+    match document.complaints.as_slice() {
+        [] => text.push_str("\nclean: nothing failed, and nothing was left behind"),
+        complaints => {
+            text.push_str("\nNOT CLEAN");
+            complaints.iter().for_each(|complaint| text.push_str(&format!("\n  {complaint}")));
+        }
+    }
+    text
+}
+
+fn row(name: &str, values: &Values) -> String {
+    let mut row = format!("{name:12}");
+    for nanos in [values.p50, values.p90, values.p99, values.p99_9, values.greatest] {
+        let _ = write!(row, "{:>10.1}", nanos as f64 / 1000.0);
+    }
+    let _ = write!(row, "{:>12}", values.count);
+    row
+}
+
+fn number(number: Option<u64>) -> String {
+    number.map_or_else(|| "?".to_owned(), |number| number.to_string())
+}

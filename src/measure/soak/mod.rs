@@ -1,0 +1,297 @@
+//! Does it go on for long? Pairs made, used and closed, by the thousand or by the hour, and what is left afterwards.
+//!
+//! ```
+//! # #[cfg(feature = "epoll")]
+//! # fn main() -> Result<(), ringpair::measure::Error> {
+//! use ringpair::measure::soak::Soak;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use tokio::net::TcpStream;
+//!
+//! let report = Soak::new().pairs(200).concurrency(4).run(async |accepted: &mut TcpStream, connected: &mut TcpStream, _| {
+//!     connected.write_all(b"ping").await?;
+//!     let mut read = [0; 4];
+//!     accepted.read_exact(&mut read).await?;
+//!     assert_eq!(&read, b"ping");
+//!     Ok(())
+//! })?;
+//! assert!(report.is_clean(), "{:?}", report.complaints());
+//! assert_eq!(report.make.count(), 200);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "epoll"))]
+//! # fn main() {}
+//! ```
+//!
+//! Each thread has a factory and a runtime of its own: a tokio-uring one for streams that live on a ring, else a plain
+//! tokio one with IO and time enabled. Each of its tasks makes a pair, runs the body with it and closes it, the accepted end
+//! first, or, where pairs are to be held open, puts it behind those that are, and closes the one that has been there longest.
+//!
+//! With a [rate](Soak::rate) pairs begin at planned moments. What comes late is counted from when it should have begun: a
+//! stall then shows in all the pairs that it held up, and not only in the one that met it.
+
+mod facts;
+mod report;
+mod worker;
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::measure::Error;
+use crate::{Backend, Linger, PairOptions, PairSocket};
+
+pub use self::facts::Facts;
+pub use self::report::Report;
+use self::worker::{Course, Tally, Worker};
+
+/// How often it is looked what the process holds.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Descriptors that a thread needs beside those of its pairs: a ring, a listener, a runtime, and some to spare.
+const FOR_A_THREAD: usize = 16;
+
+/// What is to be soaked, and for how long.
+#[derive(Clone, Debug)]
+pub struct Soak {
+    options: PairOptions,
+    pairs: Option<u64>,
+    duration: Option<Duration>,
+    concurrency: NonZeroUsize,
+    threads: NonZeroUsize,
+    live: usize,
+    rate: Option<f64>,
+    timeout: Duration,
+    seed: Option<u64>,
+}
+
+/// Which pair a body has in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Turn {
+    /// Its number, counted from 0 in all threads together.
+    pub number: u64,
+    /// A seed of its own, drawn from the soak's.
+    pub seed: u64,
+}
+
+/// How far a soak has come.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Pairs closed, or put with those that are held open.
+    pub pairs: u64,
+    /// Pairs that failed.
+    pub failures: u64,
+    /// Since the beginning.
+    pub elapsed: Duration,
+    /// What the process holds now.
+    pub facts: Facts,
+}
+
+impl Soak {
+    /// Ten thousand pairs, one at a time, in one thread, reset on close; half a minute for a body; a seed drawn at random.
+    pub fn new() -> Soak {
+        Soak {
+            options: PairOptions::new(),
+            pairs: None,
+            duration: None,
+            concurrency: NonZeroUsize::MIN,
+            threads: NonZeroUsize::MIN,
+            live: 0,
+            rate: None,
+            timeout: Duration::from_secs(30),
+            seed: None,
+        }
+    }
+
+    /// How many pairs, in all threads together.
+    pub fn pairs(mut self, pairs: u64) -> Soak {
+        self.pairs = Some(pairs);
+        self
+    }
+
+    /// For how long pairs are begun. With a number of pairs too, whichever comes first.
+    pub fn duration(mut self, duration: Duration) -> Soak {
+        self.duration = Some(duration);
+        self
+    }
+
+    /// How many pairs a thread has in hand at once; 1 at least.
+    pub fn concurrency(mut self, tasks: usize) -> Soak {
+        self.concurrency = NonZeroUsize::new(tasks).unwrap_or(NonZeroUsize::MIN);
+        self
+    }
+
+    /// How many threads, each with a factory and a runtime of its own; 1 at least.
+    pub fn threads(mut self, threads: usize) -> Soak {
+        self.threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        self
+    }
+
+    /// How many pairs are held open, in all threads together, after their body and before their close.
+    pub fn live(mut self, pairs: usize) -> Soak {
+        self.live = pairs;
+        self
+    }
+
+    /// How many pairs are begun in a second, in all threads together; as many as can be unless told.
+    pub fn rate(mut self, pairs_per_second: f64) -> Soak {
+        self.rate = Some(pairs_per_second);
+        self
+    }
+
+    /// What closing does; see [`PairOptions::linger`].
+    pub fn linger(mut self, linger: Linger) -> Soak {
+        self.options = self.options.linger(linger);
+        self
+    }
+
+    /// The engine that makes the pairs.
+    pub fn backend(mut self, backend: Backend) -> Soak {
+        self.options = self.options.backend(backend);
+        self
+    }
+
+    /// How long a body may take before it is given up, and counted as failed.
+    pub fn timeout(mut self, timeout: Duration) -> Soak {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Where the seeds of the bodies are drawn from.
+    pub fn seed(mut self, seed: u64) -> Soak {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// How many descriptors it needs, the one with the listener and the like among them.
+    pub fn descriptors_needed(&self) -> usize {
+        let (threads, concurrency) = (self.threads.get(), self.concurrency.get());
+        let at_once = concurrency.saturating_mul(2).saturating_add(FOR_A_THREAD).saturating_mul(threads);
+        // A thread holds its share, rounded up.
+        at_once.saturating_add(self.live.div_ceil(threads).saturating_mul(threads).saturating_mul(2))
+    }
+
+    /// Soaks. Waits in the calling thread, which must not be in a runtime of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Options`] where that cannot be soaked here, with the number of descriptors that it needs where they are too few;
+    /// [`Error::Pair`] where a factory cannot be set up; [`Error::Start`] where a thread or its runtime cannot be started. A pair that
+    /// fails is no error but a complaint; see [`Report::complaints`].
+    pub fn run<S, B>(&self, body: B) -> Result<Report, Error>
+    where
+        S: PairSocket + 'static,
+        B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + Clone + Send + 'static,
+    {
+        self.run_while(body, |_| true)
+    }
+
+    /// The same, as long as `go_on` says so; it is asked ten times a second.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Soak::run).
+    pub fn run_while<S, B>(&self, body: B, mut go_on: impl FnMut(Progress) -> bool) -> Result<Report, Error>
+    where
+        S: PairSocket + 'static,
+        B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + Clone + Send + 'static,
+    {
+        self.check()?;
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let (before, begin) = (Facts::now(), Instant::now());
+        let pairs = self.pairs.or(if self.duration.is_some() { None } else { Some(10_000) });
+        let course = Arc::new(Course::new(begin, pairs, self.duration, self.rate, seed));
+        let watcher = thread::current();
+        let mut workers = Vec::new();
+        for number in 0..self.threads.get() {
+            let worker = Worker {
+                options: self.options.clone(),
+                concurrency: self.concurrency.get(),
+                live: self.live.div_ceil(self.threads.get()),
+                timeout: self.timeout,
+                course: Arc::clone(&course),
+            };
+            let (body, watcher) = (body.clone(), watcher.clone());
+            let started = thread::Builder::new().name(format!("soak-{number}")).spawn(move || {
+                let tally = worker.run::<S, B>(body);
+                watcher.unpark();
+                tally
+            });
+            match started {
+                Ok(started) => workers.push(started),
+                Err(error) => {
+                    course.end();
+                    workers.into_iter().for_each(|worker| drop(worker.join()));
+                    return Err(Error::Start(error));
+                }
+            }
+        }
+
+        let (mut peak, mut settled) = (before, None);
+        while !workers.iter().all(thread::JoinHandle::is_finished) {
+            let facts = Facts::now();
+            peak = peak.at_most(facts);
+            let progress = course.progress(facts);
+            if course.is_tenth(progress) {
+                settled.get_or_insert(facts);
+            }
+            if !go_on(progress) {
+                course.interrupt();
+            }
+            thread::park_timeout(LOOK_EVERY);
+        }
+        let mut tally = Tally::default();
+        let mut refused = None;
+        for worker in workers {
+            match worker.join() {
+                Ok(Ok(more)) => tally.add(more),
+                Ok(Err(error)) => refused = refused.or(Some(error)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        let after = Facts::now();
+        Ok(tally.report(&course, [before, settled.unwrap_or(peak), peak.at_most(after), after], seed))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let refuse = |why: String| Err(Error::Options(why));
+        if self.pairs == Some(0) {
+            return refuse("a soak of no pairs shows nothing; ask for 1 or more".to_owned());
+        }
+        if self.duration.is_some_and(|duration| duration.is_zero()) {
+            return refuse("a soak of no time shows nothing".to_owned());
+        }
+        if self.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
+            return refuse("a rate is a number of pairs in a second, and greater than zero".to_owned());
+        }
+        if self.timeout.is_zero() {
+            return refuse("a timeout of zero leaves no time for a body".to_owned());
+        }
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return refuse("a soak waits in the thread that calls it, and this one is in a runtime".to_owned());
+        }
+        let held = Facts::now().descriptors.unwrap_or(0) as usize;
+        let needed = self.descriptors_needed().saturating_add(held);
+        let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| Error::Start(errno.into()))?;
+        if usize::try_from(most).is_ok_and(|most| most < needed) {
+            return refuse(format!(
+                "it needs {needed} descriptors, and this process may have {most} (RLIMIT_NOFILE, `ulimit -n`)"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Soak {
+    fn default() -> Soak {
+        Soak::new()
+    }
+}
