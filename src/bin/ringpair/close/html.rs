@@ -35,7 +35,7 @@ const HEAD: &str = concat!(
 fn facts(report: &Report) -> String {
     let kernel = report.host.kernel_release.as_deref().unwrap_or("of an unknown release");
     let engine = match engine_of(report) {
-        "epoll" => "epoll, as there is no io_uring here; nor could any end be closed through one",
+        "epoll" => "epoll, and not through io_uring; nor was any end closed through it",
         _ => "io_uring",
     };
     let early = if report.ended_early { ", ended early" } else { "" };

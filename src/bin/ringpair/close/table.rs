@@ -37,7 +37,7 @@ pub(super) fn engine_of(report: &Report) -> &'static str {
 fn heading(report: &Report) -> String {
     let kernel = report.host.kernel_release.as_deref().unwrap_or("of an unknown release");
     let through = match report.engine {
-        Backend::Epoll => "epoll: there is no io_uring here, nor closing through one",
+        Backend::Epoll => "epoll, and not through io_uring; nor is any end closed through it",
         _ => "io_uring",
     };
     let early = if report.ended_early { ", ended early" } else { "" };

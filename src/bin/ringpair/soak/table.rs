@@ -6,7 +6,7 @@ use super::document::{Document, Values};
 
 pub(super) fn of(document: &Document) -> String {
     let through = match document.engine.as_str() {
-        "epoll" => "epoll: there is no io_uring here",
+        "epoll" => "epoll, and not through io_uring",
         _ => "io_uring",
     };
     let mut text = format!(

@@ -1,0 +1,446 @@
+//! Owes: a soak makes as many pairs as it was asked to, tells of every one that fails and of everything that is left behind, in
+//! the library as on the command line; its shards are the whole, and nothing is lost when they are added up.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used)]
+
+#[allow(unused_imports, unused_macros)] // engines are told apart by the streams here
+mod common;
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{alone, limit_descriptors, ring_is_there};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use ringpair::measure::Error;
+use ringpair::measure::soak::{Soak, Turn};
+use ringpair::{Backend, Linger, Step};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const FAILED: i32 = 1;
+const WRONG: i32 = 2;
+const COMPLAINT: i32 = 3;
+const INTERRUPTED: i32 = 130;
+
+// --- the library
+
+async fn ping(accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn) -> io::Result<()> {
+    connected.write_all(&turn.seed.to_be_bytes()).await?;
+    assert_eq!(accepted.read_u64().await?, turn.seed);
+    Ok(())
+}
+
+#[test]
+fn every_pair_is_made_used_and_closed_once_in_all_threads_and_tasks_together() {
+    for backend in [Backend::Auto, Backend::Epoll] {
+        let soak = Soak::new().backend(backend).pairs(301).threads(2).concurrency(3).live(10).linger(Linger::Reset);
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let noted = std::sync::Arc::clone(&seen);
+        let report = soak.run(async move |accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn| {
+            noted.lock().unwrap().push(turn.number);
+            ping(accepted, connected, turn).await
+        });
+        let report = report.unwrap();
+        assert!(report.failures.is_empty() && !report.ended_early, "{report:?}");
+        assert_eq!([report.pairs, report.make.count(), report.body.count(), report.close.count()], [301; 4]);
+        let mut seen = seen.lock().unwrap();
+        seen.sort();
+        assert!(seen.iter().copied().eq(0..301), "{seen:?}");
+        if backend == Backend::Epoll {
+            assert_eq!(report.engine, Backend::Epoll);
+        }
+    }
+}
+
+#[cfg(feature = "tokio-uring")]
+#[test]
+fn streams_that_live_on_a_ring_are_soaked_on_one() {
+    if !ring_is_there() {
+        return;
+    }
+    use tokio_uring::net::TcpStream;
+    let soak = Soak::new().pairs(100).concurrency(4);
+    let body = async |accepted: &mut TcpStream, connected: &mut TcpStream, _: Turn| {
+        connected.write_all(b"ping".to_vec()).await.0?;
+        let (read, bytes) = accepted.read(vec![0; 4]).await;
+        assert_eq!(&bytes[..read?], b"ping");
+        Ok(())
+    };
+    let report = soak.run(body).unwrap();
+    assert_eq!((report.engine, report.pairs, report.failures.len()), (Backend::Uring, 100, 0));
+    let refused = soak.backend(Backend::Epoll).run(body);
+    assert!(matches!(refused, Ok(report) if report.engine == Backend::Uring), "a stream decides where it lives");
+}
+
+#[test]
+fn a_body_that_fails_panics_or_hangs_is_counted_and_the_rest_goes_on() {
+    let soak = Soak::new().pairs(40).concurrency(2).timeout(Duration::from_millis(1));
+    let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number {
+        7 => Err(io::Error::other("the seventh fails")),
+        8 => panic!("the eighth panics"),
+        9 => std::future::pending().await,
+        _ => Ok(()),
+    });
+    let report = report.unwrap();
+    let failures: Vec<_> = report.failures.iter().map(|(step, count)| (step.as_str(), *count)).collect();
+    assert_eq!((report.pairs, failures), (37, vec![("body", 2), ("panic", 1)]));
+    assert!(report.complaints()[0].starts_with("3 pairs failed; the first said: "), "{:?}", report.complaints());
+}
+
+#[test]
+fn a_descriptor_that_is_left_open_is_complained_of() {
+    alone(|| {
+        let leak = async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| {
+            if turn.number == 3 {
+                let _ = OwnedFd::from(File::open("/dev/null")?).into_raw_fd();
+            }
+            Ok(())
+        };
+        let report = Soak::new().pairs(10).run(leak).unwrap();
+        assert_eq!(report.complaints(), ["1 descriptors more are open than before"]);
+    });
+}
+
+#[test]
+fn pairs_are_held_open_as_many_as_asked_for() {
+    alone(|| {
+        // The last body looks: by then those that are held are as many as there will be.
+        let look = async |accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn| {
+            let open = fs::read_dir("/proc/self/fd")?.count();
+            let told = io::Error::other(format!("{open} descriptors"));
+            ping(accepted, connected, turn).await?;
+            if turn.number == 199 { Err(told) } else { Ok(()) }
+        };
+        let open = |live| {
+            let report = Soak::new().pairs(200).live(live).run(look).unwrap();
+            assert_eq!(report.complaints().len(), 1, "{report:?}"); // and everything is closed in the end
+            let told = report.first_failure.unwrap();
+            told.split(' ').next().unwrap().parse::<usize>().unwrap()
+        };
+        let (none, many) = (open(0), open(150));
+        assert_eq!(many, none + 300);
+    });
+}
+
+#[test]
+fn at_a_rate_what_a_stall_holds_up_is_counted_from_when_it_should_have_begun() {
+    let stall = async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| {
+        if turn.number == 0 {
+            std::thread::sleep(Duration::from_millis(200)); // the stall itself: nothing else goes on in this thread
+        }
+        Ok(())
+    };
+    let report = Soak::new().pairs(100).rate(1000.0).run(stall).unwrap();
+    // All hundred should have begun within the first hundred milliseconds of a stall of two hundred.
+    assert!(report.make.percentile(50.0) >= 100_000_000, "{:?}", report.make);
+    assert!(report.make.count() == 100 && report.elapsed >= Duration::from_millis(200));
+}
+
+#[test]
+fn it_ends_when_it_is_told_to_and_when_its_time_is_up() {
+    let report = Soak::new().duration(Duration::from_secs(3600)).run_while(ping, |progress| progress.pairs == 0);
+    let report = report.unwrap();
+    assert!(report.ended_early && report.pairs > 0, "{report:?}");
+
+    let report = Soak::new().duration(Duration::from_millis(50)).run(ping).unwrap();
+    assert!(!report.ended_early && report.pairs > 0 && report.elapsed >= Duration::from_millis(50), "{report:?}");
+
+    // Not even a pair that is planned for the far end of the hour holds it up.
+    let slow = Soak::new().pairs(10).rate(0.001);
+    let report = slow.run_while(ping, |progress| progress.pairs == 0).unwrap();
+    assert!(report.ended_early && report.pairs <= 2, "{report:?}");
+}
+
+#[test]
+fn what_cannot_be_soaked_is_refused_before_anything_is_opened() {
+    let soak = Soak::new;
+    for (soak, reason) in [
+        (soak().pairs(0), "a soak of no pairs shows nothing"),
+        (soak().duration(Duration::ZERO), "a soak of no time"),
+        (soak().rate(0.0), "greater than zero"),
+        (soak().rate(f64::NAN), "greater than zero"),
+        (soak().timeout(Duration::ZERO), "leaves no time for a body"),
+        (soak().live(usize::MAX), "descriptors, and this process may have "),
+    ] {
+        match soak.run(ping) {
+            Err(Error::Options(why)) => assert!(why.contains(reason), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let inside = common::runtime().block_on(async { soak().run(ping) });
+    assert!(matches!(inside, Err(Error::Options(why)) if why.contains("in a runtime")));
+    let refused = soak().linger(Linger::Wait(Duration::ZERO)).threads(3).run(ping);
+    assert!(matches!(refused, Err(Error::Pair(error)) if error.step() == Step::Options));
+}
+
+#[test]
+fn descriptors_that_run_out_are_told_of_with_the_number_that_it_takes() {
+    alone(|| {
+        limit_descriptors(64);
+        let soak = Soak::new().pairs(10).live(100);
+        let needed = soak.descriptors_needed();
+        match soak.run(ping) {
+            Err(Error::Options(why)) => {
+                let told: usize = why.split_whitespace().nth(2).unwrap().parse().unwrap();
+                assert!((needed..needed + 20).contains(&told) && why.contains("may have 64 "), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+// --- the command line
+
+#[test]
+fn the_command_soaks_tells_and_says_that_it_is_clean() {
+    let output = run(&["--pairs", "200", "--concurrency", "3", "--threads", "2"], 0);
+    assert!(
+        output.starts_with("200 pairs in ")
+            && output.ends_with("\nclean: nothing failed, and nothing was left behind\n")
+    );
+    assert!(output.lines().all(|line| line.chars().count() <= 100), "{output}");
+    for name in ["make ", "body ", "close "] {
+        let line = output.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line.ends_with(" 200"), "{output}");
+    }
+}
+
+#[test]
+fn figures_agree_with_each_other_and_the_report_with_its_schema() {
+    for more in [&[][..], &["--linger", "graceful", "--live", "20"]] {
+        let report = json(&[&["--pairs", "150", "--seed", "9"], more].concat());
+        assert_eq!((&report["pairs"], &report["seed"], &report["clean"]), (&150.into(), &9.into(), &true.into()));
+        for series in ["make", "body", "close"] {
+            let values = &report[series];
+            let counts = values["counts"].as_array().unwrap();
+            let sum: u64 = counts.iter().map(|count| count[1].as_u64().unwrap()).sum();
+            assert_eq!((sum, &values["count"]), (150, &150.into()));
+            assert_eq!(counts.last().unwrap()[0], values["greatest"]);
+        }
+        assert_eq!(report["shards"], Value::Array(Vec::new()));
+    }
+}
+
+#[test]
+fn a_line_a_second_is_printed_and_the_report_last() {
+    let output = run(&["--duration", "2.5s", "--rate", "50", "--json-lines"], 0);
+    let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.iter().for_each(assert_fits_the_schema);
+    let (report, seconds) = lines.split_last().unwrap();
+    assert!(!seconds.is_empty() && seconds.iter().all(|line| line["kind"] == "second"), "{output}");
+    assert!(seconds.iter().map(|line| line["pairs"].as_u64().unwrap()).is_sorted());
+    // At fifty a second there are 125 that are planned for these seconds, however busy the machine.
+    assert_eq!((&report["kind"], &report["pairs"]), (&"report".into(), &125.into()));
+}
+
+#[test]
+fn shards_are_the_whole_and_nothing_is_lost_when_they_are_added_up() {
+    let folder = Scratch::new("shards");
+    fs::create_dir_all(&folder.0).unwrap();
+    let file = |index: u64| folder.0.join(format!("{index}.json")).to_str().unwrap().to_owned();
+    let mut sums = [0; 4];
+    for index in 0..3 {
+        // Each way to tell a shard, and each form of a report.
+        let pairs = ["--pairs", "100", "--seed", "1"];
+        let mut command = ringpair(&[&["soak"], &pairs[..]].concat());
+        match index {
+            0 => command.args(["--shard", "0/3", "--json"]),
+            1 => command.arg("--json-lines").env("JOB_COMPLETION_INDEX", "1").env("RINGPAIR_SHARDS", "3"),
+            _ => command.arg("--json").env("CI_NODE_INDEX", "3").env("CI_NODE_TOTAL", "3"),
+        };
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        fs::write(file(index), &output.stdout).unwrap();
+        let report: Value = serde_json::from_str(text(&output.stdout).trim().lines().next_back().unwrap())
+            .unwrap_or_else(|_| serde_json::from_slice(&output.stdout).unwrap());
+        assert_eq!(report["pairs"], if index == 0 { 34 } else { 33 });
+        for (sum, count) in sums.iter_mut().zip([&report["pairs"], &report["make"]["count"]]) {
+            *sum += count.as_u64().unwrap();
+        }
+        for (place, name) in [(2, "body"), (3, "close")] {
+            let counts = report[name]["counts"].as_array().unwrap();
+            sums[place] +=
+                counts.iter().map(|count| count[0].as_u64().unwrap() * count[1].as_u64().unwrap()).sum::<u64>();
+        }
+    }
+    let merged: Value = serde_json::from_str(&merge(&[&file(0), &file(1), &file(2), "--json"], 0)).unwrap();
+    assert_fits_the_schema(&merged);
+    assert_eq!((&merged["pairs"], &merged["make"]["count"]), (&sums[0].into(), &sums[1].into()));
+    for (place, name) in [(2, "body"), (3, "close")] {
+        let counts = merged[name]["counts"].as_array().unwrap();
+        let sum: u64 = counts.iter().map(|count| count[0].as_u64().unwrap() * count[1].as_u64().unwrap()).sum();
+        assert_eq!(sum, sums[place], "{name}");
+    }
+
+    let table = merge(&[&file(2), &file(0)], COMPLAINT);
+    assert!(table.contains("shards 0/3 2/3\n") && table.ends_with("\nNOT CLEAN\n  shard 1/3 is missing\n"), "{table}");
+    let table = merge(&[&file(0), &file(1), &file(2), &file(1)], COMPLAINT);
+    assert!(table.ends_with("\nNOT CLEAN\n  shard 1/3 is there 2 times\n"), "{table}");
+}
+
+#[test]
+fn what_is_no_report_is_not_added_up() {
+    let file = Scratch::new("no-report");
+    fs::write(&file.0, "{}").unwrap();
+    for (path, reason) in [(file.0.to_str().unwrap(), "it is no report of a soak"), ("/no-such-file", "No such file")] {
+        let output = ringpair(&["merge", path]).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(WRONG), ""));
+        let error = text(&output.stderr);
+        assert!(error.starts_with(&format!("error: {path}: ")) && error.contains(reason), "{error}");
+    }
+    assert_eq!(ringpair(&["merge"]).output().unwrap().status.code(), Some(WRONG));
+}
+
+#[test]
+fn wrong_input_is_refused_with_a_reason() {
+    for (arguments, reason) in [
+        (&["--pairs", "0"][..], "a soak of no pairs shows nothing"),
+        (&["--duration", "1d"], "there is no unit `d`"),
+        (&["--duration", "0s"], "a soak of no time"),
+        (&["--rate", "-1"], "unexpected argument '-1'"),
+        (&["--rate", "0"], "greater than zero"),
+        (&["--threads", "0"], "it takes 1 at least"),
+        (&["--concurrency", "none"], "invalid digit"),
+        (&["--linger", "softly"], "invalid value 'softly'"),
+        (&["--shard", "3/3"], "there is no shard 3 of 3"),
+        (&["--shard", "one"], "such as 0/4"),
+        (&["--live", "9999999"], "descriptors, and this process may have "),
+        (&["--json", "--json-lines"], "cannot be used with"),
+    ] {
+        let output = ringpair(&["soak"]).args(arguments).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(WRONG), String::new()), "{arguments:?}");
+        let error = text(&output.stderr);
+        assert!(error.starts_with("error: ") && error.contains(reason), "{arguments:?}: {error}");
+    }
+    let output = ringpair(&["soak"]).env("CI_NODE_INDEX", "9").env("CI_NODE_TOTAL", "4").output().unwrap();
+    assert_eq!(
+        (output.status.code(), text(&output.stderr).as_str()),
+        (Some(WRONG), "error: there is no shard 8 of 4: they are counted from 0\n")
+    );
+}
+
+#[test]
+fn an_interrupt_ends_it_with_a_report_on_what_was_soaked_so_far() {
+    let mut command = ringpair(&["soak", "--duration", "1h", "--json-lines"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["kind"], "second");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let last: Value = serde_json::from_str(&lines.map(Result::unwrap).last().unwrap()).unwrap();
+    assert_eq!((child.wait().unwrap().code(), &last["ended_early"]), (Some(INTERRUPTED), &true.into()));
+    assert!(last["pairs"].as_u64() >= first["pairs"].as_u64(), "{last}");
+    assert_fits_the_schema(&last);
+}
+
+#[test]
+fn a_reader_that_has_left_is_no_error_and_a_full_disk_is_one() {
+    let mut child = ringpair(&["soak", "--pairs", "3"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = ringpair(&["soak", "--pairs", "3"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(WRONG));
+    assert_eq!(text(&output.stderr), "error: stdout: No space left on device (os error 28)\n");
+}
+
+#[test]
+fn a_line_a_second_is_on_a_terminal_only() {
+    assert!(run(&["--duration", "1.3s", "--rate", "20"], 0).starts_with("26 pairs in ")); // which says nothing else
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut command = ringpair(&["soak", "--duration", "1.3s", "--rate", "20"]);
+    let mut child = command.stdout(Stdio::null()).stderr(terminal.slave).spawn().unwrap();
+    drop(command); // has the slave open
+    let mut said = Vec::new();
+    let _ = File::from(terminal.master).read_to_end(&mut said); // ends with EIO
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(text(&said).contains(" pairs ") && text(&said).contains(" failed "), "{}", text(&said));
+}
+
+#[test]
+fn without_a_ring_it_soaks_by_epoll_and_says_so() {
+    for (form, sign) in [("--json", "\"engine\": \"epoll\""), ("--json-lines", "\"engine\":\"epoll\"")] {
+        let mut command = ringpair(&["soak", "--pairs", "20", form]);
+        let output = command.env("RINGPAIR_BACKEND", "epoll").env_remove("RINGPAIR_REQUIRE_URING").output().unwrap();
+        assert!(output.status.success() && text(&output.stdout).contains(sign), "{output:?}");
+    }
+    let output = ringpair(&["soak", "--pairs", "20"]).env("RINGPAIR_BACKEND", "epoll").output().unwrap();
+    assert!(text(&output.stdout).contains("Pairs are made through epoll, and not through io_uring\n"), "{output:?}");
+}
+
+#[test]
+fn a_network_of_its_own_that_cannot_be_had_is_told_of() {
+    let output = ringpair(&["soak", "--pairs", "20", "--netns"]).output().unwrap();
+    match output.status.code() {
+        Some(FAILED) => assert!(text(&output.stderr).contains("no network namespace of its own can be had")),
+        code => assert_eq!(code, Some(0), "{output:?}"),
+    }
+}
+
+// --- helpers
+
+fn ringpair(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
+    for variable in ["JOB_COMPLETION_INDEX", "RINGPAIR_SHARDS", "SLURM_ARRAY_TASK_ID", "CI_NODE_INDEX", "CI_NODE_TOTAL"]
+    {
+        command.env_remove(variable);
+    }
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str], code: i32) -> String {
+    let output = ringpair(&["soak"]).args(arguments).output().unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!((output.status.code(), err.as_str()), (Some(code), ""), "{out}");
+    out
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let report = serde_json::from_str(&run(&[arguments, &["--json"]].concat(), 0)).unwrap();
+    assert_fits_the_schema(&report);
+    report
+}
+
+fn merge(arguments: &[&str], code: i32) -> String {
+    let output = ringpair(&["merge"]).args(arguments).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(code), ""), "{output:?}");
+    text(&output.stdout)
+}
+
+fn assert_fits_the_schema(report: &Value) {
+    let schema = include_str!("../schemas/soak.json");
+    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+    assert!(
+        schema.is_valid(report),
+        "{:#?}",
+        schema.iter_errors(report).map(|error| error.to_string()).collect::<Vec<_>>()
+    );
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A file or folder that is gone with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        Scratch(std::env::temp_dir().join(format!("ringpair-soaking-{}-{name}", std::process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0).or_else(|_| fs::remove_dir_all(&self.0));
+    }
+}
