@@ -1,0 +1,94 @@
+//! Owes: closing is measured as a library measures: what cannot be is refused first, what is opened is closed again, also when
+//! something fails halfway or the measuring ends early, and no engine is taken for another.
+#![cfg(feature = "measure")]
+#![allow(clippy::unwrap_used)]
+
+mod barred;
+mod common;
+
+use std::error::Error as _;
+
+use barred::{answer, under};
+use common::{alone, descriptors, on_every_engine};
+use nix::errno::Errno;
+use nix::libc;
+use ringpair::measure::Error;
+use ringpair::measure::close::{Call, Close, Way};
+use ringpair::{Backend, PairOptions, Step};
+
+fn every_cell_closes_as_many_pairs_as_asked_for_and_leaves_no_descriptor_open(options: PairOptions) {
+    alone(|| {
+        let backend = backend_of(&options);
+        let before = descriptors();
+        let report = Close::new().backend(backend).pairs(27).run().unwrap(); // more than a turn, and no whole number of them
+        assert_eq!(descriptors(), before);
+        assert_eq!((report.engine, report.pairs, report.ended_early), (backend, 27, false));
+        for cell in &report.cells {
+            let counts = [&cell.first, &cell.peer, &cell.second, &cell.whole].map(|series| series.count());
+            assert_eq!((cell.pairs, counts, cell.surprises), (27, [27; 4], 0), "{cell:?}");
+        }
+        let through_a_ring = report.cells.iter().any(|cell| cell.call == Call::Uring);
+        assert_eq!(through_a_ring, backend == Backend::Uring);
+    });
+}
+
+fn what_fails_halfway_is_told_with_its_cause_and_leaves_no_descriptor_open(options: PairOptions) {
+    alone(|| {
+        let backend = backend_of(&options);
+        let before = descriptors();
+        let close = Close::new().backend(backend).pairs(3).ways([Way::Shutdown]);
+        let error = under(libc::SYS_shutdown, answer(Errno::ENOBUFS), move || close.run().unwrap_err());
+        assert_eq!(error.to_string(), "could not shut the first end");
+        assert!(error.source().unwrap().to_string().starts_with("No buffer space available"), "{error:?}");
+        assert_eq!(descriptors(), before);
+    });
+}
+
+fn it_ends_early_when_it_is_told_to_and_keeps_what_it_has(options: PairOptions) {
+    let close = Close::new().backend(backend_of(&options)).pairs(1000).ways([Way::Abort]);
+    let report = close.run_while(|progress| progress.done < 50).unwrap();
+    assert!(report.ended_early);
+    assert_eq!(report.cells.iter().map(|cell| cell.pairs).sum::<u64>(), 50);
+    assert!(report.cells.iter().all(|cell| cell.surprises == 0));
+}
+
+on_every_engine!(
+    every_cell_closes_as_many_pairs_as_asked_for_and_leaves_no_descriptor_open,
+    what_fails_halfway_is_told_with_its_cause_and_leaves_no_descriptor_open,
+    it_ends_early_when_it_is_told_to_and_keeps_what_it_has,
+);
+
+#[test]
+fn what_cannot_be_measured_is_refused_before_anything_is_opened() {
+    let close = Close::new;
+    for (close, reason) in [
+        (close().pairs(0), "closing no pairs measures nothing; ask for 1 or more"),
+        (
+            close().ways([]),
+            "no way of closing was named; the ways are reset, fin, shutdown, wait, abort, reset-unread, fin-unread",
+        ),
+        (close().ways([Way::Fin, Way::Reset, Way::Fin]), "the way fin is named twice"),
+        (close().unread(0), "from 1 to 65536 bytes can lie unread, not 0"),
+    ] {
+        let refused = under(libc::SYS_socket, answer(Errno::ENFILE), move || close.run().unwrap_err());
+        assert!(matches!(&refused, Error::Options(why) if why == reason), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_ring_that_is_barred_is_told_of_where_one_was_asked_for() {
+    let close = Close::new().backend(Backend::Uring).pairs(1);
+    let refused = under(libc::SYS_io_uring_setup, answer(Errno::EPERM), move || close.run().unwrap_err());
+    assert!(matches!(&refused, Error::Pair(error) if error.step() == Step::Ring), "{refused:?}");
+}
+
+#[test]
+fn the_same_seed_is_told_and_another_is_drawn_where_none_is_given() {
+    let report = |close: Close| close.pairs(1).ways([Way::Reset]).run().unwrap();
+    assert_eq!(report(Close::new().seed(7)).seed, 7);
+    assert_ne!(report(Close::new()).seed, report(Close::new()).seed);
+}
+
+fn backend_of(options: &PairOptions) -> Backend {
+    options.factory().unwrap().backend()
+}
