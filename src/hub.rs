@@ -146,8 +146,9 @@ impl Hub {
             state.led = false;
             state.returns += 1;
             state.meeting.wake_all(&mut state.woken);
+            // Here, as those who are woken after it do what they like for as long as they like.
+            self.leader_is_back.notify_all();
         });
-        self.leader_is_back.notify_all();
         waited.map_err(Step::Ring.failed())
     }
 
@@ -199,8 +200,13 @@ impl State {
         !self.broken && self.meeting.admits(gate, count as u32, PAIRS_PER_LISTENER, BACKLOG)
     }
 
-    /// Whether somebody is still to be woken, as none could be under the caller's lock.
-    pub(crate) fn owes_a_wake(&self) -> bool {
+    /// Whether something is left to be done that could not be done under the caller's lock: somebody to be woken, or, where
+    /// the caller stopped half-way, something to be launched.
+    pub(crate) fn owes_a_turn(&self) -> bool {
+        self.queued || self.owes_a_wake()
+    }
+
+    fn owes_a_wake(&self) -> bool {
         !self.woken.is_empty() || !self.spent.is_empty()
     }
 
@@ -224,6 +230,9 @@ impl State {
                 return true;
             }
         }
+        // Whoever is told so need not come back, and others may wait for what is queued.
+        self.launch();
+        self.engine.rouse();
         false
     }
 
@@ -393,3 +402,6 @@ fn errno_of(error: &io::Error) -> Errno {
 fn copy_of(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
+
+#[cfg(test)]
+mod tests;
