@@ -10,7 +10,7 @@ mod start;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Condvar};
+use std::sync::{Arc, Condvar, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -154,8 +154,12 @@ impl Hub {
 
     /// Waits until the leader is back, `most` at most.
     pub(crate) fn follow(&self, returns: u64, most: Duration) {
+        self.follow_from(self.shared.lock(), returns, most);
+    }
+
+    fn follow_from(&self, now: MutexGuard<'_, State>, returns: u64, most: Duration) {
         let still = |state: &mut State| state.returns == returns;
-        drop(self.leader_is_back.wait_timeout_while(self.shared.lock(), most, still));
+        drop(self.leader_is_back.wait_timeout_while(now, most, still));
     }
 }
 

@@ -57,12 +57,14 @@ fn who_follows_does_not_wait_for_those_whom_a_leader_wakes() {
         hub.with(|state| state.park(seat, &Arc::new(Slow(Mutex::new(follower_is_through))).into()));
         assert!(matches!(hub.with(State::wait), Some(Wait::Lead)));
         let Some(Wait::Follow(returns)) = hub.with(State::wait) else { panic!("there is a leader") };
-        let follower = Arc::clone(&hub);
-        let follows = move || {
-            follower.follow(returns, 2 * LONG);
+        let (follower, (locked, follower_has_the_lock)) = (Arc::clone(&hub), channel());
+        let follows = std::thread::spawn(move || {
+            let state = follower.shared.lock();
+            locked.send(()).unwrap();
+            follower.follow_from(state, returns, 2 * LONG);
             let _ = sender.send(()); // where nobody waits for it any more, the test has failed
-        };
-        let follows = std::thread::spawn(follows);
+        });
+        follower_has_the_lock.recv().unwrap();
         hub.lead(Duration::ZERO).unwrap();
         follows.join().unwrap();
     });
