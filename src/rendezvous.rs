@@ -95,7 +95,8 @@ pub(crate) enum Balance {
 impl<L> Rendezvous<L> {
     /// One where so many strangers have been counted already.
     pub(crate) fn new(strangers: u64) -> Self {
-        Rendezvous { seats: Slab::new(), gates: Slab::new(), expected: 0, strangers }
+        // Most pairs are through before they need a seat; the first that does may come long after the rest has warmed up.
+        Rendezvous { seats: Slab::with_capacity(1), gates: Slab::new(), expected: 0, strangers }
     }
 
     pub(crate) fn open_gate(&mut self, listener: L) -> Key {
