@@ -61,6 +61,21 @@ pub(crate) struct State {
     watches: crate::engine::shared::Watches<State>,
 }
 
+/// Those who are to be woken, all of them: also who comes after one whose waker panics.
+struct ToBeWoken(std::vec::IntoIter<Waker>);
+
+impl ToBeWoken {
+    fn wake_all(&mut self) {
+        self.0.by_ref().for_each(Waker::wake);
+    }
+}
+
+impl Drop for ToBeWoken {
+    fn drop(&mut self) {
+        self.wake_all();
+    }
+}
+
 /// How a blocking call may wait.
 pub(crate) enum Wait {
     /// It is the leader now, and must call [`Hub::lead`].
@@ -113,7 +128,7 @@ impl Hub {
         // Whoever is woken may run here and now, and a waker that is dropped may be the last that kept a task, whose futures
         // are dropped with it: none of that under the lock.
         drop(state);
-        woken.into_iter().for_each(Waker::wake);
+        ToBeWoken(woken.into_iter()).wake_all();
         drop(spent);
         result
     }

@@ -1,8 +1,9 @@
 //! Owes: whoever holds the engine for a while leaves nobody behind who waits for something that does not come.
 
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Wake;
 
 use super::*;
@@ -67,6 +68,40 @@ fn who_follows_does_not_wait_for_those_whom_a_leader_wakes() {
         follower_has_the_lock.recv().unwrap();
         hub.lead(Duration::ZERO).unwrap();
         follows.join().unwrap();
+    });
+}
+
+#[test]
+fn a_waker_that_panics_takes_no_wake_from_those_who_come_after_it() {
+    struct Panicking;
+
+    impl Wake for Panicking {
+        fn wake(self: Arc<Self>) {
+            panic!("as the test wants it");
+        }
+    }
+
+    struct Telling(Mutex<Sender<()>>);
+
+    impl Wake for Telling {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().unwrap().send(()).unwrap();
+        }
+    }
+
+    on_every_engine(|plan| {
+        let (hub, gate, first) = hub_where_one_waits(&plan);
+        let (sender, woken) = channel();
+        let woke = catch_unwind(AssertUnwindSafe(|| {
+            hub.with(|state| {
+                let second = state.meeting.sit(gate);
+                state.park(first, &Arc::new(Panicking).into());
+                state.park(second, &Arc::new(Telling(Mutex::new(sender))).into());
+                state.meeting.wake_all(&mut state.woken);
+            });
+        }));
+        assert!(woke.is_err());
+        woken.try_recv().unwrap();
     });
 }
 
