@@ -10,7 +10,7 @@ mod start;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Condvar};
+use std::sync::{Arc, Condvar, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,21 @@ pub(crate) struct State {
     broken: bool,
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     watches: crate::engine::shared::Watches<State>,
+}
+
+/// Those who are to be woken, all of them: also who comes after one whose waker panics.
+struct ToBeWoken(std::vec::IntoIter<Waker>);
+
+impl ToBeWoken {
+    fn wake_all(&mut self) {
+        self.0.by_ref().for_each(Waker::wake);
+    }
+}
+
+impl Drop for ToBeWoken {
+    fn drop(&mut self) {
+        self.wake_all();
+    }
 }
 
 /// How a blocking call may wait.
@@ -113,7 +128,7 @@ impl Hub {
         // Whoever is woken may run here and now, and a waker that is dropped may be the last that kept a task, whose futures
         // are dropped with it: none of that under the lock.
         drop(state);
-        woken.into_iter().for_each(Waker::wake);
+        ToBeWoken(woken.into_iter()).wake_all();
         drop(spent);
         result
     }
@@ -146,15 +161,20 @@ impl Hub {
             state.led = false;
             state.returns += 1;
             state.meeting.wake_all(&mut state.woken);
+            // Here, as those who are woken after it do what they like for as long as they like.
+            self.leader_is_back.notify_all();
         });
-        self.leader_is_back.notify_all();
         waited.map_err(Step::Ring.failed())
     }
 
     /// Waits until the leader is back, `most` at most.
     pub(crate) fn follow(&self, returns: u64, most: Duration) {
+        self.follow_from(self.shared.lock(), returns, most);
+    }
+
+    fn follow_from(&self, now: MutexGuard<'_, State>, returns: u64, most: Duration) {
         let still = |state: &mut State| state.returns == returns;
-        drop(self.leader_is_back.wait_timeout_while(self.shared.lock(), most, still));
+        drop(self.leader_is_back.wait_timeout_while(now, most, still));
     }
 }
 
@@ -199,8 +219,13 @@ impl State {
         !self.broken && self.meeting.admits(gate, count as u32, PAIRS_PER_LISTENER, BACKLOG)
     }
 
-    /// Whether somebody is still to be woken, as none could be under the caller's lock.
-    pub(crate) fn owes_a_wake(&self) -> bool {
+    /// Whether something is left to be done that could not be done under the caller's lock: somebody to be woken, or, where
+    /// the caller stopped half-way, something to be launched.
+    pub(crate) fn owes_a_turn(&self) -> bool {
+        self.queued || self.owes_a_wake()
+    }
+
+    fn owes_a_wake(&self) -> bool {
         !self.woken.is_empty() || !self.spent.is_empty()
     }
 
@@ -224,6 +249,9 @@ impl State {
                 return true;
             }
         }
+        // Whoever is told so need not come back, and others may wait for what is queued.
+        self.launch();
+        self.engine.rouse();
         false
     }
 
@@ -393,3 +421,6 @@ fn errno_of(error: &io::Error) -> Errno {
 fn copy_of(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
+
+#[cfg(test)]
+mod tests;

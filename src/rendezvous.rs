@@ -64,7 +64,8 @@ struct Gate<L> {
     unlocated: u32,
     served: u32,
     strangers: u64,
-    /// Nobody is seated here any more: a connection that was given up may be in the backlog.
+    /// Nobody is seated here any more: a connection that was given up may be in the backlog, or an accept that was called off
+    /// may take the wake that another one waits for.
     retired: bool,
     /// The owner has left; the listener goes as soon as nothing is pending on it.
     closed: bool,
@@ -274,9 +275,13 @@ impl<L> Rendezvous<L> {
         self.gates[gate].pending += 1;
     }
 
+    /// The gate is retired: until this accept has landed it may be the one that a connection wakes, while the accept of who
+    /// sits down after it sleeps on.
     pub(crate) fn accept_called_off(&mut self, gate: Key) {
-        self.gates[gate].pending -= 1;
-        self.gates[gate].leaving += 1;
+        let gate = &mut self.gates[gate];
+        gate.pending -= 1;
+        gate.leaving += 1;
+        gate.retired = true;
     }
 
     pub(crate) fn accept_landed(&mut self, gate: Key, called_off: bool) {

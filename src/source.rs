@@ -60,11 +60,12 @@ impl Source {
                 self.turn(&mut kept)?
             }
         };
-        let (started, owes_a_wake) = kept.hub.with_nobody_woken(|state| (start(state, gate), state.owes_a_wake()));
+        let (started, owes_a_turn) = kept.hub.with_nobody_woken(|state| (start(state, gate), state.owes_a_turn()));
         let hub = Arc::clone(&kept.hub);
         drop(kept);
-        if owes_a_wake {
-            hub.with(|_| ()); // what landed in between was another's, and who has a whole pair now may not ask again
+        if owes_a_turn {
+            // What landed in between was another's, and who has a whole pair now, or none at all, may not ask again.
+            hub.with(|state| state.turn());
         }
         Ok((hub, started))
     }

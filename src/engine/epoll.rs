@@ -41,6 +41,8 @@ pub(crate) struct Epoll {
     /// How many connects and gates are registered, and the alarm once it has been set.
     registered: usize,
     alarmed: bool,
+    /// The alarm goes off at once, for those who wait for what has ended already, and must not be put off.
+    roused: bool,
     /// What it needs for itself has failed; asked again, it would fail again.
     broken: bool,
 }
@@ -81,6 +83,7 @@ impl Epoll {
             ended: VecDeque::new(),
             registered: 0,
             alarmed: false,
+            roused: false,
             broken: false,
         })
     }
@@ -146,6 +149,9 @@ impl Epoll {
     }
 
     pub(super) fn alarm(&mut self, after: Duration) -> io::Result<()> {
+        if self.roused {
+            return Ok(()); // it goes off sooner, and whoever set it asks again
+        }
         // A time of zero would turn the timer off.
         let after = TimeSpec::from(after.max(Duration::from_nanos(1)));
         self.timer.set(Expiration::OneShot(after), TimerSetTimeFlags::empty())?;
@@ -158,8 +164,9 @@ impl Epoll {
             return;
         }
         // Who waits for a later one is woken by this one, and asks again.
-        if let Err(error) = self.alarm(Duration::ZERO) {
-            self.break_down(error);
+        match self.alarm(Duration::ZERO) {
+            Ok(()) => self.roused = true,
+            Err(error) => self.break_down(error),
         }
     }
 
@@ -279,6 +286,7 @@ impl Epoll {
             Err(errno) => self.break_down(errno.into()),
             Ok(()) => {
                 self.registered -= usize::from(std::mem::replace(&mut self.alarmed, false));
+                self.roused = false;
                 self.ended.push_back(End::Other(Landing::Alarm));
             }
         }
@@ -298,4 +306,35 @@ fn accept(listener: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
 fn borrow(listener: &RawFd) -> BorrowedFd<'_> {
     // SAFETY: a gate is here only as long as accepts are pending on it, and so long its owner keeps the listener open.
     unsafe { BorrowedFd::borrow_raw(*listener) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
+
+    #[test]
+    fn an_alarm_does_not_put_off_what_rouses_who_waits() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut engine = Epoll::open().unwrap();
+        engine.accept(0, listener.as_fd());
+        assert!(engine.call_off_accept(0), "and so it has ended");
+        engine.rouse();
+        engine.alarm(Duration::from_secs(3600)).unwrap();
+        engine.alarm(Duration::from_secs(1800)).unwrap();
+        assert!(turns_readable(&engine, PollTimeout::from(10_000_u16)));
+
+        let landed = std::iter::from_fn(|| engine.land()).collect::<Vec<_>>();
+        assert!(matches!(landed[..], [Landing::Accepted { .. }, Landing::Alarm]), "{landed:?}");
+        // From here on an alarm is what it was asked to be.
+        engine.alarm(Duration::from_secs(3600)).unwrap();
+        assert!(!turns_readable(&engine, PollTimeout::ZERO));
+    }
+
+    fn turns_readable(engine: &Epoll, within: PollTimeout) -> bool {
+        poll(&mut [PollFd::new(engine.epoll.0.as_fd(), PollFlags::POLLIN)], within).unwrap() > 0
+    }
 }

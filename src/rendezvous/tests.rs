@@ -131,6 +131,16 @@ fn accepts_are_called_off_when_nobody_lacks_one_any_more() {
 }
 
 #[test]
+fn nobody_sits_down_where_an_accept_that_was_called_off_may_take_the_wake_of_another() {
+    let (mut meeting, gate, [seat]) = seated([1]);
+    meeting.connect_failed(seat, io::Error::from_raw_os_error(99), &mut Vec::new());
+    assert_eq!(meeting.balance(gate), Balance::Over);
+    assert!(meeting.admits(gate, 1, 9, 9));
+    meeting.accept_called_off(gate);
+    assert!(!meeting.admits(gate, 1, 9, 9));
+}
+
+#[test]
 fn a_closed_gate_stays_until_the_last_seat_and_the_last_accept_have_gone() {
     let (mut meeting, gate, [seat]) = seated([1]);
     meeting.close_gate(gate);

@@ -219,11 +219,15 @@ impl Stranger {
         true
     }
 
-    /// Where the next connection begins: at an address of this process alone, so that strangers take no ports from those
-    /// whom they attack.
+    /// Where the next connection begins: at an address of this process alone, and at none of the ports that the kernel gives
+    /// out, so that strangers take none from those whom they attack. A port that somebody has bound is passed over by every
+    /// connect, on whichever address it is; of a narrow range, strangers would soon have bound them all.
     fn place(&self) -> SocketAddr {
+        const FIRST: u16 = 1_024;
+        const FIRST_GIVEN_OUT: u16 = 32_768; // or a later one: see net.ipv4.ip_local_port_range
         let [.., high, low] = std::process::id().to_be_bytes();
-        (Ipv4Addr::new(127, 77, high, low), 1_024 + (self.struck % 60_000) as u16).into()
+        let port = FIRST + (self.struck % usize::from(FIRST_GIVEN_OUT - FIRST)) as u16;
+        (Ipv4Addr::new(127, 77, high, low), port).into()
     }
 
     fn let_go_of_all_but(&mut self, most: usize) {

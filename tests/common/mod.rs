@@ -134,9 +134,15 @@ pub(crate) fn alone_with_late_handshakes(body: impl FnOnce()) {
     alone_by(command, || {
         run("ip", &["link", "set", "lo", "up"]);
         run("mount", &["-t", "sysfs", "none", "/sys"]);
-        std::fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", "2").unwrap();
+        steer_packets(true);
         body();
     });
+}
+
+/// Has the packets of `lo` handed to the second processor, or not any more. To be called with late handshakes only: see
+/// [`alone_with_late_handshakes`].
+pub(crate) fn steer_packets(away: bool) {
+    std::fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", if away { "2" } else { "0" }).unwrap();
 }
 
 fn alone_by(mut command: Command, body: impl FnOnce()) {
