@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 
-use common::{alone_with_late_handshakes, on_every_engine, ring_is_there};
+use common::{alone_with_late_handshakes, eventually, on_every_engine, ring_is_there};
 use ringpair::{Error, PairFactory, PairOptions, PairSocket};
 
 /// Counts for each thread what it allocates, so that tests that run beside each other do not count in one another.
@@ -82,9 +82,13 @@ fn a_pair_that_is_late_is_made_without_an_allocation_too(options: PairOptions) {
         steer("0");
         (0..10).for_each(|_| drop(factory.pair_blocking::<OwnedFd>().unwrap()));
         steer("2");
-        let (count, ()) = allocations_of(|| (0..100).for_each(|_| drop(factory.pair_blocking::<OwnedFd>().unwrap())));
-        assert!(factory.stats().parked > 0, "{:?}", factory.stats());
-        assert_eq!(count, 0);
+        // How soon the other processor takes part is its own affair.
+        eventually("ten pairs are late", || {
+            let (count, pair) = allocations_of(|| factory.pair_blocking::<OwnedFd>().unwrap());
+            drop(pair);
+            assert_eq!(count, 0, "{:?}", factory.stats());
+            factory.stats().parked >= 10
+        });
     });
 }
 
