@@ -161,11 +161,11 @@ fn configure_finds_all_other_options_set_and_has_the_last_word(options: PairOpti
 /// No lock is held and nothing of the thread's is borrowed while the caller's code runs.
 fn configure_may_make_pairs_itself_also_with_the_factory_that_called_it(options: PairOptions) {
     let factory = Arc::new(OnceLock::<PairFactory>::new());
-    let (itself, one_shots, depth) = (Arc::clone(&factory), options.clone(), AtomicUsize::new(0));
+    let (itself, one_shots, depth) = (Arc::downgrade(&factory), options.clone(), AtomicUsize::new(0));
     let options = options.configure(move |_, _| {
         one_shots.make_pair_blocking::<TcpStream>().unwrap();
         if depth.fetch_add(1, SeqCst) < 3 {
-            itself.get().unwrap().pair_blocking::<TcpStream>().unwrap();
+            itself.upgrade().unwrap().get().unwrap().pair_blocking::<TcpStream>().unwrap();
         }
         Ok(())
     });

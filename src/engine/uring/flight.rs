@@ -17,8 +17,8 @@ pub(super) enum Flight {
     /// Owns the socket and shares the address until the completion. An orphan's socket is closed then.
     Connect { seat: Key, socket: OwnedFd, _target: Arc<SockAddr>, orphan: bool },
     /// Owns the place where the kernel writes who came. Asking for the peer afterwards would be one more system call, and
-    /// has no answer where it has reset the connection meanwhile.
-    Accept { gate: Key, peer: Place, called_off: bool },
+    /// has no answer where it has reset the connection meanwhile. Knows the number of its entry on the ring.
+    Accept { gate: Key, peer: Place, called_off: bool, number: u64 },
 }
 
 /// Who came, in the kernel's form.
@@ -77,7 +77,7 @@ impl Place {
     }
 
     fn free(self) {
-        // SAFETY: `new` has leaked it from a box, and nobody else has it: it comes from the spare ones.
+        // SAFETY: `new` has leaked it from a box, and nobody else has it: its accept has landed, or was never launched.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
@@ -153,6 +153,16 @@ impl Flights {
 
     pub(super) fn keys(&self) -> Vec<Key> {
         self.flights.iter().map(|(key, _)| key).collect()
+    }
+
+    /// Frees the places of accepts from this number on: the kernel has not taken their entries, and never will.
+    pub(super) fn free_from(&mut self, first: u64) {
+        for flight in self.flights.drain() {
+            match flight {
+                Flight::Accept { peer, number, .. } if number >= first => peer.free(),
+                _ => {}
+            }
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

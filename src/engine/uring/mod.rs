@@ -79,7 +79,8 @@ impl Uring {
         let (address, length) = peer.pointers();
         let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), address.cast(), length);
         let accept = accept.flags(SockFlag::SOCK_CLOEXEC.bits()).build();
-        let key = self.flights.take_off(Flight::Accept { gate, peer, called_off: false });
+        let number = self.ring.next_number();
+        let key = self.flights.take_off(Flight::Accept { gate, peer, called_off: false, number });
         // SAFETY: the flight owns the place for the peer's address, on the heap, and keeps it until the completion, or for
         // good; the caller keeps the listener open until the accept lands.
         unsafe { self.ring.push(&accept.user_data(key as u64)) };
@@ -109,7 +110,7 @@ impl Uring {
                 Some(Flight::Connect { seat, socket, orphan: false, .. }) => {
                     Landing::Connected { seat, socket, result: outcome(result).map(drop) }
                 }
-                Some(Flight::Accept { gate, peer, called_off }) => {
+                Some(Flight::Accept { gate, peer, called_off, .. }) => {
                     let peer = self.flights.read(peer);
                     let accepted = outcome(result).map(|descriptor| (own(descriptor), peer));
                     Landing::Accepted { gate, result: accepted, called_off }
@@ -203,5 +204,7 @@ impl Drop for Uring {
             let ring = unsafe { BorrowedFd::borrow_raw(self.ring.descriptor()) };
             let _ = poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], PollTimeout::from(10u8)); // a reason to look again
         }
+        // What is left of a ring that was given up, and that is not entered any more.
+        self.flights.free_from(self.ring.first_untaken());
     }
 }

@@ -1,0 +1,403 @@
+//! Owes: the kernel writes to nothing that has been freed, whatever is dropped and when.
+//!
+//! Sanitizers do not see what the kernel writes. Here every freed block is filled with a pattern and kept for a while; who
+//! writes to it afterwards breaks the pattern.
+#![cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#![allow(unsafe_code)] // an allocator, and one deliberate write to what was freed
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::UnsafeCell;
+use std::future::Future;
+use std::hint::spin_loop;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Waker};
+
+use common::{alone, alone_in_a_network, alone_with_late_handshakes, on_the_ring_alone, refuse, run};
+use nix::errno::Errno;
+use ringpair::{PairFactory, PairOptions};
+use socket2::{Domain, Socket, Type};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+/// How much is kept before the oldest blocks are looked at a last time, and freed.
+const BYTES: usize = 64 << 20;
+const BLOCKS: usize = 1 << 18;
+
+/// What a freed block is filled with: no pointer and no address family. As a length it is positive, as the kernel refuses to
+/// write where it finds a negative one.
+const PATTERN: u8 = 0x5A;
+
+#[global_allocator]
+static QUARANTINE: Quarantine = Quarantine {
+    locked: AtomicBool::new(false),
+    kept: UnsafeCell::new(Kept {
+        blocks: [Block::NONE; BLOCKS],
+        first: 0,
+        count: 0,
+        bytes: 0,
+        freed: 0,
+        live: 0,
+        broken: None,
+    }),
+};
+
+struct Quarantine {
+    /// A lock that never allocates, and that no destructor of a thread can find gone.
+    locked: AtomicBool,
+    kept: UnsafeCell<Kept>,
+}
+
+// SAFETY: `kept` is reached by `with` alone, under the lock.
+unsafe impl Sync for Quarantine {}
+
+/// Freed blocks, a ring of them: the oldest is at `first`.
+struct Kept {
+    blocks: [Block; BLOCKS],
+    first: usize,
+    count: usize,
+    bytes: usize,
+    /// How many have ever been freed.
+    freed: u64,
+    /// How many are allocated now.
+    live: i64,
+    /// The first that was written to.
+    broken: Option<Broken>,
+}
+
+#[derive(Clone, Copy)]
+struct Block {
+    start: *mut u8,
+    layout: Layout,
+}
+
+#[derive(Clone, Copy)]
+struct Broken {
+    size: usize,
+    offset: usize,
+    /// What begins there, in place of the pattern.
+    found: [u8; 16],
+}
+
+impl Block {
+    const NONE: Block = Block { start: std::ptr::null_mut(), layout: Layout::new::<()>() };
+
+    fn fill(self) {
+        // SAFETY: its owner has given it up just now, and we have not yet.
+        unsafe { self.start.write_bytes(PATTERN, self.layout.size()) };
+    }
+
+    fn broken(self) -> Option<Broken> {
+        let size = self.layout.size();
+        // SAFETY: the block is of this size and still ours. Volatile, as the kernel may write to it behind the compiler's back.
+        let byte = |offset: usize| unsafe { self.start.add(offset).read_volatile() };
+        let offset = (0..size).find(|&offset| byte(offset) != PATTERN)?;
+        let found = std::array::from_fn(|place| if offset + place < size { byte(offset + place) } else { PATTERN });
+        Some(Broken { size, offset, found })
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, block: Block) {
+        block.fill();
+        self.freed += 1;
+        self.live -= 1;
+        while self.count > 0 && (self.count == BLOCKS || self.bytes + block.layout.size() > BYTES) {
+            self.let_the_oldest_go();
+        }
+        self.blocks[(self.first + self.count) % BLOCKS] = block;
+        self.count += 1;
+        self.bytes += block.layout.size();
+    }
+
+    fn let_the_oldest_go(&mut self) {
+        let block = self.blocks[self.first];
+        self.first = (self.first + 1) % BLOCKS;
+        self.count -= 1;
+        self.bytes -= block.layout.size();
+        self.broken = self.broken.or_else(|| block.broken());
+        // SAFETY: it came from `System` with this layout, and nobody has it any more.
+        unsafe { System.dealloc(block.start, block.layout) };
+    }
+
+    fn look_at_all(&mut self) -> Option<Broken> {
+        let all = (0..self.count).map(|number| self.blocks[(self.first + number) % BLOCKS]);
+        self.broken = self.broken.or_else(|| { all }.find_map(Block::broken));
+        self.broken
+    }
+}
+
+impl Quarantine {
+    /// What `act` does must not allocate.
+    fn with<R>(&self, act: impl FnOnce(&mut Kept) -> R) -> R {
+        while self.locked.swap(true, Ordering::Acquire) {
+            spin_loop();
+            std::thread::yield_now(); // all may share one processor
+        }
+        // SAFETY: whoever has the lock is the only one here.
+        let result = act(unsafe { &mut *self.kept.get() });
+        self.locked.store(false, Ordering::Release);
+        result
+    }
+}
+
+// SAFETY: all blocks are the system's; one that is given back is kept, and goes back to the system with its own layout.
+unsafe impl GlobalAlloc for Quarantine {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.with(|kept| kept.live += 1);
+        // SAFETY: the caller's promises are those that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        self.with(|kept| kept.keep(Block { start, layout }));
+    }
+}
+
+/// Fails where something that was freed has been written to.
+fn assert_untouched() {
+    let (freed, broken) = QUARANTINE.with(|kept| (kept.freed, kept.look_at_all()));
+    if let Some(Broken { size, offset, found }) = broken {
+        panic!("{size} bytes that were freed have been written to: from byte {offset} on they are {found:02x?}");
+    }
+    assert!(freed > 100, "only {freed} blocks have been freed");
+}
+
+#[test]
+fn a_write_of_the_kernel_to_freed_memory_is_seen() {
+    alone(|| {
+        assert_untouched();
+        let (read_end, write_end) = nix::unistd::pipe().unwrap();
+        nix::unistd::write(&write_end, b"kernel").unwrap();
+        let start = Box::leak(Box::new([0u8; 136])).as_mut_ptr();
+        // SAFETY: it was leaked from such a box a line before.
+        drop(unsafe { Box::from_raw(start.cast::<[u8; 136]>()) });
+        // SAFETY: the quarantine keeps what was freed, and hardly anything is freed until the end of this test.
+        let freed = unsafe { std::slice::from_raw_parts_mut(start.add(100), 6) };
+        assert_eq!(nix::unistd::read(&read_end, freed).unwrap(), 6);
+        let broken = QUARANTINE.with(|kept| kept.look_at_all()).unwrap();
+        assert_eq!((broken.size, broken.offset, &broken.found[..7]), (136, 100, b"kernelZ".as_slice()));
+    });
+}
+
+/// What never reached the kernel is nobody's but ours.
+fn a_submission_that_was_refused_leaves_nothing_allocated(options: PairOptions) {
+    alone(|| {
+        let live = || QUARANTINE.with(|kept| kept.live);
+        let barred = std::thread::spawn(move || {
+            refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
+            let fail = || {
+                let factory = options.factory().unwrap();
+                factory.pair_blocking::<TcpStream>().unwrap_err();
+                factory.pairs_blocking::<TcpStream>(40).unwrap_err();
+            };
+            fail(); // the first of a process allocates more, and keeps it
+            let before = live();
+            (0..100).for_each(|_| fail());
+            assert_eq!(live(), before);
+        });
+        barred.join().unwrap();
+    });
+}
+
+/// How many futures have been dropped after they had begun and before they were through.
+static UNDER_WAY: AtomicU64 = AtomicU64::new(0);
+
+/// Polls what is being made at most `most` times, dawdles a little, and drops it.
+async fn poll_and_drop<F: Future<Output = ringpair::Result<T>>, T>(making: F, most: usize, dawdle: usize) {
+    let mut making = Box::pin(making); // so that its frame is freed memory too
+    for number in 0..most {
+        if number > 0 {
+            tokio::task::yield_now().await;
+        }
+        if let Poll::Ready(made) = making.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            made.unwrap();
+            return;
+        }
+    }
+    // Packets go on meanwhile, on the other processor: the drop falls into ever another point of their way.
+    (0..dawdle).for_each(|_| spin_loop());
+    UNDER_WAY.fetch_add(u64::from(most > 0), Ordering::Relaxed);
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Plays `round` with ever other numbers until so many were under way when they were dropped.
+fn play(wanted: u64, mut round: impl FnMut(usize)) {
+    alone_with_late_handshakes(|| {
+        let mut rounds = 0;
+        while UNDER_WAY.load(Ordering::Relaxed) < wanted {
+            assert!(rounds < 100_000, "pairs are not late here");
+            round(rounds);
+            rounds += 1;
+        }
+        assert_untouched();
+    });
+}
+
+/// The same sequence each time, and few of its neighbours alike.
+fn dawdle(number: usize) -> usize {
+    number.wrapping_mul(7919) % 2000
+}
+
+fn futures_dropped_at_any_point_leave_nothing_to_be_written_to(options: PairOptions) {
+    let kept = std::cell::OnceCell::new();
+    play(200, |round| {
+        let (factory, runtime) = kept.get_or_init(|| (options.factory().unwrap(), runtime()));
+        runtime.block_on(async {
+            for most in 0..6 {
+                let dawdle = dawdle(6 * round + most);
+                poll_and_drop(factory.pair::<TcpStream>(), most, dawdle).await;
+                poll_and_drop(factory.pairs::<TcpStream>(40), most, dawdle).await;
+                poll_and_drop(options.make_pair::<TcpStream>(), most, dawdle).await;
+            }
+        });
+    });
+}
+
+/// Accepts that are called off then bring strangers all the same.
+fn futures_dropped_while_strangers_come_leave_nothing_to_be_written_to(options: PairOptions) {
+    let kept = std::cell::OnceCell::new();
+    play(200, |round| {
+        let (factory, runtime) = kept.get_or_init(|| (options.factory().unwrap(), runtime()));
+        runtime.block_on(async {
+            let listener = listener_of(factory).await;
+            let strangers = [(); 8].map(|()| begin_to_connect(listener));
+            poll_and_drop(factory.pairs::<TcpStream>(20), 1 + round % 2, dawdle(round)).await;
+            drop(strangers);
+        });
+    });
+}
+
+fn factories_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to(options: PairOptions) {
+    let kept = std::cell::OnceCell::new();
+    play(200, |round| {
+        let runtime = kept.get_or_init(runtime);
+        let factory = Arc::new(options.factory().unwrap());
+        let tasks = [40, 1].map(|count| begin(runtime, &factory, count));
+        runtime.block_on(tokio::task::yield_now());
+        drop(factory);
+        (0..dawdle(round)).for_each(|_| spin_loop());
+        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
+            UNDER_WAY.fetch_add(u64::from(runtime.block_on(task).is_err()), Ordering::Relaxed);
+        }
+    });
+}
+
+fn runtimes_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to(options: PairOptions) {
+    let kept = std::cell::OnceCell::new();
+    play(200, |round| {
+        let factory = kept.get_or_init(|| Arc::new(options.factory().unwrap()));
+        let (runtime, options) = (runtime(), options.clone());
+        let tasks = [40, 1].map(|count| begin(&runtime, factory, count));
+        runtime.spawn(async move { options.make_pair::<TcpStream>().await.map(drop) });
+        runtime.block_on(tokio::task::yield_now());
+        (0..dawdle(round)).for_each(|_| spin_loop());
+        let under_way = tasks.iter().filter(|task| !task.is_finished()).count();
+        UNDER_WAY.fetch_add(under_way as u64, Ordering::Relaxed);
+        drop(runtime);
+    });
+}
+
+/// A thread's engine for one-shots goes with the thread.
+fn threads_that_end_with_pairs_in_the_making_leave_nothing_to_be_written_to(options: PairOptions) {
+    play(200, |round| {
+        let options = options.clone();
+        let thread = std::thread::spawn(move || {
+            runtime().block_on(async {
+                let many = (0..8).map(|_| poll_and_drop(options.make_pair::<TcpStream>(), 1, dawdle(round)));
+                futures_util::future::join_all(many).await;
+            });
+        });
+        thread.join().unwrap();
+    });
+}
+
+/// What a thread has launched the kernel ends when that thread enters it: here, in the middle of another one's drop. Only
+/// accepts are pending, as all connects were lost in the dark, and for each there is a stranger.
+fn futures_dropped_by_another_thread_leave_nothing_to_be_written_to(options: PairOptions) {
+    alone_in_a_network(|| {
+        let (to_drop, dropping) = mpsc::channel::<(Making, SocketAddr)>();
+        let (tell, dropped) = mpsc::channel();
+        let begins = Arc::new(AtomicBool::new(false));
+        let begun = Arc::clone(&begins);
+        let dropper = std::thread::spawn(move || {
+            for (making, listener) in dropping {
+                let strangers = [(); ACCEPTS].map(|()| begin_to_connect(listener));
+                begins.store(true, Ordering::Release);
+                drop(making);
+                tell.send(strangers).unwrap();
+            }
+        });
+        let runtime = runtime();
+        for round in 0..5 {
+            let factories = [(); 16].map(|()| Arc::new(options.factory().unwrap()));
+            let listeners = factories.each_ref().map(|factory| runtime.block_on(listener_of(factory)));
+            run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
+            let makings = factories.map(|factory| runtime.block_on(launch(factory, ACCEPTS)));
+            run("tc", &["qdisc", "del", "dev", "lo", "root"]);
+            for (number, making) in makings.into_iter().enumerate() {
+                to_drop.send((making, listeners[number])).unwrap();
+                while !begun.swap(false, Ordering::Acquire) {
+                    spin_loop(); // and not into the kernel, where all the strangers would be accepted
+                }
+                (0..dawdle(16 * round + number) / 10).for_each(|_| spin_loop());
+                while dropped.try_recv().is_err() {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        drop(to_drop);
+        dropper.join().unwrap();
+        assert_untouched();
+    });
+}
+
+/// So many accepts are launched at once, at most.
+const ACCEPTS: usize = 16;
+
+type Making = Pin<Box<dyn Future<Output = ringpair::Result<Vec<(TcpStream, TcpStream)>>> + Send>>;
+
+/// The future takes the factory along.
+async fn launch(factory: Arc<PairFactory>, count: usize) -> Making {
+    let mut making: Making = Box::pin(async move { factory.pairs(count).await });
+    assert!(making.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    making
+}
+
+fn begin(runtime: &Runtime, factory: &Arc<PairFactory>, count: usize) -> JoinHandle<()> {
+    let factory = Arc::clone(factory);
+    runtime.spawn(async move { drop(factory.pairs::<TcpStream>(count).await.unwrap()) })
+}
+
+/// Where strangers can find this factory.
+async fn listener_of(factory: &PairFactory) -> SocketAddr {
+    factory.pair::<TcpStream>().await.unwrap().1.peer_addr().unwrap()
+}
+
+/// A stranger whose handshake is under way.
+fn begin_to_connect(listener: SocketAddr) -> Socket {
+    let stranger = Socket::new(Domain::for_address(listener), Type::STREAM, None).unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    let _ = stranger.connect(&listener.into()); // it answers that it is in progress
+    stranger
+}
+
+// The epoll engine leaves the kernel nothing to write to.
+on_the_ring_alone!(
+    a_submission_that_was_refused_leaves_nothing_allocated,
+    futures_dropped_at_any_point_leave_nothing_to_be_written_to,
+    futures_dropped_while_strangers_come_leave_nothing_to_be_written_to,
+    futures_dropped_by_another_thread_leave_nothing_to_be_written_to,
+    factories_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to,
+    runtimes_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to,
+    threads_that_end_with_pairs_in_the_making_leave_nothing_to_be_written_to,
+);
