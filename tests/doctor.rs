@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use barred::{ANSWERS, CALLS, answer, under};
-use common::{ring_is_there, skip};
+use common::{Scratch, ring_is_there, skip, text};
 use nix::errno::Errno;
 use nix::libc;
 use seccompiler::SeccompAction;
@@ -311,23 +311,4 @@ fn on_a_terminal(mut command: Command) -> String {
 /// A table without its line breaks.
 fn unwrapped(table: &str) -> String {
     table.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A file that is gone with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        Scratch(std::env::temp_dir().join(format!("ringpair-{name}-{}", std::process::id())))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

@@ -9,11 +9,10 @@ mod common;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{alone, limit_descriptors, ring_is_there};
+use common::{Scratch, alone, limit_descriptors, ring_is_there, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ringpair::measure::Error;
@@ -424,23 +423,4 @@ fn assert_fits_the_schema(report: &Value) {
         "{:#?}",
         schema.iter_errors(report).map(|error| error.to_string()).collect::<Vec<_>>()
     );
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A file or folder that is gone with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        Scratch(std::env::temp_dir().join(format!("ringpair-soaking-{}-{name}", std::process::id())))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0).or_else(|_| fs::remove_dir_all(&self.0));
-    }
 }

@@ -307,3 +307,25 @@ pub(crate) fn filter(call: i64, action: seccompiler::SeccompAction) {
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch).unwrap();
     apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }
+
+/// A file or folder that is gone with the test.
+pub(crate) struct Scratch(pub(crate) std::path::PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Scratch {
+        static MADE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Scratch(std::env::temp_dir().join(format!("ringpair-{}-{number}-{name}", std::process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0).or_else(|_| std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// What a program has printed.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}

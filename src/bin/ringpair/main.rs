@@ -2,6 +2,7 @@
 
 mod close;
 mod doctor;
+mod exit;
 mod interrupt;
 mod namespace;
 mod output;

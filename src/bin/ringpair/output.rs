@@ -16,14 +16,3 @@ pub(crate) fn about(what: &str) -> impl FnOnce(io::Error) -> io::Error + use<> {
     let what = what.to_owned();
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
-
-/// An error with all that is behind it, on one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut behind = error.source();
-    while let Some(cause) = behind {
-        line = format!("{line}: {cause}");
-        behind = cause.source();
-    }
-    line
-}

@@ -8,7 +8,7 @@ mod html;
 mod table;
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +17,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ringpair::measure::close::{Cell, Close, Report, Way};
 use ringpair::measure::{Error, Series};
 
-use crate::output::{about, print, with_causes};
+use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
+use crate::output::{about, print};
 use crate::{interrupt, namespace};
 
 /// Measures what closing costs: reset against FIN, at both ends, with the kernel's own counters as proof.
@@ -72,11 +73,6 @@ Exit codes:
   2    wrong usage, or the report could not be written; a reader that has gone away is no error
   130  interrupted; the report tells what was measured so far";
 
-const MISFIT: u8 = 3;
-const FAILED: u8 = 1;
-const WRONG: u8 = 2;
-const INTERRUPTED: u8 = 130;
-
 /// Picks one series of a cell.
 type Pick = fn(&Cell) -> &Series;
 
@@ -89,29 +85,13 @@ const SERIES: [(&str, Pick); 4] = [
 ];
 
 pub(crate) fn run(options: &Options) -> ExitCode {
-    let (code, error) = match measure(options) {
-        Ok(report) => match tell(options, &report) {
-            Ok(()) => return ExitCode::from(code_of(&report)),
-            Err(error) => (WRONG, error.into()),
-        },
-        Err((code, error)) => (code, error),
-    };
-    let _ = writeln!(io::stderr(), "error: {}", with_causes(&*error)); // there is nobody else to tell
-    ExitCode::from(code)
+    exit::with(measure(options).and_then(|report| {
+        tell(options, &report).map_err(refused(WRONG))?;
+        Ok(code_of(report.ended_early, report.fits()))
+    }))
 }
-
-fn code_of(report: &Report) -> u8 {
-    match (report.ended_early, report.fits()) {
-        (true, _) => INTERRUPTED,
-        (false, true) => 0,
-        (false, false) => MISFIT,
-    }
-}
-
-type Refusal = (u8, Box<dyn std::error::Error>);
 
 fn measure(options: &Options) -> Result<Report, Refusal> {
-    let refused = |code| move |error: io::Error| -> Refusal { (code, error.into()) };
     // Before anything is measured: who cannot be told need not wait.
     if let Some(folder) = &options.hgrm {
         fs::create_dir_all(folder).map_err(about(&folder.display().to_string())).map_err(refused(WRONG))?;

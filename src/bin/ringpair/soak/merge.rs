@@ -1,14 +1,15 @@
 //! `ringpair merge`: the reports of several shards, added up.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ringpair::measure::soak::Facts;
 
 use super::document::{Document, Values};
-use super::{WRONG, code_of, table};
+use super::table;
+use crate::exit::{self, WRONG, code_of, refused};
 use crate::output::{about, print};
 
 /// Adds up the reports of `ringpair soak`: pairs, failures and histograms, of which nothing is lost, and the verdicts.
@@ -35,13 +36,7 @@ Exit codes:
   130  one of them was interrupted";
 
 pub(crate) fn run(options: &Options) -> ExitCode {
-    match add_up(options) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}"); // there is nobody else to tell
-            ExitCode::from(WRONG)
-        }
-    }
+    exit::with(add_up(options).map_err(refused(WRONG)))
 }
 
 fn add_up(options: &Options) -> io::Result<u8> {
@@ -49,7 +44,7 @@ fn add_up(options: &Options) -> io::Result<u8> {
     let sum = sum(&documents);
     let text = if options.json { serde_json::to_string_pretty(&sum)? } else { table::of(&sum) };
     print(&text)?;
-    Ok(code_of(&sum))
+    Ok(code_of(sum.ended_early, sum.clean))
 }
 
 /// A report, or lines of which the last is one.

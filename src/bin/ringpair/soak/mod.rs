@@ -19,7 +19,8 @@ use ringpair::{Backend, Linger, PairOptions};
 
 use self::document::{Document, Second};
 use self::shard::Shard;
-use crate::output::{print, with_causes};
+use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
+use crate::output::print;
 use crate::{interrupt, namespace};
 
 pub(crate) use self::merge::Options as MergeOptions;
@@ -101,25 +102,8 @@ Exit codes:
   2    wrong usage, or the report could not be written; a reader that has gone away is no error
   130  interrupted; the report tells what was soaked so far";
 
-const COMPLAINT: u8 = 3;
-const FAILED: u8 = 1;
-const WRONG: u8 = 2;
-const INTERRUPTED: u8 = 130;
-
 pub(crate) fn run(options: &Options) -> ExitCode {
-    match soak(options) {
-        Ok(code) => ExitCode::from(code),
-        Err((code, error)) => {
-            let _ = writeln!(io::stderr(), "error: {}", with_causes(&*error)); // there is nobody else to tell
-            ExitCode::from(code)
-        }
-    }
-}
-
-type Refusal = (u8, Box<dyn std::error::Error>);
-
-fn refused<E: Into<Box<dyn std::error::Error>>>(code: u8) -> impl FnOnce(E) -> Refusal {
-    move |error| (code, error.into())
+    exit::with(soak(options))
 }
 
 fn soak(options: &Options) -> Result<u8, Refusal> {
@@ -141,15 +125,7 @@ fn soak(options: &Options) -> Result<u8, Refusal> {
         _ => Ok(table::of(&document)),
     };
     text.map_err(io::Error::from).and_then(|text| print(&text)).map_err(refused(WRONG))?;
-    Ok(code_of(&document))
-}
-
-fn code_of(document: &Document) -> u8 {
-    match (document.ended_early, document.complaints.is_empty()) {
-        (true, _) => INTERRUPTED,
-        (false, true) => 0,
-        (false, false) => COMPLAINT,
-    }
+    Ok(code_of(document.ended_early, document.clean))
 }
 
 /// By streams of tokio-uring where there is a ring, of tokio where there is none.
