@@ -138,15 +138,16 @@ impl Worker {
             }
             task.close_those_held();
         };
-        block_on::<S>(all)?;
+        block_on(S::NEEDS_RING, all)?;
         Ok(task.tally.take())
     }
 }
 
-/// In a runtime that the stream can live in.
-fn block_on<S: PairSocket>(future: impl Future<Output = ()>) -> Result<(), Error> {
+/// In a runtime that the streams can live in: tokio-uring's for those that need a ring, where it is compiled in.
+#[cfg_attr(not(feature = "tokio-uring"), allow(unused_variables))]
+fn block_on(on_a_ring: bool, future: impl Future<Output = ()>) -> Result<(), Error> {
     #[cfg(feature = "tokio-uring")]
-    if S::NEEDS_RING {
+    if on_a_ring {
         let runtime = patiently(|| tokio_uring::Runtime::new(&tokio_uring::builder())).map_err(Error::Start)?;
         runtime.block_on(future);
         return Ok(());
