@@ -12,7 +12,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Scratch, alone, limit_descriptors, ring_is_there, text};
+use common::{Scratch, alone, limit_descriptors, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ringpair::measure::Error;
@@ -60,7 +60,7 @@ fn every_pair_is_made_used_and_closed_once_in_all_threads_and_tasks_together() {
 #[cfg(feature = "tokio-uring")]
 #[test]
 fn streams_that_live_on_a_ring_are_soaked_on_one() {
-    if !ring_is_there() {
+    if !common::ring_is_there() {
         return;
     }
     use tokio_uring::net::TcpStream;
