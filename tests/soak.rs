@@ -10,6 +10,7 @@ mod common;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use common::{alone_in_a_network, descriptors, eventually, netstat, on_every_engine, sockstat};
@@ -81,7 +82,7 @@ fn soak_one_shots(linger: Linger, options: PairOptions) {
 /// Makes pairs, serves each and closes it. Returns how many they were.
 fn soak(way: &str, linger: Linger, make: impl FnMut(&mut Vec<Pair>)) -> u64 {
     let count = std::env::var("RINGPAIR_SOAK_PAIRS").map_or(FEW, |pairs| pairs.parse().unwrap());
-    let mut soak = Soak { linger, make, pairs: Vec::with_capacity(BATCH), made: 0 };
+    let mut soak = Soak { linger, make, clock: Clock::start(), pairs: Vec::with_capacity(BATCH), made: 0 };
     soak.turn(); // what is opened once is open from here on
 
     // The room for what is measured is there, and touched, before memory is looked at.
@@ -135,42 +136,35 @@ fn soak(way: &str, linger: Linger, make: impl FnMut(&mut Vec<Pair>)) -> u64 {
 struct Soak<F> {
     linger: Linger,
     make: F,
+    clock: Clock,
     pairs: Vec<Pair>,
     made: u64,
 }
 
 impl<F: FnMut(&mut Vec<Pair>)> Soak<F> {
-    /// Makes a pair or a batch, and closes it again. Returns how long making and closing took, for each pair.
+    /// Makes a pair or a batch, serves each and closes it. Returns how long that took, for each pair.
     fn turn(&mut self) -> Duration {
-        let begin = Instant::now();
+        let begin = self.clock.now();
         (self.make)(&mut self.pairs);
-        let (mut took, count) = (begin.elapsed(), self.pairs.len());
+        let count = self.pairs.len() as u32;
         for pair in self.pairs.drain(..) {
             self.made += 1;
-            took += serve_and_close(pair, self.linger, self.made);
+            serve_and_close(pair, self.linger, self.made);
         }
-        took / count as u32
+        self.clock.now().saturating_sub(begin) / count
     }
 }
 
-/// Sends a token of its own each way and closes one end, now this one, now that one; the other learns of it. Returns how long
-/// closing took.
-fn serve_and_close((accepted, connected): Pair, linger: Linger, token: u64) -> Duration {
-    let token = token.to_be_bytes();
-    let (mut first, mut second) = if token[7] & 1 == 0 { (accepted, connected) } else { (connected, accepted) };
-    send(&mut first, &mut second, token);
-    send(&mut second, &mut first, token);
-    let begin = Instant::now();
+/// Sends a token of its own each way and closes one end, now this one, now that one; the other learns of it.
+fn serve_and_close((accepted, connected): Pair, linger: Linger, token: u64) {
+    let (mut first, mut second) = if token % 2 == 0 { (accepted, connected) } else { (connected, accepted) };
+    send(&mut first, &mut second, token.to_be_bytes());
+    send(&mut second, &mut first, token.to_be_bytes());
     drop(first);
-    let mut took = begin.elapsed();
     match (linger, second.read(&mut [0])) {
         (Linger::Graceful, read) => assert_eq!(read.unwrap(), 0),
         (_, read) => assert_eq!(read.unwrap_err().kind(), ErrorKind::ConnectionReset),
     }
-    let begin = Instant::now();
-    drop(second);
-    took += begin.elapsed();
-    took
 }
 
 fn send(from: &mut TcpStream, to: &mut TcpStream, token: [u8; 8]) {
@@ -178,6 +172,29 @@ fn send(from: &mut TcpStream, to: &mut TcpStream, token: [u8; 8]) {
     let mut read = [0; 8];
     to.read_exact(&mut read).unwrap();
     assert_eq!(read, token);
+}
+
+/// Tells how much time has passed, without that in which this thread could have run, and another one did.
+struct Clock {
+    started: Instant,
+    /// Where the kernel counts the latter; it need not.
+    waited: Option<fs::File>,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        Clock { started: Instant::now(), waited: fs::File::open("/proc/thread-self/schedstat").ok() }
+    }
+
+    fn now(&self) -> Duration {
+        let mut text = [0; 64];
+        let waited = self.waited.as_ref().map_or(0, |file| {
+            let length = file.read_at(&mut text, 0).unwrap();
+            let text = std::str::from_utf8(&text[..length]).unwrap();
+            text.split(' ').nth(1).unwrap().parse().unwrap()
+        });
+        self.started.elapsed().saturating_sub(Duration::from_nanos(waited))
+    }
 }
 
 /// What this process has, and this network.
