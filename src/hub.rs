@@ -233,6 +233,12 @@ impl State {
         self.broken
     }
 
+    /// Fails as the set-up of one more small ring would for want of memory that may be locked.
+    #[cfg(feature = "tokio-uring")]
+    pub(crate) fn refuse_without_room_for_a_ring(&self) -> io::Result<()> {
+        self.engine.refuse_without_room_for_a_ring()
+    }
+
     /// Launches what is queued and takes down what has landed. False where that went on for so long that others should have
     /// their turn.
     pub(crate) fn turn(&mut self) -> bool {

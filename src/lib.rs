@@ -53,6 +53,8 @@ mod options;
 mod patience;
 pub mod probe;
 mod rendezvous;
+#[cfg(feature = "tokio-uring")]
+mod room;
 mod skip;
 mod socket;
 mod source;
@@ -82,10 +84,12 @@ mod with_runtime {
     use tokio_uring::net::TcpStream;
 
     use crate::engine::is_absence;
+    use crate::one_shot::thread_hub;
     use crate::patience::patiently;
     use crate::probe::refuse_if_asking_kills;
+    use crate::room::refuse_without_room;
     use crate::skip::say_skipped;
-    use crate::{PairOptions, Result, Step};
+    use crate::{Error, PairOptions, Result, Step};
 
     /// Makes a pair on the tokio-uring runtime that it is awaited in, with the default options: 127.0.0.1, reset on close.
     ///
@@ -110,7 +114,7 @@ mod with_runtime {
         PairOptions::new().make_pair().await
     }
 
-    /// Entries of the runtime's submission queue: enough for a test, and little locked memory.
+    /// Entries of the runtime's submission queue: enough for a test, and two pages of locked memory, see `room`.
     const ENTRIES: u32 = 32;
 
     /// Starts a small tokio-uring runtime, makes a pair, and runs `body` with it.
@@ -140,18 +144,28 @@ mod with_runtime {
                 "with_pair starts a runtime of its own, and this thread is in one already; await make_socket_pair here";
             return Err(Step::Options.refused(ErrorKind::Unsupported, why));
         }
+        // The thread's own ring first, which the pair needs anyhow: it can tell whether there is room for the runtime's.
+        let plan = PairOptions::new().plan_for::<TcpStream>()?;
+        let hub = patiently(|| thread_hub(plan.choice)).map_err(no_ring)?;
         let mut builder = tokio_uring::builder();
         builder.entries(ENTRIES);
-        let runtime = || refuse_if_asking_kills().and_then(|()| tokio_uring::Runtime::new(&builder));
-        let runtime = patiently(runtime).map_err(|error| {
-            if is_absence(&error) {
-                say_skipped(std::thread::current().name().unwrap_or("with_pair"), &error);
-            }
-            Step::Ring.failed()(error)
-        })?;
+        let runtime = || {
+            refuse_if_asking_kills()?;
+            refuse_without_room(&hub)?;
+            tokio_uring::Runtime::new(&builder)
+        };
+        let runtime = patiently(runtime).map_err(no_ring)?;
         runtime.block_on(async {
             let (accepted, connected) = make_socket_pair().await?;
             Ok(body(accepted, connected).await)
         })
+    }
+
+    /// Where that is because this host has no io_uring, it is said so.
+    fn no_ring(error: std::io::Error) -> Error {
+        if is_absence(&error) {
+            say_skipped(std::thread::current().name().unwrap_or("with_pair"), &error);
+        }
+        Step::Ring.failed()(error)
     }
 }

@@ -11,8 +11,9 @@ pub(crate) fn is_passing(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ENOMEM as i32)
 }
 
-/// How long a passing refusal is met with another try.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
+/// How long a passing refusal is met with another try. Of 27,000 rings of a user who may lock 64 KiB some had to be waited for for
+/// 50 to 100 ms, and the worst for 263, on a machine that was busy.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Tries once more, a millisecond apart, as long as `make` is refused in passing and patience lasts.
 pub(crate) fn patiently<T>(mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {

@@ -190,6 +190,16 @@ impl Engine {
         on!(self, engine => engine.alarm(after))
     }
 
+    /// Fails as the set-up of one more ring of up to 32 entries would for want of memory that may be locked.
+    #[cfg(feature = "tokio-uring")]
+    pub(crate) fn refuse_without_room_for_a_ring(&self) -> io::Result<()> {
+        match self {
+            Engine::Uring(uring) => uring.refuse_without_room_for_a_ring(),
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(_) => Ok(()), // it cannot tell
+        }
+    }
+
     /// The descriptor to wait for; it stays the same for the engine's life.
     pub(crate) fn descriptor(&self) -> RawFd {
         on!(self, engine => engine.descriptor())

@@ -150,7 +150,7 @@ fn alone_by(mut command: Command, body: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         body();
         // Whoever looks at a process as it ends, such as a leak checker, takes descriptors too.
-        return limit_descriptors(getrlimit(Resource::RLIMIT_NOFILE).unwrap().1);
+        return leave_all_descriptors();
     }
     let child = command.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(ALONE, "1").output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
@@ -277,6 +277,11 @@ pub(crate) fn leave_descriptors(count: usize) {
 pub(crate) fn limit_descriptors(limit: u64) {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+}
+
+/// Sets it as high as it may be.
+pub(crate) fn leave_all_descriptors() {
+    limit_descriptors(getrlimit(Resource::RLIMIT_NOFILE).unwrap().1);
 }
 
 /// Waits until something is so that the kernel, or another thread, is about to bring about on its own.

@@ -13,6 +13,8 @@ mod closing;
 pub mod faults;
 mod flight;
 mod ring;
+#[cfg(feature = "tokio-uring")]
+mod room;
 
 #[cfg(feature = "measure")]
 pub(crate) use self::closing::Closing;
@@ -146,6 +148,11 @@ impl Uring {
         self.submit(timeout.user_data(ALARM));
         // The kernel copies the time while it takes the entry: by the next alarm the place is free again.
         self.ring.enter()
+    }
+
+    #[cfg(feature = "tokio-uring")]
+    pub(super) fn refuse_without_room_for_a_ring(&self) -> io::Result<()> {
+        self.ring.refuse_without_room_for_another()
     }
 
     pub(super) fn descriptor(&self) -> RawFd {

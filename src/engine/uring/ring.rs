@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use io_uring::squeue::Entry;
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode};
 use nix::errno::Errno;
+#[cfg(feature = "tokio-uring")]
+use nix::libc::iovec;
 
 /// Entries of the submission queue; the completion queue has twice as many, and what exceeds that is kept by the kernel
 /// (`IORING_FEAT_NODROP`, Linux 5.5).
@@ -126,6 +128,15 @@ impl Ring {
             return self.uring.completion().next();
         }
         next
+    }
+
+    /// # Safety
+    ///
+    /// What the buffers point to stays where it is, and is nobody else's, as long as they are registered.
+    #[cfg(feature = "tokio-uring")]
+    pub(super) unsafe fn register_buffers(&self, buffers: &[iovec]) -> io::Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.uring.submitter().register_buffers(buffers) }
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
