@@ -2,10 +2,12 @@
 #![allow(unsafe_code)] // maps memory, and shows it to the kernel
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::ptr::{self, NonNull};
 
 use nix::errno::Errno;
-use nix::libc::{self, c_void, iovec};
+use nix::libc::{c_void, iovec};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::ring::Ring;
@@ -39,14 +41,13 @@ struct Pages {
 impl Pages {
     fn map(count: usize) -> io::Result<Pages> {
         let size = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| usize::try_from(size).ok()).unwrap_or(4096);
-        let length = count * size;
-        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let length = NonZeroUsize::new(count * size).ok_or(Errno::EINVAL)?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: asks for new memory, wherever it may be.
-        let start = unsafe { libc::mmap(ptr::null_mut(), length, access, kind, -1, 0) };
-        let start = NonNull::new(start).filter(|start| start.as_ptr() != libc::MAP_FAILED).ok_or_else(Errno::last)?;
-        let pages = Pages { start, length };
+        let start = unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE) }?;
+        let pages = Pages { start, length: length.get() };
         // SAFETY: the memory is ours. A kernel without huge pages refuses, and has none to keep away.
-        let _ = unsafe { libc::madvise(start.as_ptr(), length, libc::MADV_NOHUGEPAGE) };
+        let _ = unsafe { madvise(start, pages.length, MmapAdvise::MADV_NOHUGEPAGE) };
         Ok(pages)
     }
 
@@ -58,6 +59,6 @@ impl Pages {
 impl Drop for Pages {
     fn drop(&mut self) {
         // SAFETY: it was mapped by `map`, and nothing points into it any more.
-        unsafe { libc::munmap(self.start.as_ptr(), self.length) };
+        let _ = unsafe { munmap(self.start, self.length) }; // refused is only what was never mapped
     }
 }
