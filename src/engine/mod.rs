@@ -6,7 +6,7 @@
 //!
 //! - [`connect`](Engine::connect) and [`accept`](Engine::accept) queue an operation, [`launch`](Engine::launch) starts all
 //!   that is queued, and [`land`](Engine::land) takes down one that has ended. None of them waits, ever; waiting is [`shared`]'s.
-//! - Operations that can end at once have ended when `launch` returns.
+//! - Operations that can end at once have ended when `launch` returns. The [opening of sockets](Engine::open_sockets) can.
 //! - Whatever an operation still uses, its socket, the address it connects to, belongs to the engine until it lands. Every
 //!   operation lands exactly once, also one that was called off.
 //! - [`call_off`](Engine::call_off) and [`call_off_accept`](Engine::call_off_accept) ask an operation to end. It lands soon
@@ -15,6 +15,8 @@
 //!   [`rouse`](Engine::rouse) makes it so for what ended within.
 //! - [`alarm`](Engine::alarm) makes that happen at a moment of the caller's choice. It is the kernel's clock: one that a test
 //!   has paused in its runtime does not stand still here.
+//! - What an engine needs for itself may fail: then [`Broken`](Landing::Broken) lands, or `launch` and `alarm` fail, and nothing that
+//!   is under way need land any more. Such an engine is dropped.
 //! - A dropped engine calls off everything and closes what still lands.
 
 #[cfg(feature = "epoll")]
