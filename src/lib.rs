@@ -30,6 +30,9 @@
 //! | a socket that others hold too | a reset now | [`abort`] |
 //! | a host that may have no ring | a test that needs one to be skipped | [`ring_or_skip`] |
 
+//!
+//! [How it works](how_it_works) tells the way of a pair from the call to the submission queue and back.
+
 // Without a runtime to wait in, all that serves the waiting lies idle, and this page speaks of calls that are not there.
 #![cfg_attr(not(any(feature = "tokio-uring", feature = "epoll")), allow(dead_code))]
 #![cfg_attr(not(feature = "tokio-uring"), allow(rustdoc::broken_intra_doc_links))]
@@ -43,6 +46,9 @@ mod close;
 mod engine;
 mod error;
 mod factory;
+#[cfg(doc)]
+#[doc = include_str!("how_it_works.md")]
+pub mod how_it_works {}
 mod hub;
 mod listener;
 mod making;
