@@ -253,7 +253,7 @@ fn without_a_ring_it_measures_by_epoll_and_every_form_of_the_report_says_so() {
         let sign = match form {
             ["--json"] => "\"engine\": \"epoll\"",
             ["--csv"] => ",epoll\n",
-            _ => "pairs are made through epoll, and not through io_uring",
+            _ => "Pairs are made through epoll, and not through io_uring",
         };
         assert!(format!("{output}\n").contains(sign), "{output}");
         assert!(!output.contains(",uring,") && !output.contains("\"uring\""), "{output}");

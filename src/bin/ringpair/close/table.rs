@@ -43,7 +43,7 @@ fn heading(report: &Report) -> String {
     let early = if report.ended_early { ", ended early" } else { "" };
     format!(
         "What closing costs, in microseconds: {} pairs a line{early}; seed {}\n\
-         Linux {kernel}; pairs are made through {through}",
+         Linux {kernel}\nPairs are made through {through}",
         report.pairs, report.seed
     )
 }
