@@ -334,6 +334,7 @@ impl State {
     fn give_up(&mut self, error: &io::Error) {
         self.broken = true;
         self.meeting.fail_all(|| Step::Ring.failed()(copy_of(error)), &mut self.woken);
+        self.engine.forsake_connects();
     }
 
     fn route(&mut self, landing: Landing) {

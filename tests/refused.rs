@@ -173,6 +173,20 @@ fn a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_no
     });
 }
 
+/// The ring that is given up stays until there is another one; what was under way on it does not.
+fn a_ring_that_is_given_up_keeps_nothing_open_where_no_other_can_be_had(options: PairOptions) {
+    alone(|| {
+        let factory = options.factory().unwrap();
+        let before = descriptors();
+        refuse(nix::libc::SYS_io_uring_setup, Errno::ENOMEM);
+        refuse(nix::libc::SYS_io_uring_enter, Errno::EBADFD);
+        assert_is(factory.pairs_blocking::<TcpStream>(20).unwrap_err(), Step::Ring, Errno::EBADFD);
+        assert_eq!(descriptors(), before);
+        assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::ENOMEM);
+        assert_eq!(descriptors(), before);
+    });
+}
+
 fn each_system_call_that_is_refused_is_told_by_its_step(options: PairOptions) {
     use nix::libc;
     let calls = [
@@ -319,6 +333,7 @@ on_the_ring_alone!(
     a_refused_ring_is_told_with_its_errno,
     a_refused_submission_is_told_with_its_errno,
     a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_not,
+    a_ring_that_is_given_up_keeps_nothing_open_where_no_other_can_be_had,
 );
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod with_a_runtime {

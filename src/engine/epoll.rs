@@ -142,6 +142,11 @@ impl Epoll {
         self.ended.retain(|end| !matches!(end, End::Connect(key, _) if *key == flight));
     }
 
+    pub(super) fn forsake_connects(&mut self) {
+        let connects: Vec<Key> = self.connects.iter().map(|(key, _)| key).collect();
+        connects.into_iter().for_each(|connect| self.call_off(connect));
+    }
+
     pub(super) fn call_off_accept(&mut self, gate: Key) -> bool {
         let Some(place) = self.gates.iter().position(|known| known.key == gate) else { return false };
         self.accepted(place, Err(Errno::ECANCELED.into()), true);

@@ -169,6 +169,12 @@ impl Engine {
         on!(self, engine => engine.call_off_accept(gate))
     }
 
+    /// Closes the sockets of all connects that have not landed: of an engine that is of no use any more, and that may stay until
+    /// another one can be had.
+    pub(crate) fn forsake_connects(&mut self) {
+        on!(self, engine => engine.forsake_connects());
+    }
+
     /// Hurries what was called off and has not landed yet; false where there is nothing of that kind.
     pub(crate) fn nudge(&mut self) -> bool {
         match self {

@@ -19,6 +19,8 @@ pub(super) enum Flight {
     /// Owns the place where the kernel writes who came. Asking for the peer afterwards would be one more system call, and
     /// has no answer where it has reset the connection meanwhile. Knows the number of its entry on the ring.
     Accept { gate: Key, peer: Place, called_off: bool, number: u64 },
+    /// What is left of a connect on a ring that was given up: the kernel has the socket for itself, if it has taken the entry.
+    Forsaken { _target: Arc<SockAddr> },
 }
 
 /// Who came, in the kernel's form.
@@ -118,7 +120,7 @@ impl Flights {
     pub(super) fn connecting(&self, key: Key) -> Option<BorrowedFd<'_>> {
         match self.flights.get(key)? {
             Flight::Connect { socket, .. } => Some(socket.as_fd()),
-            Flight::Accept { .. } => None,
+            Flight::Accept { .. } | Flight::Forsaken { .. } => None,
         }
     }
 
@@ -149,6 +151,15 @@ impl Flights {
         self.flights.iter().any(|(_, flight)| {
             matches!(flight, Flight::Connect { orphan: true, .. } | Flight::Accept { called_off: true, .. })
         })
+    }
+
+    /// Closes the sockets of all connects, which nobody waits for any more.
+    pub(super) fn forsake_connects(&mut self) {
+        for (_, flight) in &mut self.flights {
+            if let Flight::Connect { _target, .. } = flight {
+                *flight = Flight::Forsaken { _target: Arc::clone(_target) };
+            }
+        }
     }
 
     pub(super) fn keys(&self) -> Vec<Key> {

@@ -117,7 +117,7 @@ impl Uring {
                     let accepted = outcome(result).map(|descriptor| (own(descriptor), peer));
                     Landing::Accepted { gate, result: accepted, called_off }
                 }
-                Some(Flight::Connect { orphan: true, .. }) | None => Landing::Silent,
+                Some(Flight::Connect { orphan: true, .. } | Flight::Forsaken { .. }) | None => Landing::Silent,
             },
         })
     }
@@ -132,6 +132,10 @@ impl Uring {
         let Some(key) = self.flights.choose_accept(gate) else { return false };
         self.cancel(key);
         true
+    }
+
+    pub(super) fn forsake_connects(&mut self) {
+        self.flights.forsake_connects();
     }
 
     pub(super) fn nudge(&mut self) -> bool {
