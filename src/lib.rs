@@ -43,11 +43,13 @@ mod close;
 mod engine;
 mod error;
 mod factory;
+pub mod fuse;
 mod hub;
 mod listener;
 mod making;
 #[cfg(feature = "measure")]
 pub mod measure;
+// pub mod mocket;
 mod one_shot;
 mod options;
 mod patience;
