@@ -365,7 +365,7 @@ pub struct Point {
 }
 
 impl Point {
-    /// The how-manieth point of the run it is, from 1.
+    /// Its place among the points of its run, from 1.
     pub fn number(&self) -> usize {
         self.number
     }

@@ -49,7 +49,7 @@ mod listener;
 mod making;
 #[cfg(feature = "measure")]
 pub mod measure;
-// pub mod mocket;
+pub mod mocket;
 mod one_shot;
 mod options;
 mod patience;
