@@ -69,6 +69,7 @@ pub use script::{Script, Turn};
 #[cfg(feature = "tokio-uring")]
 pub use uring::UringStream;
 
+use options::PATIENCE;
 use stage::Stage;
 
 use crate::{PairSocket, Result};
@@ -156,7 +157,7 @@ impl Mocket<NoSocket> {
     /// mocket.close().unwrap();
     /// ```
     pub fn scripted(script: Script) -> Mocket<NoSocket> {
-        Mocket::new(Arc::new(Stage::new(script, None)), NoSocket(()))
+        Mocket::new(Arc::new(Stage::new(script, None, PATIENCE)), NoSocket(()))
     }
 }
 

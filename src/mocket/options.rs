@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::stage::{Stage, Wire};
 use super::{Mocket, NoSocket, Script};
@@ -26,7 +27,7 @@ use crate::{PairOptions, PairSocket, Result, Step};
 /// assert_eq!(mocket.read(&mut buffer).unwrap(), 1);
 /// mocket.close().unwrap();
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MocketOptions {
     pair: PairOptions,
     script: Script,
@@ -34,12 +35,25 @@ pub struct MocketOptions {
     max_write_size: Option<usize>,
     chunk_seed: Option<u64>,
     wire: Option<Wire>,
+    patience: Duration,
 }
 
+/// How long a read may wait for its turn, unless told.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
 impl MocketOptions {
-    /// The defaults: an empty script, transfers of any size, no fuse, and the defaults of [`PairOptions`].
+    /// The defaults: an empty script, transfers of any size, no fuse, ten seconds of patience, and the defaults of
+    /// [`PairOptions`].
     pub fn new() -> Self {
-        MocketOptions::default()
+        MocketOptions {
+            pair: PairOptions::new(),
+            script: Script::new(),
+            max_read_size: None,
+            max_write_size: None,
+            chunk_seed: None,
+            wire: None,
+            patience: PATIENCE,
+        }
     }
 
     /// How the pair is made.
@@ -90,6 +104,33 @@ impl MocketOptions {
     #[track_caller]
     pub fn fuse(mut self, fuse: impl Borrow<Fuse>) -> Self {
         self.wire = Some(Wire::new(fuse.borrow().clone(), Location::caller()));
+        self
+    }
+
+    /// How long a read of a task may wait for its turn; then it is a mismatch. Ten seconds unless told.
+    ///
+    /// A task that reads before it has written what the script expects first would wait forever, if no other task writes.
+    /// With a patience of zero it does not wait at all, as a blocking read never does.
+    ///
+    /// ```
+    /// # #[cfg(feature = "epoll")]
+    /// # fn main() {
+    /// # use std::time::Duration;
+    /// # use ringpair::mocket::{MismatchKind, MocketOptions, Script};
+    /// # use tokio::io::AsyncReadExt;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let script = Script::new().expect("ping").then().provide("pong");
+    /// let mut mocket = MocketOptions::new().script(script).patience(Duration::ZERO).scripted().unwrap();
+    /// mocket.read_u8().await.unwrap_err();
+    /// assert_eq!(mocket.verify().unwrap_err().kind(), MismatchKind::ReadEarly);
+    /// # });
+    /// # }
+    /// # #[cfg(not(feature = "epoll"))]
+    /// # fn main() {}
+    /// ```
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -176,7 +217,13 @@ impl MocketOptions {
         if passes_through {
             script = script.passing_through();
         }
-        Ok(Arc::new(Stage::new(script, self.wire.clone())))
+        Ok(Arc::new(Stage::new(script, self.wire.clone(), self.patience)))
+    }
+}
+
+impl Default for MocketOptions {
+    fn default() -> Self {
+        MocketOptions::new()
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::panic::Location;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 use super::asynchronous::Delays;
@@ -21,6 +22,9 @@ pub(super) struct State {
     /// Whether someone has asked, since the last call, if the script is used up.
     is_told: bool,
     waiting: Vec<Waker>,
+    /// How long a read may wait for its turn.
+    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+    pub(super) patience: Duration,
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     pub(super) delays: Delays,
 }
@@ -49,12 +53,16 @@ pub(super) enum Call {
 }
 
 impl Stage {
-    pub(super) fn new(script: Script, wire: Option<Wire>) -> Stage {
+    pub(super) fn new(script: Script, wire: Option<Wire>, patience: Duration) -> Stage {
+        #[cfg(not(any(feature = "tokio-uring", feature = "epoll")))]
+        let _ = patience; // without tasks nobody waits
         let state = State {
             script,
             wire,
             is_told: false,
             waiting: Vec::new(),
+            #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+            patience,
             #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
             delays: Delays::default(),
         };
@@ -76,19 +84,29 @@ impl Stage {
     }
 
     pub(super) fn read(&self, buffer: &mut [u8]) -> Turn {
-        self.change(|script| script.read(buffer))
+        self.ask(|script| script.read(buffer), None)
+    }
+
+    /// The same in a task. Where the script has nothing for it, the task is woken when that may have changed.
+    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+    pub(super) fn read_or_wake(&self, buffer: &mut [u8], waker: &Waker) -> Turn {
+        self.ask(|script| script.read(buffer), Some(waker))
     }
 
     pub(super) fn write(&self, offered: &[u8]) -> Turn {
-        self.change(|script| script.write(offered))
+        self.ask(|script| script.write(offered), None)
     }
 
     pub(super) fn shutdown(&self) -> Turn {
-        self.change(Script::shutdown)
+        self.ask(Script::shutdown, None)
     }
 
     pub(super) fn refuse_early_read(&self) -> io::Error {
-        self.change(Script::refuse_early_read)
+        let mut state = self.lock();
+        state.is_told = false;
+        let error = state.script.refuse_early_read();
+        wake(state);
+        error
     }
 
     pub(super) fn read_passed(&self, size: usize) {
@@ -108,7 +126,10 @@ impl Stage {
     }
 
     pub(super) fn play(&self, script: Script) {
-        self.change(|playing| playing.append(script));
+        let mut state = self.lock();
+        state.is_told = false;
+        state.script.append(script);
+        wake(state);
     }
 
     pub(super) fn verify(&self) -> Result<(), Mismatch> {
@@ -122,29 +143,34 @@ impl Stage {
         })
     }
 
-    /// Has this one woken when the script has moved on.
-    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
-    pub(super) fn wake_later(&self, waker: &Waker) {
-        let mut state = self.lock();
-        if !state.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            state.waiting.push(waker.clone());
-        }
-    }
-
-    /// Does something that others may be waiting for.
-    pub(super) fn change<T>(&self, act: impl FnOnce(&mut Script) -> T) -> T {
+    fn ask(&self, question: impl FnOnce(&mut Script) -> Turn, waker: Option<&Waker>) -> Turn {
         let mut state = self.lock();
         state.is_told = false;
-        let outcome = act(&mut state.script);
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state); // a waker may run anything
-        waiting.into_iter().for_each(Waker::wake);
-        outcome
+        let turn = question(&mut state.script);
+        match &turn {
+            // Now, or what comes between the answer and the waiting would be missed.
+            Turn::NotYet | Turn::PassThrough { .. } => {
+                let is_new = |waker: &&Waker| !state.waiting.iter().any(|waiting| waiting.will_wake(waker));
+                let waker = waker.filter(is_new).cloned();
+                state.waiting.extend(waker);
+            }
+            // No others: a task that waits at the socket, and is asked again for another reason, would wake itself without end.
+            Turn::Moved(_) | Turn::Fails(_) => wake(state),
+            Turn::EndOfFile | Turn::Wait(_) => {}
+        }
+        turn
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Lets go of the stage first: a waker may run anything.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waiting = std::mem::take(&mut state.waiting);
+    drop(state);
+    waiting.into_iter().for_each(Waker::wake);
 }
 
 impl State {

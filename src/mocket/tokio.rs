@@ -82,8 +82,7 @@ impl<S: AsyncRead + Unpin> Mocket<S> {
         let polled = Pin::new(self.socket_mut()?).poll_read(context, &mut place);
         let size = place.filled().len();
         if polled.is_pending() {
-            self.stage.wake_later(context.waker()); // more may be provided meanwhile
-            return Poll::Pending;
+            return Poll::Pending; // the stage wakes it too, when more is provided meanwhile
         }
         buffer.advance(size);
         self.stage.read_passed(size);
