@@ -187,7 +187,7 @@ impl Drop for Stage {
             return;
         }
         if let Err(mismatch) = state.script.verify() {
-            panic!("a mocket was dropped, and nobody had asked it: {mismatch}");
+            panic!("a mocket was dropped unverified: {mismatch}");
         }
     }
 }
