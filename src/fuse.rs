@@ -25,6 +25,9 @@
 //! handed on as the error of the body, or with success, where the body knows how to go on. Any other end, a panic above all,
 //! stops it all, and the [`Error`] names the point by number and source location.
 //!
+//! Where the code under test turns the failure into an error of its own, without naming it as the cause, the body has to say that
+//! this is well: `if fuse.has_blown() { return Ok(()) }`.
+//!
 //! Points are where the code calls [`maybe_fail`](Fuse::maybe_fail), and every read, write and shutdown of a mocket that was
 //! [given the fuse](crate::mocket::MocketOptions::fuse).
 
@@ -173,6 +176,13 @@ impl Fuse {
     }
 
     /// How many points this run has come by so far.
+    ///
+    /// ```
+    /// # use ringpair::fuse::Fuse;
+    /// let fuse = Fuse::default();
+    /// fuse.maybe_fail().unwrap();
+    /// assert_eq!(fuse.points(), 1);
+    /// ```
     pub fn points(&self) -> usize {
         self.lock().points
     }
@@ -250,6 +260,12 @@ impl FuseOptions {
     }
 
     /// How many points there may be; a body with more is stopped with [`Error::NeverEnds`]. 10,000 unless told.
+    ///
+    /// ```
+    /// # use ringpair::fuse::FuseOptions;
+    /// let endless = FuseOptions::new().max_points(3).armed_blocking(|fuse| loop { fuse.maybe_fail()? });
+    /// assert!(endless.unwrap_err().to_string().starts_with("the fuse never ends: there are more than 3 points"));
+    /// ```
     pub fn max_points(mut self, max_points: usize) -> Self {
         self.max_points = max_points;
         self

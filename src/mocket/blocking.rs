@@ -91,7 +91,24 @@ impl<S: Shut> Mocket<S> {
     }
 }
 
-/// A blocking stream whose writing side can be shut down.
+/// A blocking stream whose writing side can be shut down, as a mocket's: [`Mocket::shut_down_writing`]. Open to others.
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use ringpair::mocket::{MocketOptions, Shut};
+///
+/// struct Line(UnixStream);
+///
+/// impl Shut for Line {
+///     fn shut_down_writing(&self) -> std::io::Result<()> {
+///         self.0.shutdown(std::net::Shutdown::Write)
+///     }
+/// }
+///
+/// let (line, mut end) = UnixStream::pair().unwrap();
+/// MocketOptions::new().in_front_of(Line(line)).unwrap().shut_down_writing().unwrap();
+/// assert_eq!(std::io::read_to_string(&mut end).unwrap(), "");
+/// ```
 pub trait Shut {
     /// Shuts it down.
     ///

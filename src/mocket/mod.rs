@@ -232,6 +232,16 @@ impl<S> Mocket<S> {
     ///
     /// Afterwards what would pass through fails with `NotConnected`.
     ///
+    /// ```
+    /// # use std::{io::Write, net::TcpStream};
+    /// # use ringpair::mocket::make_mocket_pair_blocking;
+    /// let (mut mocket, _peer) = make_mocket_pair_blocking::<TcpStream>().unwrap();
+    /// mocket.expect("ping");
+    /// mocket.close().unwrap_err(); // nobody has written it
+    /// mocket.write_all(b"ping").unwrap();
+    /// mocket.close().unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`verify`](Mocket::verify). The socket is closed all the same.
@@ -263,6 +273,15 @@ impl<S> Mocket<S> {
     }
 
     /// The stream behind it; none after [`close`](Mocket::close).
+    ///
+    /// ```
+    /// # use std::net::TcpStream;
+    /// # use ringpair::mocket::make_mocket_pair_blocking;
+    /// let (mut mocket, peer) = make_mocket_pair_blocking::<TcpStream>().unwrap();
+    /// assert_eq!(mocket.get_ref().unwrap().local_addr().unwrap(), peer.peer_addr().unwrap());
+    /// mocket.close().unwrap();
+    /// assert!(mocket.get_ref().is_none());
+    /// ```
     pub fn get_ref(&self) -> Option<&S> {
         self.stream.as_ref()
     }

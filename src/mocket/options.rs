@@ -57,6 +57,15 @@ impl MocketOptions {
     }
 
     /// How the pair is made.
+    ///
+    /// ```
+    /// # use std::{io::Read, net::TcpStream};
+    /// # use ringpair::{Linger, PairOptions, mocket::MocketOptions};
+    /// let options = MocketOptions::new().pair(PairOptions::new().linger(Linger::Graceful));
+    /// let (mut mocket, mut peer) = options.make_pair_blocking::<TcpStream>().unwrap();
+    /// mocket.close().unwrap();
+    /// assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+    /// ```
     pub fn pair(mut self, options: PairOptions) -> Self {
         self.pair = options;
         self
@@ -199,6 +208,13 @@ impl MocketOptions {
     /// # Errors
     ///
     /// [`Step::Options`] for a size of 0.
+    ///
+    /// ```
+    /// # use std::io::ErrorKind;
+    /// # use ringpair::mocket::MocketOptions;
+    /// let error = MocketOptions::new().max_read_size(0).scripted().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// ```
     pub fn scripted(&self) -> Result<Mocket<NoSocket>> {
         Ok(Mocket::new(self.stage(false)?, NoSocket(())))
     }

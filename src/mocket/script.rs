@@ -95,7 +95,9 @@ enum WriteStep {
     Late(Duration),
 }
 
-/// What a face is to do.
+/// What a face is to do; [`Script`]'s answer to each call.
+///
+/// All there will be: a face that did not know one of them could not go on.
 #[derive(Debug)]
 pub enum Turn {
     /// Tell the caller that this many bytes were read or written. After a read they are in the buffer. Not 0, but for an
@@ -127,6 +129,14 @@ impl Script {
     }
 
     /// These bytes are read next. A read takes from one such step at most, however large its buffer is.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mut mocket = Mocket::scripted(Script::new().provide("in two ").provide("pieces"));
+    /// assert_eq!(mocket.read(&mut [0; 100]).unwrap(), 7);
+    /// assert_eq!(mocket.read(&mut [0; 100]).unwrap(), 6);
+    /// ```
     pub fn provide(self, bytes: impl AsRef<[u8]>) -> Script {
         match bytes.as_ref() {
             [] => self,
@@ -138,6 +148,15 @@ impl Script {
     ///
     /// A write is compared as a whole, also where [`MocketOptions::max_write_size`](super::MocketOptions::max_write_size)
     /// takes but a part of it, and must not reach beyond what is expected.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mut mocket = Mocket::scripted(Script::new().expect("ping"));
+    /// mocket.write_all(b"pi").unwrap();
+    /// mocket.write_all(b"ng, and more").unwrap_err();
+    /// # mocket.close().unwrap_err();
+    /// ```
     pub fn expect(self, bytes: impl AsRef<[u8]>) -> Script {
         match bytes.as_ref() {
             [] => self,
@@ -163,12 +182,29 @@ impl Script {
     ///
     /// A read that comes before its turn waits, as it would for a peer that has not been asked yet; a blocking one fails, since it
     /// would wait forever. A write that comes before its turn fails: the code should have read first.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # use ringpair::mocket::{Mocket, MismatchKind, Script};
+    /// let mut hasty = Mocket::scripted(Script::new().provide("220 ready").then().expect("HELO"));
+    /// hasty.write_all(b"HELO").unwrap_err();
+    /// assert_eq!(hasty.verify().unwrap_err().kind(), MismatchKind::WrittenEarly);
+    /// ```
     pub fn then(mut self) -> Script {
         self.part += 1;
         self
     }
 
     /// The end of file is read next. It stays when it is the last step for reads.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use std::net::TcpStream;
+    /// # use ringpair::mocket::{Script, make_mocket_pair_blocking};
+    /// let (mut mocket, _peer) = make_mocket_pair_blocking::<TcpStream>().unwrap();
+    /// mocket.play(Script::new().provide("half a l").end_of_file());
+    /// assert_eq!(std::io::read_to_string(&mut mocket).unwrap(), "half a l"); // though the peer is still there
+    /// ```
     pub fn end_of_file(self) -> Script {
         self.with_read(ReadStep::EndOfFile)
     }
@@ -195,43 +231,120 @@ impl Script {
     /// The next read fails: once, with this `ErrorKind`, `io::Error` or `Errno`.
     ///
     /// Kind, errno and text are kept; of an error of one's own inside the `io::Error`, the text.
+    ///
+    /// ```
+    /// # use std::io::{ErrorKind, Read};
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mut mocket = Mocket::scripted(Script::new().read_error(ErrorKind::Interrupted).provide("x"));
+    /// mocket.read_exact(&mut [0]).unwrap(); // tries again, as it should
+    /// mocket.close().unwrap();
+    /// ```
     pub fn read_error(self, error: impl Into<io::Error>) -> Script {
         self.with_read(ReadStep::Fails(Failure::from(error.into())))
     }
 
     /// The next write or shutdown fails, as [`read_error`](Script::read_error) has it.
+    ///
+    /// ```
+    /// # use std::io::{Error, Write};
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let no_space = Error::from_raw_os_error(105); // ENOBUFS
+    /// let mut mocket = Mocket::scripted(Script::new().expect("ab").write_error(no_space).expect("c"));
+    /// assert_eq!(mocket.write(b"abc").unwrap(), 2);
+    /// assert_eq!(mocket.write(b"c").unwrap_err().raw_os_error(), Some(105));
+    /// assert_eq!(mocket.write(b"c").unwrap(), 1);
+    /// ```
     pub fn write_error(self, error: impl Into<io::Error>) -> Script {
         self.with_write(WriteStep::Fails(Failure::from(error.into())))
     }
 
     /// What is read next comes so late. The time runs from the first read that asks for it in its turn.
+    ///
+    /// In a task it is the runtime's time, which may be paused, and which must be enabled.
+    ///
+    /// ```
+    /// # #[cfg(feature = "epoll")]
+    /// # fn main() {
+    /// use std::time::Duration;
+    /// use ringpair::mocket::{Mocket, Script};
+    /// use tokio::io::AsyncReadExt;
+    ///
+    /// let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    /// runtime.block_on(async {
+    ///     let mut mocket = Mocket::scripted(Script::new().delay(Duration::from_secs(60)).provide("at last"));
+    ///     let read = tokio::time::timeout(Duration::from_secs(30), mocket.read_u8());
+    ///     assert!(read.await.is_err()); // the code under test has run out of patience
+    ///     # mocket.verify().unwrap_err();
+    /// });
+    /// # }
+    /// # #[cfg(not(feature = "epoll"))]
+    /// # fn main() {}
+    /// ```
     pub fn delay(self, late: Duration) -> Script {
         self.with_read(ReadStep::Late(late))
     }
 
     /// What is written next is taken so late, as by a peer that does not read. The time runs from the first write in its turn.
+    ///
+    /// ```
+    /// # use std::{io::Write, time::Duration};
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mut mocket = Mocket::scripted(Script::new().write_delay(Duration::from_millis(1)).expect("ping"));
+    /// mocket.write_all(b"ping").unwrap();
+    /// ```
     pub fn write_delay(self, late: Duration) -> Script {
         self.with_write(WriteStep::Late(late))
     }
 
     /// The writing side must be shut down next. The socket, if there is one, is not told.
+    ///
+    /// ```
+    /// # use std::io::{ErrorKind, Write};
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mut mocket = Mocket::scripted(Script::new().expect("bye").expect_shutdown());
+    /// mocket.write_all(b"bye").unwrap();
+    /// mocket.shut_down_writing().unwrap();
+    /// assert_eq!(mocket.write(b"?").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    /// mocket.close().unwrap();
+    /// ```
     pub fn expect_shutdown(self) -> Script {
         self.with_write(WriteStep::Shutdown)
     }
 
-    /// There is a socket: what comes after the last step passes through, and is no mismatch.
+    /// There is a socket: what comes after the last step passes through, and is no mismatch. A mocket sees to it itself.
+    ///
+    /// ```
+    /// # use ringpair::mocket::{Script, Turn};
+    /// let mut script = Script::new().provide("x").passing_through();
+    /// assert!(matches!(script.read(&mut [0; 8]), Turn::Moved(1)));
+    /// assert!(matches!(script.read(&mut [0; 8]), Turn::PassThrough { .. }));
+    /// ```
     pub fn passing_through(mut self) -> Script {
         self.passes_through = true;
         self
     }
 
     /// No read moves more bytes than this.
+    ///
+    /// ```
+    /// # use std::num::NonZeroUsize;
+    /// # use ringpair::mocket::{Script, Turn};
+    /// let mut script = Script::new().provide("abc").max_read_size(NonZeroUsize::MIN);
+    /// assert!(matches!(script.read(&mut [0; 8]), Turn::Moved(1)));
+    /// ```
     pub fn max_read_size(mut self, size: NonZeroUsize) -> Script {
         self.read_sizes.max = Some(size);
         self
     }
 
     /// No write moves more bytes than this.
+    ///
+    /// ```
+    /// # use std::num::NonZeroUsize;
+    /// # use ringpair::mocket::{Script, Turn};
+    /// let mut script = Script::new().expect("abc").max_write_size(NonZeroUsize::MIN);
+    /// assert!(matches!(script.write(b"abc"), Turn::Moved(1)));
+    /// ```
     pub fn max_write_size(mut self, size: NonZeroUsize) -> Script {
         self.write_sizes.max = Some(size);
         self
@@ -239,6 +352,18 @@ impl Script {
 
     /// Each read and each write moves at most so many bytes as a generator says, 1 to 128, the smaller the more often. The
     /// same seed, the same sizes.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let sizes = |seed| {
+    ///     let mut mocket = Mocket::scripted(Script::new().provide([0; 1000]).chunk_seed(seed));
+    ///     let read = std::iter::from_fn(|| mocket.read(&mut [0; 1000]).ok().filter(|size| *size > 0));
+    ///     read.collect::<Vec<usize>>()
+    /// };
+    /// assert_eq!(sizes(1), sizes(1));
+    /// assert_ne!(sizes(1), sizes(2));
+    /// ```
     pub fn chunk_seed(mut self, seed: u64) -> Script {
         self.read_sizes.state = Some(seed);
         self.write_sizes.state = Some(!seed); // or each write would be as large as the read before it
@@ -259,6 +384,13 @@ impl Script {
 /// Playing it.
 impl Script {
     /// Adds the steps of another script after those of this one. Its sizes and what it has played count for nothing.
+    ///
+    /// ```
+    /// # use ringpair::mocket::Script;
+    /// let mut script = Script::new().provide("once");
+    /// script.append(Script::new().provide("twice"));
+    /// assert_eq!(script.verify().unwrap_err().to_string().lines().count(), 3); // a head, and a line for each
+    /// ```
     pub fn append(&mut self, other: Script) {
         let base = self.part;
         self.reads.extend(other.reads.into_iter().map(|(part, step)| (base + part, step)));
@@ -400,6 +532,15 @@ impl Script {
     }
 
     /// Turns a read that would wait forever into a mismatch: the error for the caller.
+    ///
+    /// ```
+    /// # use ringpair::mocket::{MismatchKind, Script, Turn};
+    /// let mut script = Script::new().expect("ping").then().provide("pong");
+    /// if let Turn::NotYet = script.read(&mut [0; 8]) {
+    ///     script.refuse_early_read();
+    /// }
+    /// assert_eq!(script.verify().unwrap_err().kind(), MismatchKind::ReadEarly);
+    /// ```
     pub fn refuse_early_read(&mut self) -> io::Error {
         let head = format!("a read, at offset {}, before its turn: this is to be written first", self.read);
         let mismatch = Mismatch::with_lines(MismatchKind::ReadEarly, self.read, head, self.first_write());
