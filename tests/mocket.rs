@@ -79,6 +79,11 @@ async fn shutting_down_is_for_the_script_first_and_then_for_the_socket<F: Face>(
     peer.write_all(b"half-open").await.unwrap();
     assert_eq!(mocket.read_exactly(9).await.unwrap(), b"half-open");
     mocket.close().unwrap();
+
+    let mut alone = F::alone(&MocketOptions::new());
+    alone.shut_down().await.unwrap();
+    assert_eq!(alone.write(b"late").await.unwrap_err().raw_os_error(), Some(Errno::EPIPE as i32));
+    alone.close().unwrap();
 }
 
 async fn a_conversation_goes_in_its_order<F: Face>() {
@@ -178,28 +183,31 @@ async fn transfers_of_one_byte_move_all_there_is<F: Face>() {
 }
 
 async fn sizes_of_a_seed_come_again<F: Face>() {
-    async fn sizes<F: Face>(seed: u64) -> Vec<usize> {
+    async fn sizes<F: Face>(seed: u64) -> [Vec<usize>; 2] {
         let bytes = [7; 2000];
         let options = impatient(Script::new().provide(bytes).expect(bytes)).chunk_seed(seed);
         let mut mocket = F::alone(&options);
-        let mut sizes = Vec::new();
+        let (mut written, mut read) = (Vec::new(), Vec::new());
         let mut left = &bytes[..];
         while !left.is_empty() {
             let size = mocket.write(left).await.unwrap();
             left = &left[size..];
-            sizes.push(size);
+            written.push(size);
         }
         loop {
             match mocket.read(2000).await.unwrap().len() {
                 0 => break,
-                size => sizes.push(size),
+                size => read.push(size),
             }
         }
         mocket.close().unwrap();
-        sizes
+        [written, read]
     }
     let sizes_of_1 = sizes::<F>(1).await;
-    assert!(sizes_of_1.contains(&1) && sizes_of_1.iter().any(|size| *size > 8), "{sizes_of_1:?}");
+    for sizes in &sizes_of_1 {
+        assert!(sizes.contains(&1) && sizes.iter().any(|size| *size > 8), "{sizes:?}");
+    }
+    assert_ne!(sizes_of_1[0], sizes_of_1[1]);
     assert_eq!(sizes_of_1, sizes::<F>(1).await);
     assert_ne!(sizes_of_1, sizes::<F>(2).await);
 }
@@ -222,11 +230,22 @@ async fn a_delay_is_waited_for_and_owed_by_nobody<F: Face>() {
 }
 
 async fn empty_calls_and_empty_steps_change_nothing<F: Face>() {
-    let mut mocket = F::alone(&impatient(Script::new().provide("").expect("").provide("1").expect("a")));
+    let script =
+        Script::new().provide("").expect("").provide("1").end_of_file().expect("a").write_error(Errno::ENOBUFS);
+    let mut mocket = F::alone(&impatient(script));
     assert_eq!(mocket.read(0).await.unwrap(), b"");
     assert_eq!(mocket.write(b"").await.unwrap(), 0);
     assert_eq!(mocket.read(1).await.unwrap(), b"1");
     assert_eq!(mocket.write(b"a").await.unwrap(), 1);
+    assert_eq!(mocket.read(0).await.unwrap(), b"");
+    assert_eq!(mocket.write(b"").await.unwrap(), 0);
+    assert_eq!(
+        mocket.close().unwrap_err().to_string().lines().count(),
+        3,
+        "the end of file and the error are still to come"
+    );
+    assert_eq!(mocket.read(1).await.unwrap(), b"");
+    mocket.write(b"b").await.unwrap_err();
     mocket.close().unwrap();
 }
 
@@ -354,6 +373,14 @@ fn every_mismatch_shows_where_what_was_expected_and_what_came() {
             r#"1 byte was written, at offset 1, before its turn: what is to be read comes first
   came      61 62  "ab"
   to read   32 33 34  "234"  3 bytes at offset 1"#,
+        ),
+        (
+            script().expect("a").then().provide("1").then().expect("b"),
+            &[W("ab")],
+            MismatchKind::WrittenEarly,
+            r#"1 byte was written, at offset 1, before its turn: what is to be read comes first
+  came      61 62  "ab"
+  to read   31  "1"  1 byte at offset 0"#,
         ),
         (
             script().end_of_file().then().expect("b"),

@@ -599,7 +599,7 @@ impl Script {
         let mut equal = 0;
         for (part, step) in &self.writes {
             let rest = &offered[equal..];
-            if rest.is_empty() || step.is_delay() {
+            if rest.is_empty() {
                 return Ok(equal);
             }
             if first_part(&self.reads).is_some_and(|first| *part > first) {
