@@ -640,6 +640,10 @@ fn a_mocket_can_be_sent_and_shared_where_its_socket_can() {
 
 #[cfg(feature = "epoll")]
 mod in_tasks {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
     use std::time::Duration;
 
     use ringpair::mocket::{MismatchKind, Mocket, MocketOptions, Script, make_mocket_pair};
@@ -649,6 +653,11 @@ mod in_tasks {
 
     use super::mismatch_in;
     use crate::faces::tokio_runtime;
+
+    /// What comes of a task that is about to be woken. On a clock that stands still, one that is not comes to this end at once.
+    async fn woken<T>(task: tokio::task::JoinHandle<T>) -> T {
+        tokio::time::timeout(Duration::from_secs(3600), task).await.expect("nobody has woken it").unwrap()
+    }
 
     #[test]
     fn a_read_waits_for_its_turn_and_is_woken_by_the_write_before_it() {
@@ -661,7 +670,7 @@ mod in_tasks {
             });
             tokio::task::yield_now().await; // the reader waits by now
             writing.write_all(b"ping").await.unwrap();
-            assert_eq!(&reader.await.unwrap().unwrap(), b"pong");
+            assert_eq!(&woken(reader).await.unwrap(), b"pong");
         });
     }
 
@@ -673,7 +682,7 @@ mod in_tasks {
             let reader = tokio::spawn(async move { mocket.read_u8().await.map(|byte| (byte, mocket)) });
             tokio::task::yield_now().await; // the reader waits at the socket by now
             handle.provide("1");
-            let (byte, mocket) = reader.await.unwrap().unwrap();
+            let (byte, mocket) = woken(reader).await.unwrap();
             assert_eq!(byte, b'1');
 
             handle.play(Script::new().expect("a").then().provide("2"));
@@ -681,8 +690,35 @@ mod in_tasks {
             let reader = tokio::spawn(async move { reading.read_u8().await });
             tokio::task::yield_now().await;
             writing.write_all(b"b").await.unwrap_err();
-            let told = mismatch_in(&reader.await.unwrap().unwrap_err());
+            let told = mismatch_in(&woken(reader).await.unwrap_err());
             assert_eq!(handle.verify().unwrap_err(), told);
+        });
+    }
+
+    /// Two halves of one task share its waker: neither may wake itself by asking.
+    #[test]
+    fn a_task_that_waits_at_the_socket_for_both_directions_sleeps() {
+        tokio_runtime().block_on(async {
+            let (mocket, peer) = make_mocket_pair::<TcpStream>().await.unwrap();
+            let (mut reading, mut writing) = split(mocket);
+            let polls = Cell::new(0);
+            let full = [0; 1 << 16];
+            let read = async { reading.read_u8().await };
+            let write = async {
+                loop {
+                    writing.write_all(&full).await.unwrap();
+                }
+            };
+            let (mut read, mut write) = (pin!(read), pin!(write));
+            let both = poll_fn(|context| {
+                polls.set(polls.get() + 1);
+                assert!(polls.get() < 1000, "it wakes itself");
+                let _: Poll<()> = write.as_mut().poll(context);
+                read.as_mut().poll(context).map(drop)
+            });
+            // The peer reads nothing, so that the socket fills and nothing moves any more; then the clock does.
+            tokio::time::timeout(Duration::from_secs(3600), both).await.unwrap_err();
+            drop(peer);
         });
     }
 
