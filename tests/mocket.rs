@@ -289,7 +289,25 @@ async fn a_write_that_is_too_long_is_a_mismatch_not_a_success<F: Face>() {
     alone.close().unwrap_err();
 }
 
+async fn offsets_count_what_passed_through<F: Face>() {
+    let (mut mocket, mut peer) = F::pair(&MocketOptions::new()).await;
+    mocket.write_all(b"through").await.unwrap();
+    assert_eq!(peer.read_exactly(7).await.unwrap(), b"through");
+    peer.write_all(b"back").await.unwrap();
+    assert_eq!(mocket.read_exactly(4).await.unwrap(), b"back");
+
+    let left = mocket.handle().provide("1").verify().unwrap_err();
+    assert_eq!(left.offset(), 4);
+    assert!(left.to_string().contains("1 byte at offset 4"), "{left}");
+    mocket.handle().expect("a");
+    let mismatch = mismatch_in(&mocket.write(b"b").await.unwrap_err());
+    assert_eq!(mismatch.offset(), 7);
+    assert!(mismatch.to_string().contains("\"througha\""), "{mismatch}");
+    mocket.close().unwrap_err();
+}
+
 on_every_face!(
+    offsets_count_what_passed_through,
     what_is_provided_is_read_before_the_socket_is,
     what_is_expected_is_kept_from_the_peer_and_what_follows_is_not,
     closing_closes_the_socket,
@@ -598,21 +616,6 @@ impl<W: Write> Write for BufWriterBelow<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
-}
-
-#[test]
-fn offsets_count_what_passed_through() {
-    if !faces::a_pair_can_be_had() {
-        return;
-    }
-    let (mut mocket, mut peer) = make_mocket_pair_blocking::<TcpStream>().unwrap();
-    mocket.write_all(b"through").unwrap();
-    peer.read_exact(&mut [0; 7]).unwrap();
-    mocket.expect("a");
-    mocket.write_all(b"b").unwrap_err();
-    let mismatch = mocket.close().unwrap_err();
-    assert_eq!(mismatch.offset(), 7);
-    assert!(mismatch.to_string().contains("\"througha\""), "{mismatch}");
 }
 
 #[test]
