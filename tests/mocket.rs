@@ -1,5 +1,5 @@
 //! Owes: a mocket plays its script on every face alike, tells where code parts from it, and then is the socket behind it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 mod faces;
