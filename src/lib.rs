@@ -27,6 +27,8 @@
 //! | a tokio-uring runtime | one pair | [`make_socket_pair`] |
 //! | either | other options, other streams | [`PairOptions::make_pair`], [`PairOptions::make_pair_blocking`] |
 //! | either | many pairs | [`PairOptions::factory`] |
+//! | code under test | what its peer does in a script, with or without a socket | [`mocket`] |
+//! | code under test | each of its reads and writes to fail in turn | [`fuse`] |
 //! | a socket that others hold too | a reset now | [`abort`] |
 //! | a host that may have no ring | a test that needs one to be skipped | [`ring_or_skip`] |
 
@@ -46,6 +48,7 @@ mod close;
 mod engine;
 mod error;
 mod factory;
+pub mod fuse;
 #[cfg(doc)]
 #[doc = include_str!("how_it_works.md")]
 pub mod how_it_works {}
@@ -54,6 +57,7 @@ mod listener;
 mod making;
 #[cfg(feature = "measure")]
 pub mod measure;
+pub mod mocket;
 mod one_shot;
 mod options;
 mod patience;

@@ -1,0 +1,129 @@
+//! Asking a stage in a task: what both async faces do where the script has someone wait.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::task::{Context, Poll, Waker, ready};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+use super::stage::Stage;
+use super::{Script, Turn};
+
+/// The delays that are running: one for reads, one for writes and shutdowns.
+#[derive(Default)]
+pub(super) struct Delays {
+    read: Option<Pin<Box<Sleep>>>,
+    write: Option<Pin<Box<Sleep>>>,
+    /// When the patience of a read that waits for its turn ends.
+    alarm: Option<Alarm>,
+}
+
+/// Wakes a task at a time of the wall clock: a runtime's own may be absent, or stand still. Dropped, it is off.
+struct Alarm {
+    at: Instant,
+    waker: Waker,
+    _off: mpsc::Sender<()>,
+}
+
+impl Alarm {
+    fn set(at: Instant, waker: &Waker) -> io::Result<Alarm> {
+        let (off, is_off) = mpsc::channel();
+        let to_wake = waker.clone();
+        let wait = move || {
+            let left = || at.saturating_duration_since(Instant::now());
+            while is_off.recv_timeout(left()) == Err(RecvTimeoutError::Timeout) {
+                if left().is_zero() {
+                    return to_wake.wake();
+                }
+            }
+        };
+        thread::Builder::new().name("ringpair-alarm".to_owned()).spawn(wait)?;
+        Ok(Alarm { at, waker: waker.clone(), _off: off })
+    }
+}
+
+/// A direction: where its delay is kept, and how the script is told that it is over.
+struct Way {
+    delay: fn(&mut Delays) -> &mut Option<Pin<Box<Sleep>>>,
+    is_over: fn(&mut Script),
+}
+
+const READING: Way = Way { delay: |delays| &mut delays.read, is_over: Script::read_delay_is_over };
+const WRITING: Way = Way { delay: |delays| &mut delays.write, is_over: Script::write_delay_is_over };
+
+impl Stage {
+    /// As `read`; never `Wait` or `NotYet`.
+    pub(super) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Turn> {
+        let turn = ready!(self.poll_turn(context, &READING, |stage, waker| stage.read_or_wake(buffer, waker)));
+        if !matches!(turn, Turn::NotYet) {
+            let alarm = self.lock().delays.alarm.take();
+            drop(alarm); // and its waker, while nobody holds the stage
+            return Poll::Ready(turn);
+        }
+        ready!(self.poll_patience(context.waker()));
+        Poll::Ready(Turn::Fails(self.refuse_early_read()))
+    }
+
+    /// Whether a read has waited for its turn for too long.
+    fn poll_patience(&self, waker: &Waker) -> Poll<()> {
+        let (set, patience) = {
+            let mut state = self.lock();
+            (state.delays.alarm.take(), state.patience)
+        };
+        let at = match &set {
+            Some(alarm) => Some(alarm.at),
+            None => Instant::now().checked_add(patience), // later than time goes: never
+        };
+        let Some(at) = at else { return Poll::Pending };
+        if Instant::now() >= at {
+            return Poll::Ready(());
+        }
+        // Where no thread is to be had, it waits without end.
+        let set = set.filter(|alarm| alarm.waker.will_wake(waker)).or_else(|| Alarm::set(at, waker).ok());
+        self.lock().delays.alarm = set;
+        Poll::Pending
+    }
+
+    /// As `write`; never `Wait`.
+    pub(super) fn poll_write(&self, context: &mut Context<'_>, offered: &[u8]) -> Poll<Turn> {
+        self.poll_turn(context, &WRITING, |stage, _| stage.write(offered))
+    }
+
+    fn poll_turn(
+        &self,
+        context: &mut Context<'_>,
+        way: &Way,
+        mut ask: impl FnMut(&Stage, &Waker) -> Turn,
+    ) -> Poll<Turn> {
+        loop {
+            match ask(self, context.waker()) {
+                Turn::Wait(late) => ready!(self.poll_delay(context, way, late)),
+                turn => return Poll::Ready(turn),
+            }
+        }
+    }
+
+    /// The timer is polled while nobody holds the stage: a waker that it drops may run anything.
+    fn poll_delay(&self, context: &mut Context<'_>, way: &Way, late: Duration) -> Poll<()> {
+        let kept = (way.delay)(&mut self.lock().delays).take();
+        let mut delay = kept.unwrap_or_else(|| Box::pin(tokio::time::sleep(late)));
+        let polled = delay.as_mut().poll(context);
+        let mut state = self.lock();
+        match polled {
+            Poll::Ready(()) => (way.is_over)(&mut state.script),
+            Poll::Pending => *(way.delay)(&mut state.delays) = Some(delay),
+        }
+        polled
+    }
+}
+
+#[cfg(feature = "epoll")]
+impl Stage {
+    /// As `shutdown`; never `Wait`.
+    pub(super) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<Turn> {
+        self.poll_turn(context, &WRITING, |stage, _| stage.shutdown())
+    }
+}

@@ -1,0 +1,358 @@
+//! A mocket: a scripted stream in front of one end of a real pair, or in front of nothing.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//!
+//! /// The code under test: it says its name, and reads who is there.
+//! fn greet(stream: &mut (impl Read + Write)) -> std::io::Result<String> {
+//!     stream.write_all(b"I am Bob\n")?;
+//!     let mut answer = [0; 11];
+//!     stream.read_exact(&mut answer)?;
+//!     Ok(String::from_utf8_lossy(&answer).into_owned())
+//! }
+//!
+//! let (mut mocket, mut peer) = ringpair::mocket::make_mocket_pair_blocking::<TcpStream>().unwrap();
+//! mocket.expect("I am Bob\n"); // must be written
+//! mocket.provide("I am "); // is read, and the rest of it comes
+//! peer.write_all(b"Alice\n").unwrap(); // through the socket
+//! assert_eq!(greet(&mut mocket).unwrap(), "I am Alice\n");
+//! mocket.close().unwrap(); // everything was read and written
+//! ```
+//!
+//! # Which call
+//!
+//! | the code under test | wants | call |
+//! |---|---|---|
+//! | blocks | a script, then a real peer | [`make_mocket_pair_blocking`] |
+//! | is async | the same | [`make_mocket_pair`] |
+//! | either | a conversation, and nobody at the other end | [`Mocket::scripted`] |
+//! | either | short transfers, a fuse, a stream of one's own | [`MocketOptions`] |
+//!
+//! [`provide`](Mocket::provide) and [`expect`](Mocket::expect) can be called again and again. What else a peer may do, wait for
+//! its turn, end, fail, be late, is what a [`Script`] says; [`play`](Mocket::play) adds it.
+//!
+//! # When code and script part
+//!
+//! The call that parts from the script fails with a [`Mismatch`], which shows where, what was expected and what came. All calls
+//! after it fail with the same, and so does [`close`](Mocket::close), which also fails as long as anything is left over. A mocket
+//! that is dropped with anything to tell, and that has not told it yet, panics. It does not while its thread is unwinding, nor
+//! after its [fuse](crate::fuse) has blown, for then the code may give up half-way.
+//!
+//! # Faces
+//!
+//! A mocket is what its socket is: `Read` and `Write`, tokio's `AsyncRead` and `AsyncWrite` (feature `epoll`), and the calls of
+//! `tokio_uring::net::TcpStream`, by the trait `UringStream` that both have (feature `tokio-uring`). One without a socket is
+//! all of these.
+
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+mod asynchronous;
+mod blocking;
+mod mismatch;
+mod options;
+mod script;
+mod stage;
+#[cfg(feature = "epoll")]
+mod tokio;
+#[cfg(feature = "tokio-uring")]
+mod uring;
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+pub use blocking::Shut;
+pub use mismatch::{Mismatch, MismatchKind};
+pub use options::MocketOptions;
+pub use script::{Script, Turn};
+#[cfg(feature = "tokio-uring")]
+pub use uring::UringStream;
+
+use options::PATIENCE;
+use stage::Stage;
+
+use crate::{PairSocket, Result};
+
+/// Makes a pair with the default options and puts a mocket in front of its accepted end. The other end is plain.
+///
+/// ```
+/// # #[cfg(feature = "tokio-uring")]
+/// # fn main() {
+/// use ringpair::mocket::{UringStream, make_mocket_pair};
+/// use tokio_uring::net::TcpStream;
+///
+/// # if !ringpair::ring_or_skip("make_mocket_pair") { return }
+/// let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
+/// runtime.block_on(async {
+///     let (mut mocket, peer) = make_mocket_pair::<TcpStream>().await.unwrap();
+///     mocket.provide("scripted");
+///     let (read, bytes) = mocket.read(vec![0; 16]).await;
+///     assert_eq!(&bytes[..read.unwrap()], b"scripted");
+///     mocket.close().unwrap();
+///     assert!(peer.read(vec![0; 1]).await.0.is_err()); // it was reset
+/// });
+/// # }
+/// # #[cfg(not(feature = "tokio-uring"))]
+/// # fn main() {}
+/// ```
+///
+/// # Errors
+///
+/// As [`PairOptions::make_pair`](crate::PairOptions::make_pair).
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+pub async fn make_mocket_pair<S: PairSocket>() -> Result<(Mocket<S>, S)> {
+    MocketOptions::new().make_pair().await
+}
+
+/// The same in a call that blocks, and needs no runtime.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+///
+/// let (mut mocket, mut peer) = ringpair::mocket::make_mocket_pair_blocking::<TcpStream>().unwrap();
+/// mocket.expect("ping");
+/// mocket.write_all(b"ping").unwrap(); // the script takes it
+/// mocket.write_all(b"pong").unwrap(); // the peer gets it
+/// let mut read = [0; 4];
+/// peer.read_exact(&mut read).unwrap();
+/// assert_eq!(&read, b"pong");
+/// ```
+///
+/// # Errors
+///
+/// As [`PairOptions::make_pair_blocking`](crate::PairOptions::make_pair_blocking).
+pub fn make_mocket_pair_blocking<S: PairSocket>() -> Result<(Mocket<S>, S)> {
+    MocketOptions::new().make_pair_blocking()
+}
+
+/// A stream that plays a [`Script`], and then is the stream that it stands in front of.
+///
+/// It is `Read` and `Write`, `AsyncRead` and `AsyncWrite`, or `UringStream`, as `S` is; see [the module](self).
+pub struct Mocket<S> {
+    stage: Arc<Stage>,
+    /// None after `close`.
+    stream: Option<S>,
+    /// Which polled calls have begun, by `Call`: each is a point of a fuse once, however often it is polled.
+    #[cfg(feature = "epoll")]
+    begun: [bool; 3],
+}
+
+/// In place of a socket, where there is none; see [`Mocket::scripted`].
+#[derive(Debug)]
+pub struct NoSocket(());
+
+impl Mocket<NoSocket> {
+    /// A mocket without a socket: at the end of its script reads come to the end of file, and writes are too much.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use ringpair::mocket::{Mocket, Script};
+    ///
+    /// let mut mocket = Mocket::scripted(Script::new().provide("all there is"));
+    /// let mut read = String::new();
+    /// mocket.read_to_string(&mut read).unwrap();
+    /// assert_eq!(read, "all there is");
+    /// mocket.close().unwrap();
+    /// ```
+    pub fn scripted(script: Script) -> Mocket<NoSocket> {
+        Mocket::new(Arc::new(Stage::new(script, None, PATIENCE)), NoSocket(()))
+    }
+}
+
+impl<S> Mocket<S> {
+    fn new(stage: Arc<Stage>, stream: S) -> Mocket<S> {
+        Mocket {
+            stage,
+            stream: Some(stream),
+            #[cfg(feature = "epoll")]
+            begun: [false; 3],
+        }
+    }
+
+    /// These bytes are read before the socket is, after those that were provided before.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mut mocket = Mocket::scripted(Script::new());
+    /// mocket.provide("once").provide(", and again");
+    /// assert_eq!(std::io::read_to_string(&mut mocket).unwrap(), "once, and again");
+    /// ```
+    pub fn provide(&self, bytes: impl AsRef<[u8]>) -> &Self {
+        self.play(Script::new().provide(bytes))
+    }
+
+    /// These bytes must be written next, after those that are expected already.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mut mocket = Mocket::scripted(Script::new());
+    /// mocket.expect("once").expect(", and again");
+    /// mocket.write_all(b"once, and again").unwrap();
+    /// ```
+    pub fn expect(&self, bytes: impl AsRef<[u8]>) -> &Self {
+        self.play(Script::new().expect(bytes))
+    }
+
+    /// Adds a whole script after what is there already. Its sizes count for nothing: they are [`MocketOptions`]'.
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mut mocket = Mocket::scripted(Script::new());
+    /// mocket.play(Script::new().expect("ping").then().provide("pong"));
+    /// mocket.write_all(b"ping").unwrap();
+    /// assert_eq!(std::io::read_to_string(&mut mocket).unwrap(), "pong");
+    /// ```
+    pub fn play(&self, script: Script) -> &Self {
+        self.stage.play(script);
+        self
+    }
+
+    /// Checks that the script is used up, and that code and script have not parted.
+    ///
+    /// ```
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mocket = Mocket::scripted(Script::new().provide("never read"));
+    /// assert_eq!(mocket.verify().unwrap_err().to_string(), r#"the script is not used up
+    ///   to read   6e 65 76 65 72 20 72 65 61 64  "never read"  10 bytes at offset 0"#);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first [`Mismatch`] that there was; otherwise, unless a fuse has blown, what is left over.
+    pub fn verify(&self) -> Result<(), Mismatch> {
+        self.stage.verify()
+    }
+
+    /// Closes the socket, and checks what [`verify`](Mocket::verify) does, each time that it is called.
+    ///
+    /// Afterwards what would pass through fails with `NotConnected`.
+    ///
+    /// ```
+    /// # use std::{io::Write, net::TcpStream};
+    /// # use ringpair::mocket::make_mocket_pair_blocking;
+    /// let (mut mocket, _peer) = make_mocket_pair_blocking::<TcpStream>().unwrap();
+    /// mocket.expect("ping");
+    /// mocket.close().unwrap_err(); // nobody has written it
+    /// mocket.write_all(b"ping").unwrap();
+    /// mocket.close().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Mocket::verify). The socket is closed all the same.
+    pub fn close(&mut self) -> Result<(), Mismatch> {
+        self.stream = None;
+        self.verify()
+    }
+
+    /// A handle on the script, for a test that hands the mocket itself away.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use ringpair::mocket::{Mocket, Script};
+    ///
+    /// fn read_all(mut stream: impl Read) -> String {
+    ///     std::io::read_to_string(&mut stream).unwrap()
+    /// }
+    ///
+    /// let mocket = Mocket::scripted(Script::new());
+    /// let handle = mocket.handle();
+    /// handle.provide("all of it");
+    /// assert_eq!(read_all(mocket), "all of it");
+    /// handle.verify().unwrap();
+    /// ```
+    ///
+    /// As long as there is one, it is not the mocket that panics when it is dropped with anything to tell, but the last of them.
+    pub fn handle(&self) -> Handle {
+        Handle { stage: Arc::clone(&self.stage) }
+    }
+
+    /// The stream behind it; none after [`close`](Mocket::close).
+    ///
+    /// ```
+    /// # use std::net::TcpStream;
+    /// # use ringpair::mocket::make_mocket_pair_blocking;
+    /// let (mut mocket, peer) = make_mocket_pair_blocking::<TcpStream>().unwrap();
+    /// assert_eq!(mocket.get_ref().unwrap().local_addr().unwrap(), peer.peer_addr().unwrap());
+    /// mocket.close().unwrap();
+    /// assert!(mocket.get_ref().is_none());
+    /// ```
+    pub fn get_ref(&self) -> Option<&S> {
+        self.stream.as_ref()
+    }
+
+    /// The stream behind it, to do with what one likes: the script knows nothing of it.
+    pub fn get_mut(&mut self) -> Option<&mut S> {
+        self.stream.as_mut()
+    }
+
+    /// The stream behind it, for what passes through.
+    fn socket(&self) -> io::Result<&S> {
+        self.stream.as_ref().ok_or_else(closed)
+    }
+
+    fn socket_mut(&mut self) -> io::Result<&mut S> {
+        self.stream.as_mut().ok_or_else(closed)
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(ErrorKind::NotConnected, "the mocket was closed")
+}
+
+/// For socket options and the like; -1 after [`close`](Mocket::close).
+impl<S: AsRawFd> AsRawFd for Mocket<S> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Mocket<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mocket").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+/// A handle on the script of a mocket; see [`Mocket::handle`].
+#[derive(Clone)]
+pub struct Handle {
+    stage: Arc<Stage>,
+}
+
+impl Handle {
+    /// As [`Mocket::provide`]. A read that waits at the socket already is not called back: it gets what the peer sends.
+    pub fn provide(&self, bytes: impl AsRef<[u8]>) -> &Self {
+        self.play(Script::new().provide(bytes))
+    }
+
+    /// As [`Mocket::expect`].
+    pub fn expect(&self, bytes: impl AsRef<[u8]>) -> &Self {
+        self.play(Script::new().expect(bytes))
+    }
+
+    /// As [`Mocket::play`].
+    pub fn play(&self, script: Script) -> &Self {
+        self.stage.play(script);
+        self
+    }
+
+    /// As [`Mocket::verify`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Mocket::verify`].
+    pub fn verify(&self) -> Result<(), Mismatch> {
+        self.stage.verify()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,254 @@
+//! What a caller may choose about a mocket.
+
+use std::borrow::Borrow;
+use std::io::ErrorKind;
+use std::num::NonZeroUsize;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stage::{Stage, Wire};
+use super::{Mocket, NoSocket, Script};
+use crate::fuse::Fuse;
+use crate::{PairOptions, PairSocket, Result, Step};
+
+/// What a mocket is to be like. One value makes as many as wanted, each with a script of its own.
+///
+/// ```
+/// use std::io::Read;
+/// use std::net::TcpStream;
+/// use ringpair::mocket::{MocketOptions, Script};
+///
+/// let options = MocketOptions::new().script(Script::new().provide("abc")).max_read_size(1);
+/// let (mut mocket, _peer) = options.make_pair_blocking::<TcpStream>().unwrap();
+/// let mut buffer = [0; 8];
+/// assert_eq!(mocket.read(&mut buffer).unwrap(), 1);
+/// assert_eq!(mocket.read(&mut buffer).unwrap(), 1);
+/// assert_eq!(mocket.read(&mut buffer).unwrap(), 1);
+/// mocket.close().unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct MocketOptions {
+    pair: PairOptions,
+    script: Script,
+    max_read_size: Option<usize>,
+    max_write_size: Option<usize>,
+    chunk_seed: Option<u64>,
+    wire: Option<Wire>,
+    patience: Duration,
+}
+
+/// How long a read may wait for its turn, unless told.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+impl MocketOptions {
+    /// The defaults: an empty script, transfers of any size, no fuse, ten seconds of patience, and the defaults of
+    /// [`PairOptions`].
+    pub fn new() -> Self {
+        MocketOptions {
+            pair: PairOptions::new(),
+            script: Script::new(),
+            max_read_size: None,
+            max_write_size: None,
+            chunk_seed: None,
+            wire: None,
+            patience: PATIENCE,
+        }
+    }
+
+    /// How the pair is made.
+    ///
+    /// ```
+    /// # use std::{io::Read, net::TcpStream};
+    /// # use ringpair::{Linger, PairOptions, mocket::MocketOptions};
+    /// let options = MocketOptions::new().pair(PairOptions::new().linger(Linger::Graceful));
+    /// let (mut mocket, mut peer) = options.make_pair_blocking::<TcpStream>().unwrap();
+    /// mocket.close().unwrap();
+    /// assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+    /// ```
+    pub fn pair(mut self, options: PairOptions) -> Self {
+        self.pair = options;
+        self
+    }
+
+    /// The script that each mocket begins with.
+    pub fn script(mut self, script: Script) -> Self {
+        self.script = script;
+        self
+    }
+
+    /// No read moves more bytes than this, of the script or of the socket. 0 is refused when a mocket is asked for.
+    pub fn max_read_size(mut self, size: usize) -> Self {
+        self.max_read_size = Some(size);
+        self
+    }
+
+    /// No write moves more bytes than this, to the script or to the socket. 0 is refused when a mocket is asked for.
+    pub fn max_write_size(mut self, size: usize) -> Self {
+        self.max_write_size = Some(size);
+        self
+    }
+
+    /// Transfers of sizes that look random and come again with the same seed: [`Script::chunk_seed`].
+    pub fn chunk_seed(mut self, seed: u64) -> Self {
+        self.chunk_seed = Some(seed);
+        self
+    }
+
+    /// Each read, write and shutdown is a point of this fuse.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use ringpair::fuse::Fuse;
+    /// use ringpair::mocket::{MocketOptions, Script};
+    ///
+    /// let script = Script::new().expect("ping").then().provide("pong");
+    /// let points = Fuse::armed_blocking(|fuse| {
+    ///     let mut mocket = MocketOptions::new().script(script.clone()).fuse(&fuse).scripted().unwrap();
+    ///     mocket.write_all(b"ping")?;
+    ///     mocket.read_exact(&mut [0; 4])
+    /// });
+    /// assert_eq!(points.unwrap(), 2);
+    /// ```
+    #[track_caller]
+    pub fn fuse(mut self, fuse: impl Borrow<Fuse>) -> Self {
+        self.wire = Some(Wire::new(fuse.borrow().clone(), Location::caller()));
+        self
+    }
+
+    /// How long a read of a task may wait for its turn; then it is a mismatch. Ten seconds unless told.
+    ///
+    /// A task that reads before it has written what the script expects first would wait forever, if no other task writes.
+    /// With a patience of zero it does not wait at all, as a blocking read never does.
+    ///
+    /// ```
+    /// # #[cfg(feature = "epoll")]
+    /// # fn main() {
+    /// # use std::time::Duration;
+    /// # use ringpair::mocket::{MismatchKind, MocketOptions, Script};
+    /// # use tokio::io::AsyncReadExt;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let script = Script::new().expect("ping").then().provide("pong");
+    /// let mut mocket = MocketOptions::new().script(script).patience(Duration::ZERO).scripted().unwrap();
+    /// mocket.read_u8().await.unwrap_err();
+    /// assert_eq!(mocket.verify().unwrap_err().kind(), MismatchKind::ReadEarly);
+    /// # });
+    /// # }
+    /// # #[cfg(not(feature = "epoll"))]
+    /// # fn main() {}
+    /// ```
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Makes a pair and puts a mocket in front of its accepted end; see [`make_mocket_pair`](super::make_mocket_pair).
+    ///
+    /// ```
+    /// # #[cfg(feature = "epoll")]
+    /// # fn main() {
+    /// # use ringpair::mocket::MocketOptions;
+    /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// # use tokio::net::TcpStream;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let (mut mocket, mut peer) = MocketOptions::new().max_write_size(2).make_pair::<TcpStream>().await.unwrap();
+    /// assert_eq!(mocket.write(b"ping").await.unwrap(), 2);
+    /// let mut read = [0; 2];
+    /// peer.read_exact(&mut read).await.unwrap();
+    /// assert_eq!(&read, b"pi");
+    /// # });
+    /// # }
+    /// # #[cfg(not(feature = "epoll"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Options`] for a size of 0. Otherwise as [`PairOptions::make_pair`].
+    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+    pub async fn make_pair<S: PairSocket>(&self) -> Result<(Mocket<S>, S)> {
+        let stage = self.stage(true)?;
+        let (accepted, connected) = self.pair.make_pair().await?;
+        Ok((Mocket::new(stage, accepted), connected))
+    }
+
+    /// The same in a call that blocks, and needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Options`] for a size of 0. Otherwise as [`PairOptions::make_pair_blocking`].
+    pub fn make_pair_blocking<S: PairSocket>(&self) -> Result<(Mocket<S>, S)> {
+        let stage = self.stage(true)?;
+        let (accepted, connected) = self.pair.make_pair_blocking()?;
+        Ok((Mocket::new(stage, accepted), connected))
+    }
+
+    /// Puts a mocket in front of any stream.
+    ///
+    /// ```
+    /// use std::io::{Cursor, read_to_string};
+    /// use ringpair::mocket::{MocketOptions, Script};
+    ///
+    /// let options = MocketOptions::new().script(Script::new().provide("before "));
+    /// let mocket = options.in_front_of(Cursor::new("after")).unwrap();
+    /// assert_eq!(read_to_string(mocket).unwrap(), "before after");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Options`] for a size of 0; the stream is dropped.
+    pub fn in_front_of<S>(&self, stream: S) -> Result<Mocket<S>> {
+        Ok(Mocket::new(self.stage(true)?, stream))
+    }
+
+    /// A mocket without a socket; see [`Mocket::scripted`].
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Options`] for a size of 0.
+    ///
+    /// ```
+    /// # use std::io::ErrorKind;
+    /// # use ringpair::mocket::MocketOptions;
+    /// let error = MocketOptions::new().max_read_size(0).scripted().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// ```
+    pub fn scripted(&self) -> Result<Mocket<NoSocket>> {
+        Ok(Mocket::new(self.stage(false)?, NoSocket(())))
+    }
+
+    fn stage(&self, passes_through: bool) -> Result<Arc<Stage>> {
+        let mut script = self.script.clone();
+        if let Some(size) = at_least_one("max_read_size", self.max_read_size)? {
+            script = script.max_read_size(size);
+        }
+        if let Some(size) = at_least_one("max_write_size", self.max_write_size)? {
+            script = script.max_write_size(size);
+        }
+        if let Some(seed) = self.chunk_seed {
+            script = script.chunk_seed(seed);
+        }
+        if passes_through {
+            script = script.passing_through();
+        }
+        Ok(Arc::new(Stage::new(script, self.wire.clone(), self.patience)))
+    }
+}
+
+impl Default for MocketOptions {
+    fn default() -> Self {
+        MocketOptions::new()
+    }
+}
+
+fn at_least_one(name: &str, size: Option<usize>) -> Result<Option<NonZeroUsize>> {
+    size.map(|size| {
+        let why = || {
+            Step::Options.refused(ErrorKind::InvalidInput, format!("{name} must be 1 at least: 0 would move nothing"))
+        };
+        NonZeroUsize::new(size).ok_or_else(why)
+    })
+    .transpose()
+}

@@ -1,0 +1,188 @@
+//! tokio-uring's face: calls that own the buffer until they are through.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+
+use tokio_uring::BufResult;
+use tokio_uring::buf::{BoundedBuf, BoundedBufMut, IoBuf, Slice};
+use tokio_uring::net::TcpStream;
+
+use super::stage::Call;
+use super::{Mocket, NoSocket, Turn, closed};
+
+/// As many bytes of the script are read at once, however large the buffer is.
+const AT_ONCE: usize = 1 << 16;
+
+/// The calls of `tokio_uring::net::TcpStream` that a mocket has too, so that the code under test can take either.
+///
+/// ```
+/// use ringpair::mocket::{Mocket, Script, UringStream};
+///
+/// /// The code under test.
+/// async fn ask(stream: &impl UringStream) -> std::io::Result<Vec<u8>> {
+///     stream.write_all(b"ping".to_vec()).await.0?;
+///     let (read, mut bytes) = stream.read(Vec::with_capacity(16)).await;
+///     bytes.truncate(read?);
+///     Ok(bytes)
+/// }
+///
+/// # if !ringpair::ring_or_skip("UringStream") { return }
+/// let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
+/// runtime.block_on(async {
+///     let mut mocket = Mocket::scripted(Script::new().expect("ping").then().provide("pong"));
+///     assert_eq!(ask(&mocket).await.unwrap(), b"pong");
+///     mocket.close().unwrap();
+/// });
+/// ```
+pub trait UringStream {
+    /// Reads into the buffer. As `TcpStream::read`.
+    fn read<T: BoundedBufMut>(&self, buffer: T) -> impl Future<Output = BufResult<usize, T>>;
+
+    /// Writes some of the buffer. As `TcpStream::write`, submitted.
+    fn write<T: BoundedBuf>(&self, buffer: T) -> impl Future<Output = BufResult<usize, T>>;
+
+    /// Writes all of the buffer. As `TcpStream::write_all`.
+    fn write_all<T: BoundedBuf>(&self, buffer: T) -> impl Future<Output = BufResult<(), T>>;
+
+    /// Shuts down reading, writing or both. As `TcpStream::shutdown`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `shutdown(2)`; of a mocket, what its script says.
+    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+}
+
+impl UringStream for TcpStream {
+    async fn read<T: BoundedBufMut>(&self, buffer: T) -> BufResult<usize, T> {
+        TcpStream::read(self, buffer).await
+    }
+
+    async fn write<T: BoundedBuf>(&self, buffer: T) -> BufResult<usize, T> {
+        TcpStream::write(self, buffer).submit().await
+    }
+
+    async fn write_all<T: BoundedBuf>(&self, buffer: T) -> BufResult<(), T> {
+        TcpStream::write_all(self, buffer).await
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        TcpStream::shutdown(self, how)
+    }
+}
+
+/// Waits, as a task, for its turn, for the script's delays and for the socket. The shutdown, which is no future, takes a delay
+/// that stands before it for over; that of the reading side is the socket's affair alone.
+impl<S: UringStream> UringStream for Mocket<S> {
+    async fn read<T: BoundedBufMut>(&self, mut buffer: T) -> BufResult<usize, T> {
+        if let Err(error) = self.stage.begin(Call::Read) {
+            return (Err(error), buffer);
+        }
+        let size = buffer.bytes_total();
+        let mut bytes = vec![0; size.min(AT_ONCE)];
+        match poll_fn(|context| self.stage.poll_read(context, &mut bytes)).await {
+            Turn::Moved(size) => {
+                buffer.put_slice(&bytes[..size]);
+                (Ok(size), buffer)
+            }
+            Turn::Fails(error) => (Err(error), buffer),
+            Turn::PassThrough { at_most } => {
+                let socket = match self.socket() {
+                    Ok(socket) => socket,
+                    Err(error) => return (Err(error), buffer),
+                };
+                let bounds = buffer.bounds();
+                let part = buffer.slice_full().slice(..size.min(at_most));
+                let (read, part) = socket.read(part).await;
+                let read = read.inspect(|size| self.stage.read_passed(*size));
+                (read, T::from_buf_bounds(part.into_inner(), bounds))
+            }
+            Turn::EndOfFile | Turn::Wait(_) | Turn::NotYet => (Ok(0), buffer), // `poll_read` has seen to the last two
+        }
+    }
+
+    async fn write<T: BoundedBuf>(&self, buffer: T) -> BufResult<usize, T> {
+        let bounds = buffer.bounds();
+        let (written, all) = self.write_slice(buffer.slice_full()).await;
+        (written, T::from_buf_bounds(all.into_inner(), bounds))
+    }
+
+    async fn write_all<T: BoundedBuf>(&self, buffer: T) -> BufResult<(), T> {
+        let bounds = buffer.bounds();
+        let mut left = buffer.slice_full();
+        let outcome = loop {
+            if left.is_empty() {
+                break Ok(());
+            }
+            let (written, tried) = self.write_slice(left).await;
+            left = tried;
+            match written {
+                Ok(0) => break Err(ErrorKind::WriteZero.into()),
+                Ok(size) => left = left.slice(size..),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        (outcome, T::from_buf_bounds(left.into_inner(), bounds))
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        if matches!(how, Shutdown::Read) {
+            return self.socket()?.shutdown(how);
+        }
+        self.stage.begin(Call::Shutdown)?;
+        loop {
+            match self.stage.shutdown() {
+                Turn::Fails(error) => return Err(error),
+                Turn::Wait(_) => self.stage.write_delay_is_over(),
+                Turn::PassThrough { .. } => return self.socket()?.shutdown(how),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+impl<S: UringStream> Mocket<S> {
+    /// Writes some of what is there; the slice comes back as it was.
+    async fn write_slice<B: IoBuf>(&self, all: Slice<B>) -> (io::Result<usize>, Slice<B>) {
+        if let Err(error) = self.stage.begin(Call::Write) {
+            return (Err(error), all);
+        }
+        let at_most = match poll_fn(|context| self.stage.poll_write(context, &all)).await {
+            Turn::Moved(size) => return (Ok(size), all),
+            Turn::Fails(error) => return (Err(error), all),
+            Turn::PassThrough { at_most } => at_most,
+            Turn::EndOfFile | Turn::Wait(_) | Turn::NotYet => return (Ok(0), all), // no turns of a write that was polled
+        };
+        let socket = match self.socket() {
+            Ok(socket) => socket,
+            Err(error) => return (Err(error), all),
+        };
+        let bounds = all.bounds();
+        let size = all.len().min(at_most);
+        let (written, part) = socket.write(all.slice(..size)).await;
+        if let Ok(size) = written {
+            self.stage.write_passed(&part[..size]);
+        }
+        (written, Slice::from_buf_bounds(part.into_inner(), bounds))
+    }
+}
+
+/// Never asked: without a socket the script knows an answer to everything.
+impl UringStream for NoSocket {
+    async fn read<T: BoundedBufMut>(&self, buffer: T) -> BufResult<usize, T> {
+        (Ok(0), buffer)
+    }
+
+    async fn write<T: BoundedBuf>(&self, buffer: T) -> BufResult<usize, T> {
+        (Err(closed()), buffer)
+    }
+
+    async fn write_all<T: BoundedBuf>(&self, buffer: T) -> BufResult<(), T> {
+        (Err(closed()), buffer)
+    }
+
+    fn shutdown(&self, _: Shutdown) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! Owes: a script gives what was provided, in order, whatever the script, whatever the code, and however its calls are cut.
+//! `ci/fuzz` has the same bodies fuzzed.
+
+mod playing;
+
+use proptest::collection::vec;
+use proptest::prelude::{ProptestConfig, any};
+use proptest::proptest;
+
+proptest! {
+    // No file of failures: a seed that fails is to become a test of its own.
+    #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn obeying_code_reads_what_was_provided_and_uses_the_script_up(data in vec(any::<u8>(), 0..400)) {
+        playing::obeying_code_reads_what_was_provided_and_uses_the_script_up(&data);
+    }
+
+    #[test]
+    fn code_that_does_anything_is_told_the_same_ever_after(data in vec(any::<u8>(), 0..800)) {
+        playing::code_that_does_anything_is_told_the_same_ever_after(&data);
+    }
+
+    #[test]
+    fn the_verdict_does_not_depend_on_how_transfers_are_cut(data in vec(any::<u8>(), 0..400)) {
+        playing::the_verdict_does_not_depend_on_how_transfers_are_cut(&data);
+    }
+}
