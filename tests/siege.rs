@@ -10,14 +10,15 @@ mod common;
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use attackers::{Attackers, Order, Toll, attack_if_told};
+use attackers::{Attackers, Order, Toll, attack_if_told, is_through};
 use common::{alone_in_a_network, eventually, netstat, on_every_engine};
 use ringpair::{PairFactory, PairOptions, Result, Step};
+use socket2::{Domain, Socket, Type};
 
 type Pair = (TcpStream, TcpStream);
 
@@ -32,6 +33,9 @@ const FEW: usize = 4 * SPELL;
 
 /// What the pace of peace is divided by at most.
 const SLOWER_AT_MOST: f64 = 3.0;
+
+/// So many strangers keep a pair busy for longer than it takes to look at the clock, and yet leave room in the backlog.
+const CROWD: u32 = 200;
 
 /// The ports of the one-shots' network. A listener that is there for some microseconds is not to be found by looking for
 /// it; of strangers who try all of so few ports all the time, some hit it.
@@ -110,11 +114,39 @@ fn who_is_late_because_of_strangers_is_told_of_them(options: PairOptions) {
         let mut attackers = Attackers::new(ATTACKERS);
         attackers.tell(&Order::Hoard);
         eventually("strangers come", || factory.stats().strangers > 0);
-        eventually("a pair is late", || assert_in_time(|| factory.pair_blocking()));
+        eventually("a pair is late", || {
+            // Where pairs are quicker than strangers, so many would never wait between two of them.
+            eventually("a crowd waits", || waiting() >= CROWD);
+            assert_in_time(|| factory.pair_blocking())
+        });
         attackers.tell(&Order::Rest);
         // They leave some of theirs in the backlog, and whoever finds one there may be late once more.
         eventually("a pair is in time", || !assert_in_time(|| factory.pair_blocking()));
     });
+}
+
+/// How many connections wait at the one listener of this network: the kernel tells it where it tells of others how many bytes
+/// are to be read. Listeners come first, and nothing is read of the many others.
+fn waiting() -> u32 {
+    let table = BufReader::with_capacity(150, fs::File::open("/proc/net/tcp").unwrap());
+    let listener = table.lines().nth(1).unwrap().unwrap();
+    let queues = listener.split_whitespace().nth(4).unwrap();
+    u32::from_str_radix(queues.split_once(':').unwrap().1, 16).unwrap()
+}
+
+#[test]
+fn a_stranger_who_is_turned_away_before_it_looks_has_come_through() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap();
+    let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    let _ = stranger.connect(&target.into()); // is under way
+    let accepted = Socket::from(listener.accept().unwrap().0);
+    accepted.set_linger(Some(Duration::ZERO)).unwrap();
+    drop((accepted, listener));
+    assert_eq!(is_through(&stranger, target), Some(true));
+    let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    assert_eq!(is_through(&nobody, target), None);
 }
 
 /// Runs a siege in a network of its own, and says how it went where that was asked for.

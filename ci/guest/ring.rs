@@ -1,54 +1,60 @@
-//! What the ring is like on this kernel, for the table of ci/kernels. Prints `what: value` lines; after `late`, only of pairs.
+//! What the ring is like on this kernel, for the tables of ci/kernels. Prints `what: value` lines; after `late`, only of pairs.
 
 use std::net::TcpStream;
 
-use io_uring::{Builder, IoUring};
-use ringpair::{Backend, PairOptions, Result};
+use ringpair::probe::{Attempt, Opcodes, Outcome};
+use ringpair::{Backend, PairOptions, Probe, Result};
 
 const PAIRS: u64 = 1000;
 
-fn flags() -> String {
-    let flags: [(&str, fn(&mut Builder)); 4] = [
-        ("plain", |_| {}),
-        ("COOP_TASKRUN", |builder| {
-            builder.setup_coop_taskrun();
-        }),
-        ("SINGLE_ISSUER", |builder| {
-            builder.setup_single_issuer();
-        }),
-        ("DEFER_TASKRUN", |builder| {
-            builder.setup_single_issuer().setup_defer_taskrun();
-        }),
-    ];
-    let mut held = Vec::new();
-    let mut refused = String::new();
-    for (name, set) in flags {
-        let mut builder = IoUring::builder();
-        set(&mut builder);
-        match builder.build(64) {
-            Ok(_) => held.push(name),
-            Err(error) => refused = error.to_string(),
-        }
+const FLAGS: [(&str, Attempt); 4] = [
+    ("none", Attempt::FlagsNone),
+    ("COOP_TASKRUN", Attempt::FlagCoopTaskrun),
+    ("SINGLE_ISSUER", Attempt::FlagSingleIssuer),
+    ("DEFER_TASKRUN", Attempt::FlagDeferTaskrun),
+];
+
+fn flags(probe: &Probe) -> String {
+    let held = FLAGS.into_iter().filter(|(_, flag)| probe.outcome(*flag) == Outcome::Worked);
+    match held.map(|(name, _)| name).collect::<Vec<_>>() {
+        held if !held.is_empty() => held.join(", "),
+        _ => format!("no ring: {}", probe.cause().map_or("why is unknown".to_owned(), |cause| cause.to_string())),
     }
-    if held.is_empty() { format!("none: {refused}") } else { held.join(", ") }
 }
 
-fn inline(backend: Backend) -> Result<String> {
+/// Those that the crate submits.
+fn operations(opcodes: Opcodes) -> String {
+    let operations = [
+        ("ACCEPT", opcodes.accept),
+        ("CONNECT", opcodes.connect),
+        ("SOCKET", opcodes.socket),
+        ("ASYNC_CANCEL", opcodes.async_cancel),
+        ("TIMEOUT", opcodes.timeout),
+        ("RECV", opcodes.recv),
+        ("CLOSE", opcodes.close),
+    ];
+    let unknown: Vec<&str> = operations.into_iter().filter(|(_, known)| !known).map(|(name, _)| name).collect();
+    if unknown.is_empty() { "all".to_owned() } else { format!("all but {}", unknown.join(", ")) }
+}
+
+fn inline_and_parked(backend: Backend) -> Result<String> {
     let factory = PairOptions::new().backend(backend).factory()?;
     for _ in 0..PAIRS {
         factory.pair_blocking::<TcpStream>()?;
     }
     let stats = factory.stats();
-    Ok(format!("{} of {}", stats.inline, stats.pairs))
+    Ok(format!("{} / {}", stats.inline, stats.parked))
 }
 
 fn main() {
     let late = std::env::args().nth(1).is_some_and(|argument| argument == "late");
     if !late {
-        println!("flags: {}", flags());
+        let probe = ringpair::probe();
+        println!("flags: {}", flags(&probe));
+        println!("operations: {}", probe.opcodes().map_or("–".to_owned(), operations));
     }
     for (name, backend) in [("ring", Backend::Uring), ("epoll", Backend::Epoll)] {
-        let inline = inline(backend).unwrap_or_else(|_| "–".to_owned());
-        println!("{name}{}: {inline}", if late { ", late" } else { "" });
+        let pairs = inline_and_parked(backend).unwrap_or_else(|_| "–".to_owned());
+        println!("{name}{}: {pairs}", if late { ", late" } else { "" });
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{Error, ErrorKind, Result};
 use std::ops::{AddAssign, Mul, Sub};
 
+use crate::probe::is_kernel_before;
+
 /// How many connections ended in which way, in this thread's network namespace.
 ///
 /// Read at two moments and [subtracted](Sub), they tell what happened in between, be it ours or anyone else's of that namespace.
@@ -16,8 +18,9 @@ use std::ops::{AddAssign, Mul, Sub};
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Counters {
-    /// Sockets that have entered TIME_WAIT: `TW`, and `TWKilled` for those with a short time there. The kernel counts them when
-    /// they enter (since Linux 4.3).
+    /// Sockets that have entered TIME_WAIT: `TW`, and `TWKilled` for those with a short time there. Before Linux 5.18 the kernel
+    /// counts them when they leave, and as `TWRecycled` where a new connection takes their place; there, those that are in
+    /// TIME_WAIT are added (`tw` of `/proc/net/sockstat`).
     pub time_wait: u64,
     /// Sockets that should have entered TIME_WAIT and found it full: `TCPTimeWaitOverflow`; see `tcp_max_tw_buckets`.
     pub time_wait_overflow: u64,
@@ -42,7 +45,10 @@ impl Counters {
         let tcp = |name| in_table(&snmp, "Tcp:", name);
         let ext = |name| in_table(&netstat, "TcpExt:", name);
         Ok(Counters {
-            time_wait: ext("TW")? + ext("TWKilled")?,
+            time_wait: match is_kernel_before(COUNTS_WHO_ENTERS) {
+                true => entered_time_wait(&netstat, &read("sockstat")?)?,
+                false => ext("TW")? + ext("TWKilled")?,
+            },
             time_wait_overflow: ext("TCPTimeWaitOverflow")?,
             out_rsts: tcp("OutRsts")?,
             estab_resets: tcp("EstabResets")?,
@@ -105,6 +111,19 @@ fn read(name: &str) -> Result<String> {
         .or_else(|_| fs::read_to_string(format!("/proc/net/{name}")))
 }
 
+/// The first Linux that counts a socket when it enters TIME_WAIT.
+const COUNTS_WHO_ENTERS: (u32, u32) = (5, 18);
+
+/// Who has left, and who is there.
+fn entered_time_wait(netstat: &str, sockstat: &str) -> Result<u64> {
+    let left = ["TW", "TWKilled", "TWRecycled"].map(|name| in_table(netstat, "TcpExt:", name));
+    let there = sockstat.lines().find_map(|line| line.strip_prefix("TCP:")).and_then(|line| {
+        let mut words = line.split_whitespace().skip_while(|word| *word != "tw");
+        words.nth(1)?.parse().ok()
+    });
+    left.into_iter().try_fold(there.ok_or_else(|| missing("TCP:", "tw"))?, |sum: u64, count| Ok(sum + count?))
+}
+
 /// Of a table in two lines, the names above the numbers.
 fn in_table(text: &str, table: &str, name: &str) -> Result<u64> {
     let mut lines = text.lines().filter(|line| line.starts_with(table));
@@ -141,6 +160,15 @@ mod tests {
     #[test]
     fn every_counter_is_there_on_this_kernel() {
         Counters::read().unwrap();
+    }
+
+    #[test]
+    fn where_those_are_counted_who_leave_time_wait_those_who_are_there_are_added() {
+        let netstat = "TcpExt: TW TWRecycled TWKilled\nTcpExt: 1000 200 30\n";
+        let sockstat = "sockets: used 12\nTCP: inuse 5 orphan 0 tw 4 alloc 6 mem 0\nUDP: inuse 0 mem 0\n";
+        assert_eq!(entered_time_wait(netstat, sockstat).unwrap(), 1234);
+        let error = entered_time_wait(netstat, "sockets: used 12\n").unwrap_err();
+        assert_eq!(error.to_string(), "there is no TCP: tw in /proc/net");
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Host {
         let status = Status::read();
         let io_uring_group = sysctl("kernel/io_uring_group").and_then(|text| text.parse().ok());
         Host {
-            kernel_release: uname().ok().and_then(|names| Some(names.release().to_str()?.to_owned())),
+            kernel_release: kernel_release(),
             loopback_up: is_loopback_up(),
             io_uring_disabled: number("kernel/io_uring_disabled"),
             io_uring_group,
@@ -100,7 +100,7 @@ impl Host {
 
     /// Whether the kernel is certainly older than this.
     pub(super) fn is_before(&self, version: (u32, u32)) -> bool {
-        self.kernel_release.as_deref().and_then(version_of).is_some_and(|release| release < version)
+        self.kernel_release.as_deref().is_some_and(|release| is_before(release, version))
     }
 
     /// Whether this thread may do what only administrators of the whole host may.
@@ -190,6 +190,20 @@ fn label(text: &str) -> Option<String> {
 /// Whether a `uid_map` leaves every user as it is.
 fn is_whole(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Whether this kernel is certainly older than this.
+#[cfg(feature = "measure")]
+pub(crate) fn is_kernel_before(version: (u32, u32)) -> bool {
+    kernel_release().is_some_and(|release| is_before(&release, version))
+}
+
+fn kernel_release() -> Option<String> {
+    uname().ok().and_then(|names| Some(names.release().to_str()?.to_owned()))
+}
+
+fn is_before(release: &str, version: (u32, u32)) -> bool {
+    version_of(release).is_some_and(|release| release < version)
 }
 
 fn version_of(release: &str) -> Option<(u32, u32)> {

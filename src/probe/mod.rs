@@ -17,6 +17,8 @@ pub use host::{Host, Limit};
 pub use opcodes::Opcodes;
 
 pub(crate) use deadly::refuse_if_asking_kills;
+#[cfg(feature = "measure")]
+pub(crate) use host::is_kernel_before;
 
 use attempt::Tried;
 use trial::Findings;

@@ -44,17 +44,17 @@ opcodes! {
     async_cancel: "ASYNC_CANCEL" = opcode::AsyncCancel::CODE,
     /// Used by the ring engine.
     timeout: "TIMEOUT" = opcode::Timeout::CODE,
-    /// Used by the streams of tokio-uring.
+    /// Used by the streams of tokio-uring, and to measure what closing costs.
     close: "CLOSE" = opcode::Close::CODE,
     /// Used by the streams of tokio-uring.
     read: "READ" = opcode::Read::CODE,
     /// Used by the streams of tokio-uring.
     write: "WRITE" = opcode::Write::CODE,
-    /// Not used here; told because others ask.
+    /// Used by the ring engine for batches, where it is known.
     socket: "SOCKET" = opcode::Socket::CODE,
     /// Not used here; told because others ask.
     send: "SEND" = opcode::Send::CODE,
-    /// Not used here; told because others ask.
+    /// Used to measure what closing costs.
     recv: "RECV" = opcode::Recv::CODE,
 }
 

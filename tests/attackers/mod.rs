@@ -248,11 +248,12 @@ impl Stranger {
 }
 
 /// Whether a connect has come through, or will not.
-fn is_through(socket: &Socket, target: SocketAddr) -> Option<bool> {
+pub(crate) fn is_through(socket: &Socket, target: SocketAddr) -> Option<bool> {
     match socket.connect(&target.into()) {
         Ok(()) => Some(true),
         Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EISCONN) => Some(true),
+            // Who is reset before the handshake is through is refused: this one has been turned away since.
+            Some(Errno::EISCONN | Errno::ECONNRESET) => Some(true),
             Some(Errno::EALREADY | Errno::EINPROGRESS) => Some(false),
             _ => None,
         },
