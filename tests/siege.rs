@@ -16,7 +16,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use attackers::{Attackers, Order, Toll, attack_if_told, is_through};
-use common::{alone_in_a_network, eventually, netstat, on_every_engine};
+use common::{alone, alone_in_a_network, eventually, netstat, on_every_engine};
 use ringpair::{PairFactory, PairOptions, Result, Step};
 use socket2::{Domain, Socket, Type};
 
@@ -136,17 +136,20 @@ fn waiting() -> u32 {
 
 #[test]
 fn a_stranger_who_is_turned_away_before_it_looks_has_come_through() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = listener.local_addr().unwrap();
-    let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    stranger.set_nonblocking(true).unwrap();
-    let _ = stranger.connect(&target.into()); // is under way
-    let accepted = Socket::from(listener.accept().unwrap().0);
-    accepted.set_linger(Some(Duration::ZERO)).unwrap();
-    drop((accepted, listener));
-    assert_eq!(is_through(&stranger, target), Some(true));
-    let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    assert_eq!(is_through(&nobody, target), None);
+    // Alone, since a child that another test is just starting would have the listener open for a moment.
+    alone(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        stranger.set_nonblocking(true).unwrap();
+        let _ = stranger.connect(&target.into()); // is under way
+        let accepted = Socket::from(listener.accept().unwrap().0);
+        accepted.set_linger(Some(Duration::ZERO)).unwrap();
+        drop((accepted, listener));
+        assert_eq!(is_through(&stranger, target), Some(true));
+        let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        assert_eq!(is_through(&nobody, target), None);
+    });
 }
 
 /// Runs a siege in a network of its own, and says how it went where that was asked for.
