@@ -15,7 +15,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use socket2::SockAddr;
+use socket2::{SockAddr, SockRef};
 
 use crate::engine::shared::{Keeper, Shared};
 use crate::engine::{Engine, Landing, overflow};
@@ -353,7 +353,10 @@ impl State {
             Landing::Accepted { gate, result, called_off } => {
                 self.meeting.accept_landed(gate, called_off);
                 match result {
-                    Ok((socket, peer)) => self.meeting.arrived(gate, peer, socket, &mut self.woken),
+                    Ok((socket, peer)) if is_alive(&socket) => {
+                        self.meeting.arrived(gate, peer, socket, &mut self.woken)
+                    }
+                    Ok((_, peer)) => self.meeting.turn_away(gate, peer),
                     // Somebody came and had left again before the kernel could say who.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                         self.meeting.turn_away(gate, None)
@@ -406,6 +409,12 @@ impl State {
         }
         self.spare = Some(self.meeting.remove_gate(gate).close());
     }
+}
+
+/// Whether the other end of what was accepted is there still. Somebody who came and reset the connection at once has freed the
+/// port that it came from; ours may have been given it since, and then only this tells the one that is in the backlog from ours.
+fn is_alive(accepted: &OwnedFd) -> bool {
+    SockRef::from(accepted).peer_addr().is_ok() // ENOTCONN, where it has been reset
 }
 
 /// Whether an operation was held up before it came to anything.

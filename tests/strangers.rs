@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use common::{alone, alone_with_late_handshakes, descriptors, on_every_engine};
+use common::{alone, alone_in_a_network, alone_with_late_handshakes, descriptors, on_every_engine};
 use ringpair::{Linger, PairFactory, PairOptions};
 use socket2::{Domain, Socket, Type};
 
@@ -42,6 +42,30 @@ fn a_stranger_who_has_left_already_is_counted_too(options: PairOptions) {
         }
         assert_is_our_own(factory.pair_blocking().unwrap());
         assert_eq!(factory.stats().strangers, 3);
+    });
+}
+
+/// Its port is free again as soon as it has reset its connection, and the next connect of ours may be given that one.
+fn a_stranger_who_has_left_is_not_taken_for_us_who_come_from_where_it_came(options: PairOptions) {
+    alone_in_a_network(|| {
+        let factory = options.factory().unwrap();
+        let listener = listener_of(&factory);
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
+        for strangers in 1..=3 {
+            let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            stranger.set_linger(Some(Duration::ZERO)).unwrap();
+            stranger.bind(&SocketAddr::from(([127, 0, 0, 1], 40000)).into()).unwrap();
+            stranger.connect(&listener.into()).unwrap();
+            drop(stranger);
+            let (accepted, connected) = factory.pair_blocking::<TcpStream>().unwrap();
+            assert_eq!(
+                connected.local_addr().unwrap().port(),
+                40000,
+                "it came from elsewhere, and this proves nothing"
+            );
+            assert_is_our_own((accepted, connected));
+            assert_eq!(factory.stats().strangers, strangers);
+        }
     });
 }
 
@@ -140,6 +164,7 @@ fn assert_is_our_own((mut accepted, mut connected): (TcpStream, TcpStream)) {
 on_every_engine!(
     a_stranger_who_came_first_is_reset_and_counted,
     a_stranger_who_has_left_already_is_counted_too,
+    a_stranger_who_has_left_is_not_taken_for_us_who_come_from_where_it_came,
     a_stranger_who_comes_last_is_counted_when_the_stats_are_asked_for,
     a_backlog_full_of_strangers_does_not_hold_up_a_pair,
     a_backlog_full_of_strangers_does_not_hold_up_a_late_pair,

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use socket2::{SockRef, Socket};
 
-use super::{Seats, State};
+use super::{Seats, State, is_alive};
 use crate::engine::Landing;
 use crate::error::{Result, Step};
 use crate::listener::{domain_of, open_connecting, prepared};
@@ -90,7 +90,7 @@ impl State {
                 Some(Landing::Connected { socket, result: Ok(()), .. }),
                 Some(Landing::Accepted { result: Ok((accepted, peer)), .. }),
                 Ok(local),
-            ) if are_one_connection(*local, peer) => {
+            ) if are_one_connection(*local, peer) && is_alive(&accepted) => {
                 self.meeting.served_standing(gate);
                 Some((accepted, socket))
             }
