@@ -45,6 +45,8 @@ compile_error!("ringpair is for Linux: its pairs are made through io_uring");
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod asynchronous;
 mod close;
+#[cfg(feature = "epoll")]
+pub mod conformance;
 mod engine;
 mod error;
 mod factory;

@@ -1,0 +1,272 @@
+//! Streams that are sound: in memory, of a socket, over others.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringpair::conformance::Conformance;
+use ringpair::{Linger, PairOptions};
+use tokio::io::{AsyncRead, AsyncWrite, BufStream, ReadBuf, duplex};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio_rustls::rustls::crypto;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::common::on_every_engine;
+use crate::{patient, where_time_stands_still};
+
+fn every_runtime() -> [Runtime; 2] {
+    [
+        Builder::new_current_thread().enable_all().build().unwrap(),
+        Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap(),
+    ]
+}
+
+/// For streams that the kernel has a part in: the time passes, and there is plenty of it.
+fn patient_with_the_kernel() -> Conformance {
+    Conformance::new().watchdog(Duration::from_secs(300))
+}
+
+/// Enough bytes for a stream that moves few at a time.
+const SLOW: usize = 1 << 13;
+
+// --- in memory
+
+#[test]
+fn streams_in_memory_pass() {
+    for (room, transfer) in [(1, SLOW), (2, SLOW), (100, SLOW), (4096, 1 << 20), (3 << 20, 1 << 20)] {
+        let conformance = patient().transfer(transfer).most_in_flight(4 << 20);
+        where_time_stands_still().block_on(conformance.check_stream(async || Ok(duplex(room)))).assert();
+    }
+}
+
+#[test]
+fn buffered_streams_pass() {
+    let make_pair = async || {
+        let (first, second) = duplex(1000);
+        Ok((BufStream::new(first), BufStream::with_capacity(5, 7, second)))
+    };
+    where_time_stands_still().block_on(patient().check_stream(make_pair)).assert();
+}
+
+#[test]
+fn streams_behind_boxes_and_references_pass() {
+    type Boxed = Pin<Box<dyn Duplex>>;
+    trait Duplex: AsyncRead + AsyncWrite {}
+    impl<S: AsyncRead + AsyncWrite> Duplex for S {}
+
+    let make_pair = async || {
+        let (first, second) = duplex(4096);
+        Ok((Box::pin(first) as Boxed, Box::new(second)))
+    };
+    where_time_stands_still().block_on(patient().check_stream(make_pair)).assert();
+}
+
+/// Moves a byte at a time.
+struct Droplet<S>(S);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Droplet<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut byte = [0];
+        let mut one = ReadBuf::new(&mut byte[..buf.remaining().min(1)]);
+        let read = Pin::new(&mut self.0).poll_read(cx, &mut one);
+        buf.put_slice(one.filled());
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Droplet<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, &bytes[..bytes.len().min(1)])
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn streams_that_move_a_byte_at_a_time_pass() {
+    for room in [1, 4096] {
+        let make_pair = async || {
+            let (first, second) = duplex(room);
+            Ok((Droplet(first), Droplet(second)))
+        };
+        where_time_stands_still().block_on(patient().transfer(SLOW).check_stream(make_pair)).assert();
+    }
+}
+
+/// Says that it is pending every other time, and wakes its poller at once.
+struct Hesitant<S>(S, bool);
+
+impl<S: Unpin> Hesitant<S> {
+    fn hesitates(&mut self, cx: &Context<'_>) -> bool {
+        self.1 = !self.1;
+        if self.1 {
+            cx.waker().wake_by_ref();
+        }
+        self.1
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Hesitant<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.hesitates(cx) { Poll::Pending } else { Pin::new(&mut self.0).poll_read(cx, buf) }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Hesitant<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.hesitates(cx) { Poll::Pending } else { Pin::new(&mut self.0).poll_write(cx, bytes) }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.hesitates(cx) { Poll::Pending } else { Pin::new(&mut self.0).poll_flush(cx) }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.hesitates(cx) { Poll::Pending } else { Pin::new(&mut self.0).poll_shutdown(cx) }
+    }
+}
+
+#[test]
+fn streams_that_hesitate_pass() {
+    let make_pair = async || {
+        let (first, second) = duplex(4096);
+        Ok((Hesitant(first, false), Hesitant(second, false)))
+    };
+    where_time_stands_still().block_on(patient().check_stream(make_pair)).assert();
+}
+
+// --- of sockets
+
+fn own_pairs_pass(options: PairOptions) {
+    let options = options.linger(Linger::Graceful);
+    for runtime in every_runtime() {
+        let make_pair = async || Ok(options.make_pair::<TcpStream>().await?);
+        runtime.block_on(patient_with_the_kernel().check_stream(make_pair)).assert();
+    }
+}
+
+fn own_pairs_that_reset_pass_but_for_what_is_under_way(options: PairOptions) {
+    let [runtime, _] = every_runtime();
+    let conformance = patient_with_the_kernel()
+        .without("what-was-flushed-outlives-its-writer", "a reset takes along what TCP has not sent yet");
+    let make_pair = async || Ok(options.make_pair::<TcpStream>().await?);
+    runtime.block_on(conformance.check_stream(make_pair)).assert();
+}
+
+/// Without delay: a thousand answers in eight bytes each, one at a time, would each wait for an acknowledgement.
+fn own_pairs_of_a_factory_pass_a_byte_at_a_time(options: PairOptions) {
+    let [runtime, _] = every_runtime();
+    let factory = options
+        .linger(Linger::Graceful)
+        .nodelay(true)
+        .send_buffer_size(1 << 15)
+        .recv_buffer_size(1 << 15)
+        .factory()
+        .unwrap();
+    let make_pair = async || {
+        let (accepted, connected) = factory.pair::<TcpStream>().await?;
+        Ok((Droplet(accepted), connected))
+    };
+    runtime.block_on(patient_with_the_kernel().transfer(SLOW).check_stream(make_pair)).assert();
+}
+
+fn tls_over_own_pairs_passes(options: PairOptions) {
+    let [runtime, _] = every_runtime();
+    let options = options.linger(Linger::Graceful);
+    // Whoever is dropped with bytes that it has not read resets the connection, and session tickets are such bytes.
+    let conformance = patient_with_the_kernel()
+        .without("what-was-flushed-outlives-its-writer", "a client with unread tickets resets when it is dropped");
+    for version in [&version::TLS12, &version::TLS13] {
+        let tls = Tls::new(version);
+        let make_pair = async || {
+            let (accepted, connected) = options.make_pair::<TcpStream>().await?;
+            tls.over(accepted, connected).await
+        };
+        runtime.block_on(conformance.check_stream(make_pair)).assert();
+    }
+}
+
+on_every_engine!(
+    own_pairs_pass,
+    own_pairs_that_reset_pass_but_for_what_is_under_way,
+    own_pairs_of_a_factory_pass_a_byte_at_a_time,
+    tls_over_own_pairs_passes,
+);
+
+#[test]
+fn a_unix_pair_passes() {
+    for runtime in every_runtime() {
+        runtime.block_on(patient_with_the_kernel().check_stream(async || UnixStream::pair())).assert();
+    }
+}
+
+#[test]
+fn a_stream_is_checked_in_a_tokio_uring_runtime_too() {
+    #[cfg(feature = "tokio-uring")]
+    if crate::common::ring_is_there() {
+        let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
+        runtime.block_on(patient_with_the_kernel().check_stream(async || UnixStream::pair())).assert();
+    }
+}
+
+// --- over others
+
+#[test]
+fn tls_in_memory_passes() {
+    for version in [&version::TLS12, &version::TLS13] {
+        let tls = Tls::new(version);
+        let make_pair = async || {
+            let (accepted, connected) = duplex(5000);
+            tls.over(accepted, connected).await
+        };
+        where_time_stands_still().block_on(patient().check_stream(make_pair)).assert();
+    }
+}
+
+struct Tls {
+    acceptor: TlsAcceptor,
+    connector: TlsConnector,
+}
+
+impl Tls {
+    /// With a certificate that signs itself, and that this client alone trusts.
+    fn new(version: &'static SupportedProtocolVersion) -> Tls {
+        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate: CertificateDer<'static> = signed.cert.into();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der()));
+        let mut trusted = RootCertStore::empty();
+        trusted.add(certificate.clone()).unwrap();
+        let provider = Arc::new(crypto::ring::default_provider());
+        let accepts = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
+        let connects = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+        let accepts = accepts.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        let connects = connects.with_root_certificates(trusted).with_no_client_auth();
+        Tls { acceptor: Arc::new(accepts).into(), connector: Arc::new(connects).into() }
+    }
+
+    fn over<A, B>(
+        &self,
+        accepted: A,
+        connected: B,
+    ) -> impl Future<Output = io::Result<(server::TlsStream<A>, client::TlsStream<B>)>>
+    where
+        A: AsyncRead + AsyncWrite + Unpin,
+        B: AsyncRead + AsyncWrite + Unpin,
+    {
+        let accepts = self.acceptor.accept(accepted);
+        let connects = self.connector.connect(ServerName::try_from("localhost").unwrap(), connected);
+        async { tokio::try_join!(accepts, connects) }
+    }
+}
