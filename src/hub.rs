@@ -413,8 +413,10 @@ impl State {
 
 /// Whether the other end of what was accepted is there still. Somebody who came and reset the connection at once has freed the
 /// port that it came from; ours may have been given it since, and then only this tells the one that is in the backlog from ours.
+/// Where the question is not answered, the addresses have told all that there is to know.
 fn is_alive(accepted: &OwnedFd) -> bool {
-    SockRef::from(accepted).peer_addr().is_ok() // ENOTCONN, where it has been reset
+    let asked = SockRef::from(accepted).peer_addr();
+    !matches!(asked, Err(error) if error.kind() == io::ErrorKind::NotConnected)
 }
 
 /// Whether an operation was held up before it came to anything.

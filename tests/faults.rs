@@ -311,6 +311,7 @@ fn jobs() -> Vec<Job> {
             call(engine, "bind", Open, bind),
             call(engine, "listen", Open, listen),
             call(engine, "getsockname", Open, getsockname),
+            call(engine, "getpeername", Open, &["ENOBUFS", "EPERM", "EINVAL"]),
             call(engine, "fcntl", Open, &["EPERM", "EINVAL"]),
             call(engine, "prlimit64", Open, &["EPERM", "EINVAL", "ENOSYS"]),
             call(engine, "statx", Open, &["ENOENT", "EACCES", "ENOMEM", "EPERM"]),
@@ -720,7 +721,7 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
             "bind" => Refused(Step::Bind),
             "listen" => Refused(Step::Listen),
             "getsockname" => Refused(Step::Verify),
-            "statx" | "prctl" | "io_uring_register" | "munmap" => unharmed,
+            "getpeername" | "statx" | "prctl" | "io_uring_register" | "munmap" => unharmed,
             "fcntl" => {
                 // F_GETFD is the standard library's, in debug builds. Listeners are set when they are drained, after the pair.
                 let of_mode: Vec<usize> = (1..=seen.len()).filter(|place| at(*place).contains("FL")).collect();
