@@ -356,7 +356,7 @@ impl State {
                     Ok((socket, peer)) if is_alive(&socket) => {
                         self.meeting.arrived(gate, peer, socket, &mut self.woken)
                     }
-                    Ok((_, peer)) => self.meeting.turn_away(gate, peer),
+                    Ok((_, peer)) => self.meeting.came_and_left(gate, peer),
                     // Somebody came and had left again before the kernel could say who.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                         self.meeting.turn_away(gate, None)

@@ -248,6 +248,15 @@ impl<L> Rendezvous<L> {
         self.wake(seat, woken);
     }
 
+    /// Somebody came to `gate` and has reset the connection since. If that is one of ours, its connect has failed, and that is
+    /// told already.
+    pub(crate) fn came_and_left(&mut self, gate: Key, peer: Option<SocketAddr>) {
+        let is_its = |seat: &Seat| seat.gate == gate && seat.trouble.is_some() && are_one_connection(seat.local, peer);
+        if !self.seats.iter().any(|(_, seat)| is_its(seat)) {
+            self.turn_away(gate, peer);
+        }
+    }
+
     /// Counts someone who came to `gate` and is not expected there. A connection of ours that was given up is no stranger.
     pub(crate) fn turn_away(&mut self, gate: Key, peer: Option<SocketAddr>) {
         let gate = &mut self.gates[gate];

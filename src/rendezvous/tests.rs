@@ -161,3 +161,15 @@ fn a_gate_admits_as_many_as_it_has_room_for_and_serves_so_many_in_its_life() {
     drop(meeting.leave(seat));
     assert!(!meeting.admits(gate, 2, 3, 9), "who has left has been served");
 }
+
+#[test]
+fn who_has_left_again_is_a_stranger_unless_a_connect_of_ours_from_there_has_failed() {
+    let (mut meeting, gate, [seat]) = seated([1]);
+    meeting.came_and_left(gate, at(1));
+    assert_eq!(meeting.strangers(), 1, "ours is alive: this one had the port before");
+    meeting.connect_failed(seat, io::Error::from_raw_os_error(110), &mut Vec::new());
+    meeting.came_and_left(gate, at(1));
+    assert_eq!(meeting.strangers(), 1);
+    meeting.came_and_left(gate, at(2));
+    assert_eq!(meeting.strangers(), 2);
+}
