@@ -1,13 +1,12 @@
 //! A listener and an engine kept between pairs.
 
 use std::fmt;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
 
+use crate::descriptors::can_open;
 use crate::error::{Result, Step};
 use crate::hub::{Hub, Seats};
 use crate::making::{Making, Tally, delivered, finish};
@@ -190,48 +189,5 @@ impl Batch {
     pub(crate) fn next_chunk(&self) -> Option<usize> {
         let left = self.count - self.ends.len();
         (left > 0).then(|| left.min(Seats::MOST))
-    }
-}
-
-/// Whether this process may open `count` more descriptors. Where /proc does not tell how many are open, that is found out later.
-fn can_open(count: usize) -> Result<bool> {
-    let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(Step::Socket.failed())?;
-    // The kernel's own bound, fs.nr_open, is a number of 32 bits.
-    let most = usize::try_from(most).unwrap_or(usize::MAX).min(i32::MAX as usize);
-    Ok(count <= most.saturating_sub(descriptors_open(most.saturating_sub(count)).unwrap_or(0)))
-}
-
-/// How many descriptors are open; where that takes long to find out, and can be no more than `enough`, how many at most.
-fn descriptors_open(enough: usize) -> Option<usize> {
-    const OPEN: &str = "/proc/self/fd";
-    // From Linux 6.2 on the folder's size is the number of descriptors; before, they must be listed, one by one. Not by each
-    // batch of a process that has very many, as long as its table says that they are few enough.
-    match fs::metadata(OPEN).ok()?.len() {
-        0 => match table_size().filter(|size| *size <= enough) {
-            Some(size) => Some(size),
-            None => fs::read_dir(OPEN).ok()?.count().checked_sub(1), // the one that lists them is no longer open
-        },
-        count => usize::try_from(count).ok(),
-    }
-}
-
-/// How many descriptors there is room for before the kernel has to make more: as many at most are open.
-fn table_size() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix("FDSize:"))?.trim().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_more_descriptors_are_open_than_there_is_room_for() {
-        let mut files = Vec::new();
-        for _ in 0..300 {
-            let listed = fs::read_dir("/proc/self/fd").unwrap().count();
-            assert!(table_size().unwrap() + 1 >= listed); // with the one that lists them
-            files.push(fs::File::open("/dev/null").unwrap());
-        }
     }
 }

@@ -104,7 +104,7 @@ impl Hub {
     fn with_strangers(choice: Choice, counting: bool, strangers: u64) -> io::Result<Arc<Hub>> {
         let state = State {
             engine: Engine::open(choice)?,
-            meeting: Rendezvous::new(strangers),
+            meeting: Rendezvous::new(Seats::MOST, strangers),
             queued: false,
             led: false,
             returns: 0,

@@ -47,6 +47,7 @@ mod asynchronous;
 mod close;
 #[cfg(feature = "epoll")]
 pub mod conformance;
+mod descriptors;
 mod engine;
 mod error;
 mod factory;

@@ -92,14 +92,11 @@ pub(crate) enum Balance {
     Over,
 }
 
-/// As many seats as a submission has pairs; where more are needed, there will be.
-const SEATS: usize = 16;
-
 impl<L> Rendezvous<L> {
-    /// One where so many strangers have been counted already.
-    pub(crate) fn new(strangers: u64) -> Self {
-        // Seats are there before anyone needs one: a pair that is late, the first in a thousand, allocates no more than the rest.
-        Rendezvous { seats: Slab::with_capacity(SEATS), gates: Slab::new(), expected: 0, strangers }
+    /// One with room for so many seats, where so many strangers have been counted already. Where more seats are needed, there
+    /// will be; these are there before: a pair that is late, the first in a thousand, allocates no more than the rest.
+    pub(crate) fn new(room: usize, strangers: u64) -> Self {
+        Rendezvous { seats: Slab::with_capacity(room), gates: Slab::new(), expected: 0, strangers }
     }
 
     pub(crate) fn open_gate(&mut self, listener: L) -> Key {

@@ -7,6 +7,8 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::utsname::uname;
 
+use crate::descriptors::open_descriptors;
+
 /// What decides about rings and connections on this host; `None` is unknown.
 ///
 /// All of it is told for the thread that asks: capabilities, groups, seccomp filters and the network namespace are a
@@ -80,7 +82,7 @@ impl Host {
             cap_ipc_lock: status.has_capability(CAP_IPC_LOCK),
             locked_memory: limit(Resource::RLIMIT_MEMLOCK),
             descriptors: limit(Resource::RLIMIT_NOFILE),
-            open_descriptors: fs::read_dir("/proc/self/fd").ok().map(|open| open.count().saturating_sub(1) as u64),
+            open_descriptors: open_descriptors().map(|open| open as u64),
             local_ports: sysctl("net/ipv4/ip_local_port_range").and_then(|text| ports(&text)),
             tcp_max_tw_buckets: number("net/ipv4/tcp_max_tw_buckets").map(u64::from),
             tcp_tw_reuse: number("net/ipv4/tcp_tw_reuse"),

@@ -14,7 +14,7 @@ fn at(port: u16) -> Option<SocketAddr> {
 
 /// A gate with a seat for each port, each with its accept pending.
 fn seated<const N: usize>(ports: [u16; N]) -> (Rendezvous<()>, Key, [Key; N]) {
-    let mut meeting = Rendezvous::new(0);
+    let mut meeting = Rendezvous::new(N, 0);
     let gate = meeting.open_gate(());
     let seats = ports.map(|port| {
         let seat = meeting.sit(gate);

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::descriptors::open_descriptors;
+
 /// What this process holds, and what its network namespace does; `None` where `/proc` does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
@@ -22,8 +24,7 @@ impl Facts {
         let sockstat = fs::read_to_string("/proc/thread-self/net/sockstat").unwrap_or_default();
         let in_tcp = |name| number_after(sockstat.lines().find(|line| line.starts_with("TCP:"))?, name);
         Facts {
-            // The one that lists them is among them.
-            descriptors: fs::read_dir("/proc/self/fd").ok().map(|open| open.count().saturating_sub(1) as u64),
+            descriptors: open_descriptors().map(|open| open as u64),
             memory: resident(),
             sockets: in_tcp("inuse").zip(in_tcp("orphan")).map(|(inuse, orphan)| inuse + orphan),
             time_wait: in_tcp("tw"),
