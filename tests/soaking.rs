@@ -12,7 +12,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Scratch, alone, limit_descriptors, text};
+use common::{Scratch, alone, descriptors, limit_descriptors, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ringpair::measure::Error;
@@ -154,6 +154,19 @@ fn it_ends_when_it_is_told_to_and_when_its_time_is_up() {
     let slow = Soak::new().pairs(10).rate(0.001);
     let report = slow.run_while(ping, |progress| progress.pairs == 0).unwrap();
     assert!(report.ended_early && report.pairs <= 2, "{report:?}");
+}
+
+#[test]
+fn a_watcher_that_panics_leaves_no_thread_at_work() {
+    alone(|| {
+        let before = descriptors();
+        let watched = std::panic::catch_unwind(|| {
+            let soak = Soak::new().duration(Duration::from_secs(3600)).threads(2);
+            soak.run_while(ping, |progress| if progress.pairs > 0 { panic!("as the test wants it") } else { true })
+        });
+        assert!(watched.is_err());
+        assert_eq!(descriptors(), before);
+    });
 }
 
 #[test]

@@ -29,6 +29,7 @@
 //! With a [rate](Soak::rate) pairs begin at planned moments. What comes late is counted from when it should have begun: a
 //! stall then shows in all the pairs that it held up, and not only in the one that met it.
 
+mod crew;
 mod facts;
 mod report;
 mod worker;
@@ -44,9 +45,10 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::measure::Error;
 use crate::{Backend, Linger, PairOptions, PairSocket};
 
+use self::crew::Crew;
 pub use self::facts::Facts;
 pub use self::report::Report;
-use self::worker::{Course, Tally, Worker};
+use self::worker::Course;
 
 /// How often it is looked what the process holds.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -206,34 +208,10 @@ impl Soak {
         let (before, begin) = (Facts::now(), Instant::now());
         let pairs = self.pairs.or(if self.duration.is_some() { None } else { Some(10_000) });
         let course = Arc::new(Course::new(begin, pairs, self.duration, self.rate, seed));
-        let watcher = thread::current();
-        let mut workers = Vec::new();
-        for number in 0..self.threads.get() {
-            let worker = Worker {
-                options: self.options.clone(),
-                concurrency: self.concurrency.get(),
-                live: self.live.div_ceil(self.threads.get()),
-                timeout: self.timeout,
-                course: Arc::clone(&course),
-            };
-            let (body, watcher) = (body.clone(), watcher.clone());
-            let started = thread::Builder::new().name(format!("soak-{number}")).spawn(move || {
-                let tally = worker.run::<S, B>(body);
-                watcher.unpark();
-                tally
-            });
-            match started {
-                Ok(started) => workers.push(started),
-                Err(error) => {
-                    course.end();
-                    workers.into_iter().for_each(|worker| drop(worker.join()));
-                    return Err(Error::Start(error));
-                }
-            }
-        }
+        let crew = Crew::start::<S, B>(self, body, &course)?;
 
         let (mut peak, mut settled) = (before, None);
-        while !workers.iter().all(thread::JoinHandle::is_finished) {
+        while !crew.is_through() {
             let facts = Facts::now();
             peak = peak.at_most(facts);
             let progress = course.progress(facts);
@@ -245,18 +223,7 @@ impl Soak {
             }
             thread::park_timeout(LOOK_EVERY);
         }
-        let mut tally = Tally::default();
-        let mut refused = None;
-        for worker in workers {
-            match worker.join() {
-                Ok(Ok(more)) => tally.add(more),
-                Ok(Err(error)) => refused = refused.or(Some(error)),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        if let Some(error) = refused {
-            return Err(error);
-        }
+        let tally = crew.tally()?;
         let after = Facts::now();
         Ok(tally.report(&course, [before, settled.unwrap_or(peak), peak.at_most(after), after], seed))
     }
