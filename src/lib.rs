@@ -33,6 +33,7 @@
 //! | a host that may have no ring | a test that needs one to be skipped | [`ring_or_skip`] |
 
 //!
+//! [Recipes](recipes): TLS, framing, HTTP, short transfers, cancellation and more, each at most a screen.
 //! [How it works](how_it_works) tells the way of a pair from the call to the submission queue and back.
 
 // Without a runtime to wait in, all that serves the waiting lies idle, and this page speaks of calls that are not there.
@@ -65,6 +66,8 @@ mod one_shot;
 mod options;
 mod patience;
 pub mod probe;
+#[cfg(all(doc, not(doctest)))] // they run as tests, in tests/recipes
+pub mod recipes;
 mod rendezvous;
 #[cfg(feature = "tokio-uring")]
 mod room;

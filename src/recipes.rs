@@ -1,0 +1,102 @@
+//! Recipes. Each is a file of `tests/recipes`, shown as it is, and runs as a test of ringpair itself.
+//!
+//! They take ringpair with the feature `epoll`, which has the pairs of `tokio::net::TcpStream`, and beside it `tokio` and what else
+//! each one names. The pairs are made through a ring where there is one.
+//!
+//! # What the code writes
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/request_format.rs")]
+//! ```
+//!
+//! # What comes late, in stages, or not at all
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/staged_response.rs")]
+//! ```
+//!
+//! # Short transfers
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/short_transfers.rs")]
+//! ```
+//!
+//! # Shutdown order
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/shutdown_order.rs")]
+//! ```
+//!
+//! # Cancellation by timeout
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/cancellation.rs")]
+//! ```
+//!
+//! # A certificate for the recipes with TLS
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/certificate.rs")]
+//! ```
+//!
+//! # TLS on tokio
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/tls_on_tokio.rs")]
+//! ```
+//!
+//! # TLS on tokio-uring
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/tls_on_tokio_uring.rs")]
+//! ```
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/rustls_on_a_ring.rs")]
+//! ```
+//!
+//! # TLS over a mocket, by single bytes
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/tls_by_single_bytes.rs")]
+//! ```
+//!
+//! # Frames over TLS
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/framing_over_tls.rs")]
+//! ```
+//!
+//! # HTTP/1 with hyper
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/http1.rs")]
+//! ```
+//!
+//! # HTTP/2 with h2
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/http2.rs")]
+//! ```
+//!
+//! # A fixture of rstest
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/fixture.rs")]
+//! ```
+//!
+//! # nextest
+//!
+//! [nextest](https://nexte.st) runs each test in a process of its own. Nothing has to be told to ringpair for that: a port is
+//! never fixed, so tests that run at once don't meet. Three things are good to know:
+//!
+//! - A one-shot keeps a ring for its thread, and the thread of a test is a new one each time, with nextest as without. A ring locks
+//!   memory; where that is short (`ulimit -l`), fewer at once may help: `cargo nextest run --test-threads 2`.
+//! - nextest shows what a passed test prints only with `--success-output immediate`; that a test was skipped for want of a ring is
+//!   among it. `RINGPAIR_REQUIRE_URING=1` makes it a failure instead.
+//! - A test that hangs is no affair of ringpair's where the pair is made already. In `.config/nextest.toml`:
+//!
+//! ```toml
+//! [profile.default]
+//! slow-timeout = { period = "30s", terminate-after = 2 }
+//! ```

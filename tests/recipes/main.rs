@@ -1,0 +1,18 @@
+//! Owes: each recipe of the documentation works. `src/recipes.rs` shows these files as they are, each at most a screen.
+#![cfg(all(feature = "tokio-uring", feature = "epoll"))]
+#![allow(clippy::unwrap_used)]
+
+mod cancellation;
+mod certificate;
+mod fixture;
+mod framing_over_tls;
+mod http1;
+mod http2;
+mod request_format;
+mod rustls_on_a_ring;
+mod short_transfers;
+mod shutdown_order;
+mod staged_response;
+mod tls_by_single_bytes;
+mod tls_on_tokio;
+mod tls_on_tokio_uring;
