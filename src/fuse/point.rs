@@ -1,0 +1,87 @@
+//! A point, and the failure of one.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+
+/// A point at which something may fail: its number, counted from 1 in each run, and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    pub(super) number: usize,
+    pub(super) location: &'static Location<'static>,
+    pub(super) name: Option<String>,
+}
+
+impl Point {
+    /// Its place among the points of its run, from 1.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Where [`Fuse::maybe_fail`](super::Fuse::maybe_fail) was called; for a point inside a mocket, where the mocket was given the fuse.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+}
+
+/// `point 3, src/store.rs:12:9`, and for a mocket's point `point 3, write 2 of the mocket given the fuse at tests/store.rs:30:6`.
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "point {}, ", self.number)?;
+        if let Some(name) = &self.name {
+            write!(f, "{name} of the mocket given the fuse at ")?;
+        }
+        self.location.fmt(f)
+    }
+}
+
+/// The failure of a point, inside the `io::Error` that [`Fuse::maybe_fail`](super::Fuse::maybe_fail) returns.
+///
+/// ```
+/// use ringpair::fuse::{Blown, Fuse};
+///
+/// Fuse::armed_blocking(|fuse| {
+///     let failed = fuse.maybe_fail();
+///     if let Err(error) = &failed {
+///         let blown = error.get_ref().unwrap().downcast_ref::<Blown>().unwrap();
+///         assert_eq!(blown.point().number(), 1);
+///     }
+///     failed
+/// }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Blown {
+    pub(super) point: Point,
+}
+
+impl Blown {
+    /// The point that failed.
+    pub fn point(&self) -> &Point {
+        &self.point
+    }
+}
+
+impl fmt::Display for Blown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the fuse blew at {}", self.point)
+    }
+}
+
+impl std::error::Error for Blown {}
+
+/// Whether an error is the failure of this point, or has it among its causes.
+pub(super) fn stems_from(error: &io::Error, point: &Point) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if cause.downcast_ref::<Blown>().is_some_and(|blown| blown.point.number == point.number) {
+            return true;
+        }
+        // `source` of an `io::Error` passes over the error that it holds.
+        let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match held {
+            Some(held) => Some(held),
+            None => cause.source(),
+        };
+    }
+    false
+}
