@@ -121,7 +121,7 @@ mod with_runtime {
     /// ```
     ///
     /// The streams work on a tokio-uring runtime only. On a plain tokio runtime the pair is made, and its first operation
-    /// panics: there take [`PairOptions::make_pair`] with a stream of that runtime.
+    /// panics, "Not in a runtime context": there take [`PairOptions::make_pair`] with a stream of that runtime.
     ///
     /// # Errors
     ///
@@ -150,14 +150,15 @@ mod with_runtime {
     ///
     /// # Errors
     ///
-    /// [`Step::Options`] where this thread is in a runtime already: await [`make_socket_pair`] there. [`Step::Ring`] where
+    /// [`Step::Options`] where this thread is in a runtime already: await [`make_socket_pair`] there, or in
+    /// tokio's [`PairOptions::make_pair`]. [`Step::Ring`] where
     /// no runtime can be had; where that is because this host has no io_uring, it says so past libtest's capture, as
     /// [`ring_or_skip`](crate::ring_or_skip) does, which is the call that skips a test. Otherwise as
     /// [`PairOptions::make_pair`].
     pub fn with_pair<T>(body: impl AsyncFnOnce(TcpStream, TcpStream) -> T) -> Result<T> {
         if tokio::runtime::Handle::try_current().is_ok() {
-            let why =
-                "with_pair starts a runtime of its own, and this thread is in one already; await make_socket_pair here";
+            let why = "with_pair starts a runtime of its own, and this thread is in one already; in tokio-uring's await \
+                       make_socket_pair, in tokio's PairOptions::make_pair with a stream of tokio";
             return Err(Step::Options.refused(ErrorKind::Unsupported, why));
         }
         // The thread's own ring first, which the pair needs anyhow: it can tell whether there is room for the runtime's.

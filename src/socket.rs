@@ -25,6 +25,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 ///
 /// let (_accepted, _connected) = ringpair::PairOptions::new().make_pair_blocking::<Line>().unwrap();
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "pairs cannot be handed out as `{Self}`",
+    label = "not a `PairSocket`",
+    note = "`tokio::net::TcpStream` is one with ringpair's feature `epoll`, `tokio_uring::net::TcpStream` with `tokio-uring`",
+    note = "a type of yours that owns a socket can implement `PairSocket`",
+    note = "where the type is one of these: the version of its crate must be the one that ringpair depends on"
+)]
 pub trait PairSocket: AsRawFd + Sized {
     /// Whether the stream works on an io_uring only, so that pairs made without one are of no use to it.
     const NEEDS_RING: bool = false;
