@@ -362,7 +362,13 @@ impl State {
                         self.meeting.turn_away(gate, None)
                     }
                     Err(error) if called_off || is_interruption(&error) || is_of_the_network(&error) => {}
-                    Err(error) => self.meeting.accept_failed(gate, error, &mut self.woken),
+                    Err(error) => {
+                        self.meeting.accept_failed(gate, error, &mut self.woken);
+                        // It may have been woken by a connection that is still in the backlog, and whose owner's accept sleeps on.
+                        if self.meeting.is_wanted(gate) {
+                            self.queue_accept(gate);
+                        }
+                    }
                 }
                 self.rebalance(gate);
                 self.leave_if_idle(gate);

@@ -277,6 +277,11 @@ impl<L> Rendezvous<L> {
         self.wake(seat, woken);
     }
 
+    /// Whether a seat here lacks its accepted end.
+    pub(crate) fn is_wanted(&self, gate: Key) -> bool {
+        self.gates[gate].wanting > 0
+    }
+
     pub(crate) fn accept_queued(&mut self, gate: Key) {
         self.gates[gate].pending += 1;
     }

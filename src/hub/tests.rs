@@ -8,6 +8,7 @@ use std::task::Wake;
 
 use super::*;
 use crate::options::PairOptions;
+use crate::rendezvous::Progress;
 use crate::source::Source;
 
 /// Longer than anything here takes that comes at all.
@@ -102,6 +103,26 @@ fn a_waker_that_panics_takes_no_wake_from_those_who_come_after_it() {
         }));
         assert!(woke.is_err());
         woken.try_recv().unwrap();
+    });
+}
+
+#[test]
+fn an_accept_that_fails_leaves_no_connection_in_the_backlog_that_another_waits_for() {
+    on_every_engine(|plan| {
+        let hub = Hub::open(plan.choice, true).unwrap();
+        hub.with(|state| {
+            let gate = state.open_gate(&plan).unwrap();
+            let connected = TcpStream::connect(state.meeting.listener(gate).target().as_socket().unwrap()).unwrap();
+            let seats = [state.meeting.sit(gate), state.meeting.sit(gate)];
+            state.meeting.locate(seats[1], Some(connected.local_addr().unwrap()));
+            // Two accepts that sleep; the connection wakes one of them, and it cannot get a descriptor.
+            seats.iter().for_each(|_| state.meeting.accept_queued(gate));
+            let result = Err(Errno::EMFILE.into());
+            state.route(Landing::Accepted { gate, result, called_off: false });
+            while !state.turn() {}
+            assert!(matches!(state.meeting.progress(seats[0]), Progress::Failed));
+            assert!(state.meeting.halves(seats[1]).1, "the connection has not been accepted");
+        });
     });
 }
 
