@@ -411,6 +411,8 @@ impl State {
             return;
         }
         if self.counting {
+            // First, or whoever comes between the last look and the end would be reset without having been counted.
+            self.meeting.listener(gate).bar();
             self.sweep(gate);
         }
         self.spare = Some(self.meeting.remove_gate(gate).close());

@@ -6,6 +6,9 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Wake;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use socket2::{Socket, Type};
+
 use super::*;
 use crate::options::PairOptions;
 use crate::rendezvous::Progress;
@@ -103,6 +106,23 @@ fn a_waker_that_panics_takes_no_wake_from_those_who_come_after_it() {
         }));
         assert!(woke.is_err());
         woken.try_recv().unwrap();
+    });
+}
+
+#[test]
+fn nobody_comes_to_a_barred_listener_and_who_is_there_already_is_turned_away() {
+    on_every_engine(|plan| {
+        let listener = Listener::open(&plan, true, None).unwrap();
+        let target = listener.target();
+        let early = TcpStream::connect(target.as_socket().unwrap()).unwrap();
+        // Its last packet may be on its way when the connect returns.
+        nix::poll::poll(&mut [PollFd::new(listener.socket().as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+        listener.bar();
+        let late = Socket::new(target.domain(), Type::STREAM.nonblocking(), None).unwrap();
+        assert_eq!(late.connect(target).unwrap_err().raw_os_error(), Some(Errno::EINPROGRESS as i32));
+        let mut turned_away = Vec::new();
+        listener.drain(|peer| turned_away.push(peer.as_socket().unwrap())).unwrap();
+        assert_eq!(turned_away, [early.local_addr().unwrap()]);
     });
 }
 
