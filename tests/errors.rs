@@ -6,12 +6,11 @@ mod common;
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use common::{alone, alone_in_a_network, descriptors, every_way_in, leave_descriptors, on_every_engine, run, skip};
 use nix::errno::Errno;
-use ringpair::{Error, PairOptions, PairSocket, Step};
+use ringpair::{Error, PairOptions, Step};
 
 const TEXTS: [(Step, &str); 11] = [
     (Step::Options, "what was asked for cannot be had here"),
@@ -198,26 +197,6 @@ fn an_option_that_cannot_be_set_is_a_set_option_error(options: PairOptions) {
     assert_errno(options.make_pair_blocking::<TcpStream>().unwrap_err(), Step::SetOption, Errno::ENOPROTOOPT);
 }
 
-#[derive(Debug)]
-struct Never;
-
-impl AsRawFd for Never {
-    fn as_raw_fd(&self) -> RawFd {
-        -1
-    }
-}
-
-impl PairSocket for Never {
-    fn from_fd(_: OwnedFd) -> io::Result<Self> {
-        Err(io::Error::new(ErrorKind::Unsupported, "never"))
-    }
-}
-
-fn a_stream_that_cannot_be_made_is_a_convert_error(options: PairOptions) {
-    let error = options.make_pair_blocking::<Never>().unwrap_err();
-    assert_is(error, Step::Convert, ErrorKind::Unsupported);
-}
-
 fn a_handshake_that_gets_lost_is_a_timeout_that_tells_how_long_was_waited_and_for_what(options: PairOptions) {
     alone_in_a_network(|| {
         let options = options.timeout(Duration::from_millis(30));
@@ -251,6 +230,5 @@ on_every_engine!(
     an_address_that_is_not_there_is_a_bind_error,
     a_listener_that_finds_no_port_is_a_bind_error_and_a_connect_that_finds_none_a_connect_error,
     an_option_that_cannot_be_set_is_a_set_option_error,
-    a_stream_that_cannot_be_made_is_a_convert_error,
     a_handshake_that_gets_lost_is_a_timeout_that_tells_how_long_was_waited_and_for_what,
 );
