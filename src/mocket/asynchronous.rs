@@ -1,49 +1,14 @@
 //! Asking a stage in a task: what both async faces do where the script has someone wait.
 
-use std::io;
 use std::pin::Pin;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::task::{Context, Poll, Waker, ready};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
+use super::delays::{Alarm, Delays};
 use super::stage::Stage;
 use super::{Script, Turn};
-
-/// The delays that are running: one for reads, one for writes and shutdowns.
-#[derive(Default)]
-pub(super) struct Delays {
-    read: Option<Pin<Box<Sleep>>>,
-    write: Option<Pin<Box<Sleep>>>,
-    /// When the patience of a read that waits for its turn ends.
-    alarm: Option<Alarm>,
-}
-
-/// Wakes a task at a time of the wall clock: a runtime's own may be absent, or stand still. Dropped, it is off.
-struct Alarm {
-    at: Instant,
-    waker: Waker,
-    _off: mpsc::Sender<()>,
-}
-
-impl Alarm {
-    fn set(at: Instant, waker: &Waker) -> io::Result<Alarm> {
-        let (off, is_off) = mpsc::channel();
-        let to_wake = waker.clone();
-        let wait = move || {
-            let left = || at.saturating_duration_since(Instant::now());
-            while is_off.recv_timeout(left()) == Err(RecvTimeoutError::Timeout) {
-                if left().is_zero() {
-                    return to_wake.wake();
-                }
-            }
-        };
-        thread::Builder::new().name("ringpair-alarm".to_owned()).spawn(wait)?;
-        Ok(Alarm { at, waker: waker.clone(), _off: off })
-    }
-}
 
 /// A direction: where its delay is kept, and how the script is told that it is over.
 struct Way {

@@ -48,6 +48,8 @@
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod asynchronous;
 mod blocking;
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+mod delays;
 mod mismatch;
 mod options;
 mod script;

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
-use super::asynchronous::Delays;
+use super::delays::Delays;
 use super::{Mismatch, MismatchKind, Script, Turn};
 use crate::fuse::Fuse;
 

@@ -11,7 +11,9 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::attempt::Attempt;
 use super::child::Report;
-use super::trial::PATIENCE;
+
+/// How long the child waits for any one thing. On loopback all of them take microseconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A listener on 127.0.0.1 that has served once.
 pub(super) struct Listener {

@@ -7,6 +7,7 @@ mod deadly;
 mod host;
 mod loopback;
 mod opcodes;
+mod record;
 mod ring;
 mod table;
 mod trial;
@@ -21,7 +22,7 @@ pub(crate) use deadly::refuse_if_asking_kills;
 pub(crate) use host::is_kernel_before;
 
 use attempt::Tried;
-use trial::Findings;
+use record::Findings;
 
 /// Finds out what this host allows: whether pairs can be made through io_uring, by plain system calls or not at all, what
 /// is in the way, and what to do about it.

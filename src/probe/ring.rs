@@ -14,9 +14,9 @@ use socket2::Socket;
 
 use super::attempt::Attempt;
 use super::child::Report;
-use super::loopback::{self, Listener};
+use super::loopback::{self, Listener, PATIENCE};
 use super::opcodes::Opcodes;
-use super::trial::PATIENCE;
+use super::record::errno_of;
 use crate::patience::patiently;
 
 /// As many as the ring engine asks for, since locked memory is counted by them.
@@ -149,7 +149,7 @@ impl Trial<'_> {
     /// Waits until this operation has ended, and tells how.
     fn land(&mut self, attempt: Attempt) -> io::Result<i32> {
         let outcome = self.result_of(attempt).and_then(|result| as_wanted(attempt, result));
-        self.report.ended(attempt, outcome.as_ref().map_or_else(super::trial::errno_of, |_| 0));
+        self.report.ended(attempt, outcome.as_ref().map_or_else(errno_of, |_| 0));
         outcome
     }
 

@@ -228,7 +228,7 @@ fn verdict(verdict: Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::trial::Findings;
+    use crate::probe::record::Findings;
 
     #[test]
     fn lines_break_between_words_and_in_words_that_are_too_long() {
