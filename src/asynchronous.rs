@@ -53,8 +53,8 @@ impl PairOptions {
     ///
     /// # Source
     ///
-    /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5); to wait, `epoll(7)` on the ring's descriptor.
-    /// By the epoll engine, `connect(2)`, `accept4(2)` and `epoll(7)`.
+    /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5); to wait, `epoll(7)` on the ring's descriptor
+    /// and `IORING_OP_TIMEOUT` (Linux 5.4). By the epoll engine, `connect(2)`, `accept4(2)`, `epoll(7)` and `timerfd_create(2)`.
     pub async fn make_pair<S: PairSocket>(&self) -> Result<(S, S)> {
         let plan = self.plan_for::<S>()?;
         runtime()?;

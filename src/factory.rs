@@ -116,8 +116,8 @@ impl PairFactory {
     ///
     /// # Source
     ///
-    /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5); to wait, `poll(2)` on the ring's descriptor
-    /// and `IORING_OP_TIMEOUT` (Linux 5.4).
+    /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5); to wait, `poll(2)` on the ring's descriptor.
+    /// By the epoll engine, `connect(2)`, `accept4(2)`, and `poll(2)` on an `epoll(7)`.
     pub fn pair_blocking<S: PairSocket>(&self) -> Result<(S, S)> {
         let mut ends = None;
         let tally = self.begin::<S>(1)?.wait(|both| ends = Some(both))?;

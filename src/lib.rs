@@ -55,7 +55,12 @@ mod factory;
 pub mod fuse;
 #[cfg(doc)]
 #[doc = include_str!("how_it_works.md")]
-pub mod how_it_works {}
+pub mod how_it_works {
+    #[doc = include_str!("how_it_works/epoll_engine.md")]
+    pub mod epoll_engine {}
+    #[doc = include_str!("how_it_works/ring_engine.md")]
+    pub mod ring_engine {}
+}
 mod hub;
 mod listener;
 mod making;

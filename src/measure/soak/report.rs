@@ -28,6 +28,8 @@ pub(super) const SLACK: u64 = 16 << 20;
 /// assert_eq!((report.pairs, report.failures["body"], report.is_clean()), (9, 1, false));
 /// assert!(report.complaints()[0].starts_with("1 pairs failed"));
 /// assert_eq!(report.make.count(), 10);
+/// let left = report.after.descriptors.zip(report.before.descriptors);
+/// assert!(left.is_none_or(|(after, before)| after <= before));
 /// # Ok(())
 /// # }
 /// # #[cfg(not(feature = "epoll"))]
