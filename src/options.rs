@@ -15,9 +15,9 @@ use crate::error::{Error, Result, Step};
 ///
 /// | the test asserts | choose |
 /// |---|---|
-/// | nothing about closing; many pairs, no TIME_WAIT | `Reset` |
-/// | end of file, half-close, all bytes arrive | `Graceful` |
-/// | that `close` waits until the bytes have arrived | `Wait` |
+/// | nothing about closing, or that the other end is reset | `Reset` (the default) |
+/// | end of file, half-close, that every byte arrives | `Graceful` |
+/// | that `close` returns only when the other end's kernel has every byte, or the time is up | `Wait` |
 ///
 /// Whatever is chosen: what has arrived before a reset is read before `ECONNRESET` is; an end that closes with unread bytes
 /// sends RST; and when both ends have called `shutdown(Write)`, closing leaves a TIME_WAIT.
