@@ -159,6 +159,10 @@ mod with_runtime {
     /// # Errors
     ///
     /// As [`PairOptions::make_pair`].
+    ///
+    /// # Source
+    ///
+    /// As [`PairOptions::make_pair`]: `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5).
     pub async fn make_socket_pair() -> Result<(TcpStream, TcpStream)> {
         PairOptions::new().make_pair().await
     }
@@ -188,6 +192,10 @@ mod with_runtime {
     /// no runtime can be had; where that is because this host has no io_uring, it says so past libtest's capture, as
     /// [`ring_or_skip`](crate::ring_or_skip) does, which is the call that skips a test. Otherwise as
     /// [`PairOptions::make_pair`].
+    ///
+    /// # Source
+    ///
+    /// As [`PairOptions::make_pair`], and `io_uring_setup(2)` for the runtime.
     pub fn with_pair<T>(body: impl AsyncFnOnce(TcpStream, TcpStream) -> T) -> Result<T> {
         if tokio::runtime::Handle::try_current().is_ok() {
             let why = "with_pair starts a runtime of its own, and this thread is in one already; in tokio-uring's await \
