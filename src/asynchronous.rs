@@ -50,6 +50,11 @@ impl PairOptions {
     /// # Errors
     ///
     /// As [`make_pair_blocking`](PairOptions::make_pair_blocking), and [`Step::Options`] where there is no runtime, or one with IO disabled.
+    ///
+    /// # Source
+    ///
+    /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5); to wait, `epoll(7)` on the ring's descriptor
+    /// and `IORING_OP_TIMEOUT` (Linux 5.4). By the epoll engine, `connect(2)`, `accept4(2)`, `epoll(7)` and `timerfd_create(2)`.
     pub async fn make_pair<S: PairSocket>(&self) -> Result<(S, S)> {
         let plan = self.plan_for::<S>()?;
         runtime()?;
@@ -68,6 +73,28 @@ impl PairOptions {
 impl PairFactory {
     /// Makes one pair. Its future is `Send`, never waits inside the kernel, and can be dropped at any point.
     ///
+    /// ```
+    /// # #[cfg(feature = "epoll")]
+    /// # fn main() -> ringpair::Result<()> {
+    /// use ringpair::PairOptions;
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// use tokio::net::TcpStream;
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let factory = PairOptions::new().factory()?;
+    /// let (mut accepted, mut connected) = factory.pair::<TcpStream>().await?;
+    /// connected.write_all(b"ping").await.unwrap();
+    /// let mut read = [0; 4];
+    /// accepted.read_exact(&mut read).await.unwrap();
+    /// assert_eq!(&read, b"ping");
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// # #[cfg(not(feature = "epoll"))]
+    /// # fn main() {}
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`pair_blocking`](PairFactory::pair_blocking), and [`Step::Options`] where there is no runtime, or one with IO disabled.
@@ -82,6 +109,24 @@ impl PairFactory {
     /// Makes `count` pairs, up to 16 in one submission.
     ///
     /// All or nothing: on an error, and when the future is dropped, every pair made so far is closed.
+    ///
+    /// ```
+    /// # fn main() -> ringpair::Result<()> {
+    /// use std::net::TcpStream;
+    /// use ringpair::PairOptions;
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let factory = PairOptions::new().factory()?;
+    /// let pairs = factory.pairs::<TcpStream>(40).await?;
+    /// assert_eq!((pairs.len(), factory.stats().pairs), (40, 40));
+    ///
+    /// drop(factory.pairs::<TcpStream>(40)); // never polled: nothing is made
+    /// assert_eq!(factory.stats().pairs, 40);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -98,6 +143,24 @@ impl PairFactory {
     }
 
     /// Makes `count` pairs one after the other, each when it is asked for. The stream ends after an error.
+    ///
+    /// ```
+    /// # fn main() -> ringpair::Result<()> {
+    /// use std::net::TcpStream;
+    /// use futures_util::StreamExt;
+    /// use ringpair::PairOptions;
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let factory = PairOptions::new().factory()?;
+    /// let mut pairs = factory.stream::<TcpStream>(1000);
+    /// let (accepted, connected) = pairs.next().await.unwrap()?;
+    /// assert_eq!(accepted.peer_addr().unwrap(), connected.local_addr().unwrap());
+    /// assert_eq!(factory.stats().pairs, 1); // the others have not been asked for
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -7,6 +7,21 @@ use std::io;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The step on the way to a pair at which an [`Error`] came up.
+///
+/// ```
+/// use std::net::TcpStream;
+/// use ringpair::{PairOptions, Step};
+///
+/// let factory = PairOptions::new().factory().unwrap();
+/// let error = factory.pairs_blocking::<TcpStream>(usize::MAX).unwrap_err();
+/// let advice = match (error.step(), error.raw_os_error()) {
+///     (Step::Socket | Step::Accept, Some(24)) => "raise ulimit -n", // EMFILE
+///     (Step::Ring, _) => "see what `ringpair doctor` says",
+///     _ => "",
+/// };
+/// assert_eq!(advice, "raise ulimit -n");
+/// assert_eq!(error.step().to_string(), "a socket could not be opened");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
@@ -70,11 +85,14 @@ impl fmt::Display for Step {
 /// kernel refused, [`raw_os_error`](Error::raw_os_error) is its errno.
 ///
 /// ```
+/// use std::io::{self, ErrorKind};
 /// use ringpair::{PairOptions, Step};
 ///
 /// let error = PairOptions::new().address([192, 0, 2, 1].into()).factory().unwrap_err();
-/// assert_eq!(error.step(), Step::Options);
-/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::InvalidInput);
+/// assert_eq!((error.step(), error.kind(), error.raw_os_error()), (Step::Options, ErrorKind::InvalidInput, None));
+/// let cause = error.source().unwrap();
+/// assert_eq!(cause.to_string(), "192.0.2.1 is not in 127.0.0.0/8 and is not ::1; a pair stays on loopback");
+/// assert_eq!(io::Error::from(error).kind(), ErrorKind::InvalidInput);
 /// ```
 #[derive(Debug)]
 pub struct Error {

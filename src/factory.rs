@@ -45,7 +45,7 @@ pub struct PairFactory {
     parked: AtomicU64,
 }
 
-/// What a factory has done so far.
+/// What a factory has done so far; see [`PairFactory::stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FactoryStats {
@@ -64,10 +64,23 @@ pub struct FactoryStats {
 impl PairOptions {
     /// Sets up an engine and a listener to make many pairs with.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ringpair::{PairOptions, Step};
+    ///
+    /// let error = PairOptions::new().timeout(Duration::ZERO).factory().unwrap_err();
+    /// assert_eq!(error.step(), Step::Options); // told here, and not by the first pair
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Step::Options`] before anything is opened; [`Step::Ring`] where there is no engine to be had; [`Step::Socket`],
     /// [`Step::SetOption`], [`Step::Bind`], [`Step::Listen`] and [`Step::Verify`] from the opening of the listener.
+    ///
+    /// # Source
+    ///
+    /// `io_uring_setup(2)`, with `IORING_SETUP_COOP_TASKRUN` where it is known (Linux 5.19); `listen(2)`. By the epoll engine,
+    /// `epoll_create1(2)` and `timerfd_create(2)`.
     pub fn factory(&self) -> Result<PairFactory> {
         let plan = self.plan()?;
         let hub = patiently(|| Hub::open(plan.choice, true)).map_err(Step::Ring.failed())?;
@@ -80,6 +93,19 @@ impl PairOptions {
 impl PairFactory {
     /// Makes one pair, without a runtime.
     ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use ringpair::PairOptions;
+    ///
+    /// let factory = PairOptions::new().factory().unwrap();
+    /// std::thread::scope(|scope| {
+    ///     for _ in 0..2 {
+    ///         scope.spawn(|| factory.pair_blocking::<TcpStream>().unwrap());
+    ///     }
+    /// });
+    /// assert_eq!(factory.stats().pairs, 2);
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Step::Options`] for a stream that needs a ring from a factory that has none; otherwise
@@ -87,6 +113,11 @@ impl PairFactory {
     /// [`Step::Timeout`], each with what the kernel said; [`Step::Ring`] where it takes no submission; and those of
     /// [`PairOptions::factory`] where a fresh listener was due. The factory stays of use, and keeps no more descriptors
     /// than before.
+    ///
+    /// # Source
+    ///
+    /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5); to wait, `poll(2)` on the ring's descriptor.
+    /// By the epoll engine, `connect(2)`, `accept4(2)`, and `poll(2)` on an `epoll(7)`.
     pub fn pair_blocking<S: PairSocket>(&self) -> Result<(S, S)> {
         let mut ends = None;
         let tally = self.begin::<S>(1)?.wait(|both| ends = Some(both))?;
@@ -97,11 +128,27 @@ impl PairFactory {
     ///
     /// All or nothing: on an error every pair made so far is closed. None are asked for: none are made.
     ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use ringpair::PairOptions;
+    ///
+    /// let factory = PairOptions::new().factory().unwrap();
+    /// assert_eq!(factory.pairs_blocking::<TcpStream>(40).unwrap().len(), 40);
+    ///
+    /// let error = factory.pairs_blocking::<TcpStream>(usize::MAX).unwrap_err();
+    /// assert_eq!(error.raw_os_error(), Some(24)); // EMFILE, before anything is opened
+    /// assert_eq!(factory.stats().pairs, 40);
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Step::Socket`] with `EMFILE` where `2 * count` descriptors are not to be had; nothing is opened in that case.
     /// [`Step::Timeout`] where one submission takes longer than [`PairOptions::timeout`]. Otherwise as
     /// [`pair_blocking`](PairFactory::pair_blocking).
+    ///
+    /// # Source
+    ///
+    /// As [`pair_blocking`](PairFactory::pair_blocking), and `IORING_OP_SOCKET` where it is known (Linux 5.19).
     pub fn pairs_blocking<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
         let mut made = Batch::of(count)?;
         while let Some(chunk) = made.next_chunk() {
@@ -112,12 +159,32 @@ impl PairFactory {
     }
 
     /// The engine in use, never `Auto`.
+    ///
+    /// ```
+    /// use ringpair::{Backend, PairOptions};
+    ///
+    /// let factory = PairOptions::new().factory().unwrap();
+    /// assert_ne!(factory.backend(), Backend::Auto);
+    /// ```
     pub fn backend(&self) -> Backend {
         self.hub().backend()
     }
 
     /// What the factory has done so far. Strangers who wait at the listener at this moment are turned away first, and
     /// counted, so that none is missed.
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use ringpair::PairOptions;
+    ///
+    /// let factory = PairOptions::new().factory().unwrap();
+    /// let (accepted, _connected) = factory.pair_blocking::<TcpStream>().unwrap();
+    /// let _stranger = TcpStream::connect(accepted.local_addr().unwrap()).unwrap();
+    ///
+    /// let stats = factory.stats();
+    /// assert_eq!((stats.pairs, stats.strangers, stats.listeners), (1, 1, 1));
+    /// assert_eq!(stats.inline + stats.parked, stats.pairs);
+    /// ```
     pub fn stats(&self) -> FactoryStats {
         let (inline, parked) = (self.inline.load(Relaxed), self.parked.load(Relaxed));
         FactoryStats {

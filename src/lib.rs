@@ -1,23 +1,50 @@
 //! Two connected TCP sockets on loopback, in one call, for tests, soak runs and benchmarks on Linux.
 //!
+//! The accept and the connect go to the kernel in one io_uring submission; the pair comes back as `(accepted, connected)`,
+//! always in this order.
+//!
 //! ```
 //! # #[cfg(feature = "tokio-uring")]
-//! # fn main() -> ringpair::Result<()> {
-//! # if !ringpair::ring_or_skip("the front page") { return Ok(()) }
+//! # fn main() {
+//! # if !ringpair::ring_or_skip("the front page") { return }
 //! ringpair::with_pair(async |accepted, connected| {
-//!     drop(accepted); // resets: zero linger is the default
+//!     drop(accepted); // sends a reset: zero linger is the default
 //!     let (read, _) = connected.read(vec![0; 1]).await;
 //!     assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 //! })
+//! .unwrap();
 //! # }
 //! # #[cfg(not(feature = "tokio-uring"))]
 //! # fn main() {}
 //! ```
 //!
-//! Both ends are real: addresses, socket options, half-close, end of file, reset. Accept and connect are submitted together
-//! on one io_uring; the pair comes back as `(accepted, connected)`, always in this order.
+//! **Use it** where the code under test needs real TCP: addresses, socket options, half-close, end of file, reset. Or where you
+//! need very many pairs and no TIME_WAIT left behind.
 //!
-//! Not for production traffic; for `AF_UNIX` use `UnixStream::pair`; to simulate a network use turmoil or madsim.
+//! **Use something else** where that does more for you:
+//!
+//! | you need | take |
+//! |---|---|
+//! | bytes in and out, no sockets | `tokio::io::duplex` |
+//! | any pair of stream sockets, TCP or not | [`UnixStream::pair`](std::os::unix::net::UnixStream::pair) |
+//! | TCP on other systems than Linux | a listener of your own; set a timeout, and check who connected |
+//! | several hosts, latency, lost packets, partitions | turmoil or madsim |
+//! | production traffic | not this crate |
+//!
+//! **Choose how an end closes** by what the test asserts:
+//!
+//! | the test asserts | choose |
+//! |---|---|
+//! | nothing about closing, or that the other end is reset | [`Linger::Reset`] (the default) |
+//! | end of file, half-close, that every byte arrives | [`Linger::Graceful`] |
+//! | that `close` returns only when the other end's kernel has every byte, or the time is up | [`Linger::Wait(duration)`](Linger::Wait); dropping the end then blocks its thread |
+//! | a reset now, although an operation is pending or a duplicate is open | any of them, and call [`ringpair::abort(&end)`](abort) |
+//!
+//! Three things that the kernel does, whatever you choose:
+//!
+//! - A reset does not take back what has arrived. The other end reads that first, then gets `ECONNRESET`.
+//! - An end that closes with unread bytes in its receive buffer sends a reset, under `Graceful` too.
+//! - When both ends have called `shutdown(Write)`, closing leaves a TIME_WAIT, under `Reset` too.
 //!
 //! # Which call
 //!
@@ -31,10 +58,11 @@
 //! | code under test | each of its reads and writes to fail in turn | [`fuse`] |
 //! | a socket that others hold too | a reset now | [`abort`] |
 //! | a host that may have no ring | a test that needs one to be skipped | [`ring_or_skip`] |
-
+//! | a host that has none | to know why, and what to do about it | [`probe`](probe()) |
 //!
 //! [Recipes](recipes): TLS, framing, HTTP, short transfers, cancellation and more, each at most a screen.
-//! [How it works](how_it_works) tells the way of a pair from the call to the submission queue and back.
+//! [How it works](how_it_works) tells the way of a pair from the call to the submission queue and back, and what either engine
+//! does on it.
 
 // Without a runtime to wait in, all that serves the waiting lies idle, and this page speaks of calls that are not there.
 #![cfg_attr(not(any(feature = "tokio-uring", feature = "epoll")), allow(dead_code))]
@@ -55,7 +83,12 @@ mod factory;
 pub mod fuse;
 #[cfg(doc)]
 #[doc = include_str!("how_it_works.md")]
-pub mod how_it_works {}
+pub mod how_it_works {
+    #[doc = include_str!("how_it_works/epoll_engine.md")]
+    pub mod epoll_engine {}
+    #[doc = include_str!("how_it_works/ring_engine.md")]
+    pub mod ring_engine {}
+}
 mod hub;
 mod listener;
 mod making;
@@ -126,6 +159,10 @@ mod with_runtime {
     /// # Errors
     ///
     /// As [`PairOptions::make_pair`].
+    ///
+    /// # Source
+    ///
+    /// As [`PairOptions::make_pair`]: `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5).
     pub async fn make_socket_pair() -> Result<(TcpStream, TcpStream)> {
         PairOptions::new().make_pair().await
     }
@@ -155,6 +192,10 @@ mod with_runtime {
     /// no runtime can be had; where that is because this host has no io_uring, it says so past libtest's capture, as
     /// [`ring_or_skip`](crate::ring_or_skip) does, which is the call that skips a test. Otherwise as
     /// [`PairOptions::make_pair`].
+    ///
+    /// # Source
+    ///
+    /// As [`PairOptions::make_pair`], and `io_uring_setup(2)` for the runtime.
     pub fn with_pair<T>(body: impl AsyncFnOnce(TcpStream, TcpStream) -> T) -> Result<T> {
         if tokio::runtime::Handle::try_current().is_ok() {
             let why = "with_pair starts a runtime of its own, and this thread is in one already; in tokio-uring's await \

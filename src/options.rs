@@ -15,12 +15,24 @@ use crate::error::{Error, Result, Step};
 ///
 /// | the test asserts | choose |
 /// |---|---|
-/// | nothing about closing; many pairs, no TIME_WAIT | `Reset` |
-/// | end of file, half-close, all bytes arrive | `Graceful` |
-/// | that `close` waits until the bytes have arrived | `Wait` |
+/// | nothing about closing, or that the other end is reset | `Reset` (the default) |
+/// | end of file, half-close, that every byte arrives | `Graceful` |
+/// | that `close` returns only when the other end's kernel has every byte, or the time is up | `Wait` |
 ///
 /// Whatever is chosen: what has arrived before a reset is read before `ECONNRESET` is; an end that closes with unread bytes
 /// sends RST; and when both ends have called `shutdown(Write)`, closing leaves a TIME_WAIT.
+///
+/// ```
+/// use std::io::{ErrorKind, Read};
+/// use std::net::TcpStream;
+/// use ringpair::{Linger, PairOptions};
+///
+/// for (linger, reads) in [(Linger::Reset, Err(ErrorKind::ConnectionReset)), (Linger::Graceful, Ok(0))] {
+///     let (accepted, mut connected) = PairOptions::new().linger(linger).make_pair_blocking::<TcpStream>().unwrap();
+///     drop(accepted);
+///     assert_eq!(connected.read(&mut [0]).map_err(|error| error.kind()), reads);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Linger {
@@ -39,6 +51,15 @@ pub enum Linger {
 }
 
 /// What drives accept and connect.
+///
+/// ```
+/// use ringpair::{Backend, PairOptions, Step};
+///
+/// match PairOptions::new().backend(Backend::Uring).factory() {
+///     Ok(factory) => assert_eq!(factory.backend(), Backend::Uring),
+///     Err(error) => assert_eq!(error.step(), Step::Ring), // no ring here, and no falling back
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -67,7 +88,7 @@ pub(crate) enum Choice {
     UringOrEpoll,
 }
 
-/// Which end of a pair.
+/// Which end of a pair; see [`PairOptions::configure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// The one that the listener accepted; the first of the two.
@@ -131,6 +152,20 @@ impl PairOptions {
     }
 
     /// Where both ends lie: any address of 127.0.0.0/8, or `::1`. Anything else is refused: a fixture stays on loopback.
+    ///
+    /// ```
+    /// use std::net::{Ipv4Addr, TcpStream};
+    /// use ringpair::PairOptions;
+    ///
+    /// let elsewhere = Ipv4Addr::new(127, 1, 2, 3);
+    /// let options = PairOptions::new().address(elsewhere.into());
+    /// let (accepted, connected) = options.make_pair_blocking::<TcpStream>().unwrap();
+    /// assert_eq!(accepted.local_addr().unwrap().ip(), elsewhere);
+    /// assert_eq!(connected.local_addr().unwrap().ip(), elsewhere);
+    /// ```
+    ///
+    /// Towards another address of 127.0.0.0/8 than 127.0.0.1 the connecting end is bound too, with `IP_BIND_ADDRESS_NO_PORT` of
+    /// `ip(7)` (Linux 4.2); else the kernel would have it lie at 127.0.0.1.
     pub fn address(mut self, address: IpAddr) -> Self {
         self.address = address;
         self
@@ -144,6 +179,17 @@ impl PairOptions {
 
     /// How long the making of one pair, or of one submission in a batch, may be waited for; ten seconds unless told. Zero is
     /// refused. A pair that is through without waiting is never late.
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use std::time::Duration;
+    /// use ringpair::{PairOptions, Step};
+    ///
+    /// match PairOptions::new().timeout(Duration::from_millis(1)).make_pair_blocking::<TcpStream>() {
+    ///     Ok(_) => {} // as a rule: there was nothing to wait for
+    ///     Err(error) => assert_eq!(error.step(), Step::Timeout),
+    /// }
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -157,6 +203,17 @@ impl PairOptions {
 
     /// The receive buffer of both ends in bytes, from 1 to `i32::MAX`: `SO_RCVBUF` of `socket(7)`. The kernel doubles it
     /// for its own book-keeping and keeps it between its least size and `net.core.rmem_max`.
+    ///
+    /// ```
+    /// use ringpair::PairOptions;
+    /// use socket2::Socket;
+    ///
+    /// let options = PairOptions::new().recv_buffer_size(16 * 1024).send_buffer_size(8 * 1024);
+    /// let (accepted, connected) = options.make_pair_blocking::<Socket>().unwrap();
+    /// for end in [accepted, connected] {
+    ///     assert_eq!((end.recv_buffer_size().unwrap(), end.send_buffer_size().unwrap()), (32 * 1024, 16 * 1024));
+    /// }
+    /// ```
     pub fn recv_buffer_size(mut self, bytes: usize) -> Self {
         self.recv_buffer_size = Some(bytes);
         self

@@ -25,6 +25,11 @@ use crate::patience::patiently;
 ///
 /// Where a ring is required and there is none; and where there is one that cannot be had, for want of descriptors or of
 /// memory for instance: that is a failure, not absence.
+///
+/// # Source
+///
+/// `io_uring_setup(2)`: `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` are absence, and so is the signal of a seccomp filter that
+/// kills who asks.
 pub fn ring_or_skip(name: &str) -> bool {
     let error = match patiently(|| Engine::open(Choice::Uring)) {
         Ok(_) => return true,

@@ -2,8 +2,9 @@
 //! are not through.
 //!
 //! On loopback the handshake runs inside `connect(2)`, though a non-blocking one says `EINPROGRESS` all the same: the answer
-//! is taken in as the call returns. So the accept is tried next, and then the connect again, which says `EISCONN` now. Only
-//! what is not through by then is registered, and the epoll's own descriptor turns readable when it is.
+//! is taken in as the call returns. So the accept is tried next, and then the connect again, which succeeds now (and says
+//! `EISCONN` from then on). Only what is not through by then is registered, and the epoll's own descriptor turns readable
+//! when it is. The page `how_it_works::epoll_engine` tells it from the outside.
 #![allow(unsafe_code)] // listeners are known by number here; their owner keeps them open until their accepts have landed
 
 use std::collections::VecDeque;

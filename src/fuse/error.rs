@@ -6,6 +6,16 @@ use std::io;
 use super::Point;
 
 /// How a body broke under a fuse. `{:?}` is for people too: `unwrap` shows the text, and the cause.
+///
+/// ```
+/// use std::io;
+/// use ringpair::fuse::{Error, Fuse};
+///
+/// let broken = Fuse::armed_blocking(|fuse| {
+///     fuse.maybe_fail().map_err(|_| io::Error::other("disk full")) // hides what has failed
+/// });
+/// assert!(matches!(broken, Err(Error::Strayed { point, source }) if point.number() == 1 && source.to_string() == "disk full"));
+/// ```
 #[non_exhaustive]
 pub enum Error {
     /// The run in which this point failed panicked.

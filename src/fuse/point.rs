@@ -5,6 +5,19 @@ use std::io;
 use std::panic::Location;
 
 /// A point at which something may fail: its number, counted from 1 in each run, and where it lies.
+///
+/// ```
+/// use ringpair::fuse::{Error, Fuse};
+///
+/// let broken = Fuse::armed_blocking(|fuse| {
+///     fuse.maybe_fail()?;
+///     fuse.maybe_fail().expect("this one never fails");
+///     Ok(())
+/// });
+/// let Err(Error::Panicked { point, .. }) = broken else { panic!("{broken:?}") };
+/// assert_eq!(point.number(), 2);
+/// assert_eq!(point.location().file(), file!());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
     pub(super) number: usize,

@@ -10,6 +10,16 @@ use crate::probe::is_kernel_before;
 ///
 /// Read at two moments and [subtracted](Sub), they tell what happened in between, be it ours or anyone else's of that namespace.
 ///
+/// ```
+/// use std::net::TcpStream;
+/// use ringpair::{PairOptions, measure::Counters};
+///
+/// let before = Counters::read().unwrap();
+/// drop(PairOptions::new().make_pair_blocking::<TcpStream>().unwrap()); // resets
+/// let counted = Counters::read().unwrap() - before;
+/// assert!(counted.out_rsts >= 1 && counted.abort_on_data >= 1); // of others there may be more
+/// assert_eq!(counted.named()[2], ("out_rsts", counted.out_rsts));
+/// ```
 /// # Source
 ///
 /// The tables `Tcp` of `/proc/net/snmp` and `TcpExt` of `/proc/net/netstat`, whose names the kernel's

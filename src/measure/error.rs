@@ -3,6 +3,14 @@
 use std::{fmt, io};
 
 /// Why there are no figures: what was being done, and behind it, as [`source`](std::error::Error::source), the cause.
+///
+/// ```
+/// use ringpair::measure::{Error, close::Close};
+///
+/// let error = Close::new().unread(1 << 20).run().unwrap_err();
+/// assert!(matches!(error, Error::Options(_)));
+/// assert_eq!(error.to_string(), "from 1 to 65536 bytes can lie unread, not 1048576");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {

@@ -13,6 +13,17 @@ const MOST: u64 = 3_600_000_000_000;
 
 /// The values of one quantity, in nanoseconds, in an HdrHistogram with three significant digits.
 ///
+/// ```
+/// use ringpair::measure::Series;
+///
+/// let mut here = Series::from_counts([(100, 98), (250, 1)]);
+/// let elsewhere = Series::from_counts([(900, 1)]);
+/// here.merge(&elsewhere);
+/// assert_eq!((here.count(), here.least(), here.greatest()), (100, 100, 900));
+/// assert_eq!((here.percentile(50.0), here.percentile(99.0)), (100, 250));
+/// assert_eq!(here.mean(), 109.5);
+/// assert!(Series::from_counts(here.counts()).counts().eq(here.counts())); // nothing is lost on the way
+/// ```
 /// With the feature `cli` it is `serde::Serialize`: `count`, and in nanoseconds `least`, `p50`, `p90`, `p99`, `p99_9`, `greatest`
 /// and `mean`; all of them are zero where nothing was measured.
 #[derive(Clone)]

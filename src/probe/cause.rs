@@ -8,7 +8,7 @@ use nix::libc::SIGSYS;
 use super::attempt::{Attempt, Outcome, Tried};
 use super::host::Host;
 
-/// What a host lets pairs be made by, the best that works.
+/// What a host lets pairs be made by, the best that works; see [`Probe`](crate::Probe).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -32,6 +32,14 @@ impl fmt::Display for Verdict {
 }
 
 /// What is in the way of a better [`Verdict`]. `Display` says it in words, [`remedy`](Cause::remedy) what to do about it.
+///
+/// ```
+/// use ringpair::probe::{Attempt, Cause};
+///
+/// let barred = Cause::SeccompErrno { attempt: Attempt::RingSetup, errno: 1 };
+/// assert_eq!(barred.to_string(), "a seccomp filter answers io_uring_setup with EPERM");
+/// assert!(barred.remedy().contains("--security-opt seccomp=profile.json"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize), serde(tag = "kind", rename_all = "snake_case"))]
 #[non_exhaustive]

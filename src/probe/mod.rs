@@ -45,7 +45,7 @@ use record::Findings;
 ///
 /// # Source
 ///
-/// `io_uring_setup(2)`, `io_uring_enter(2)`, `io_uring_register(2)`, `seccomp(2)`, `getrlimit(2)`, `capabilities(7)`, and
+/// `io_uring_setup(2)` (Linux 5.1), `io_uring_enter(2)`, `io_uring_register(2)`, `seccomp(2)`, `getrlimit(2)`, `capabilities(7)`, and
 /// `/proc/sys` as the kernel's `admin-guide/sysctl` describes it.
 pub fn probe() -> Probe {
     Probe::judged(Host::read(), trial::run())
@@ -55,6 +55,22 @@ pub fn probe() -> Probe {
 ///
 /// With the feature `cli` it is `serde::Serialize`: `verdict`, `cause`, `cause_text`, `remedy`, `host`,
 /// `opcodes`, `tried` (an outcome for each attempt).
+///
+/// ```
+/// use ringpair::probe::{Attempt, Outcome, Verdict};
+///
+/// let probe = ringpair::probe();
+/// match probe.verdict() {
+///     Verdict::Ring => assert_eq!(probe.outcome(Attempt::RingConnect), Outcome::Worked),
+///     _ => assert!(probe.cause().is_some()),
+/// }
+/// if let Some(opcodes) = probe.opcodes() {
+///     println!("sockets {} opened through the ring", if opcodes.socket { "are" } else { "are not" });
+/// }
+/// if let Some(limit) = probe.host().descriptors {
+///     assert!(limit.soft.is_none_or(|soft| soft > 0));
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Probe {
     host: Host,

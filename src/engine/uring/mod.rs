@@ -4,7 +4,7 @@
 //! system call, and when the accept's turn comes, its connection is already waiting. That is why the connect is queued
 //! first: an accept that goes first finds nobody, is parked on the listener and woken again, all for nothing *(a seventh
 //! of a pair's whole cost)*. Where the handshake takes another processor's help (receive packet steering), both complete
-//! later and the ring's descriptor turns readable.
+//! later and the ring's descriptor turns readable. The page `how_it_works::ring_engine` tells it from the outside.
 #![allow(unsafe_code)] // describes operations on descriptors and addresses that `flight` keeps for the kernel
 
 #[cfg(feature = "measure")]

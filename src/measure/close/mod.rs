@@ -16,7 +16,7 @@
 //!
 //! One pair after the other is made through a [factory](crate::PairFactory), by the engine that the report names, and closed. A
 //! *cell* is a [way](Way) of closing, by `close(2)` or by `IORING_OP_CLOSE`, with the accepted or the connected end
-//! first. Before the first end is closed, a read is pending at the second: `IORING_OP_RECV` on a ring, in the same
+//! first. Before the first end is closed, a read is pending at the second: `IORING_OP_RECV` (Linux 5.6) on a ring, in the same
 //! thread, so that no scheduler is measured; without a ring, a socket that has nothing to read, and `poll(2)` after the
 //! close. On loopback the kernel carries a RST or a FIN to the other end within the call that sends it, and that is part
 //! of the call's cost, as it is in use.
@@ -51,11 +51,14 @@ const TURN: usize = 25;
 /// What is to be measured.
 ///
 /// ```
-/// use ringpair::measure::close::Close;
+/// use ringpair::Backend;
+/// use ringpair::measure::close::{Close, Way};
 ///
+/// let close = Close::new().pairs(1000).ways([Way::FinUnread]).unread(10).seed(7).backend(Backend::Auto);
 /// let mut turns = 0;
-/// let report = Close::new().pairs(1000).run_while(|_| { turns += 1; turns <= 3 }).unwrap();
+/// let report = close.run_while(|progress| { turns += 1; turns <= 3 && progress.done < progress.total }).unwrap();
 /// assert!(report.ended_early);
+/// assert_eq!((report.pairs, report.unread, report.seed), (1000, 10, 7));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Close {

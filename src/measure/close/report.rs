@@ -8,6 +8,20 @@ use super::way::{Call, Order, Way};
 
 /// What closing costs, in every way that was asked for.
 ///
+/// ```
+/// use ringpair::measure::close::{Close, Way};
+///
+/// let report = Close::new().pairs(20).ways([Way::Reset, Way::Fin]).run().unwrap();
+/// for cell in &report.cells {
+///     assert_eq!((cell.pairs, cell.first.count(), cell.surprises), (20, 20, 0));
+///     let ratio = report.ratio_to_fin(cell, |cell| &cell.whole).unwrap();
+///     assert!(cell.way != Way::Fin || ratio == 1.0);
+///     for (name, counted, expected) in cell.misfits() {
+///         println!("{} {} {}: {counted} {name} instead of {expected}", cell.way, cell.call, cell.order);
+///     }
+/// }
+/// assert_eq!(report.fits(), report.cells.iter().all(|cell| cell.fits()));
+/// ```
 /// With the feature `cli` it is `serde::Serialize`.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]

@@ -6,6 +6,21 @@ use std::str::FromStr;
 use crate::measure::Counters;
 
 /// How the first end of a pair is closed, and what is set for it beforehand.
+///
+/// ```
+/// use ringpair::measure::close::{Ending, Way};
+///
+/// let way: Way = "fin-unread".parse().unwrap();
+/// assert_eq!((way, way.name()), (Way::FinUnread, "fin-unread"));
+/// assert!(way.leaves_data_unread()); // which is why
+/// assert_eq!(way.ending(), Ending::Reset); // the other end is reset, and
+/// assert_eq!(way.counters().abort_on_close, 1); // the kernel counts it
+/// assert_eq!("nicely".parse::<Way>().unwrap_err().split(';').next(), Some("there is no way `nicely`"));
+/// ```
+///
+/// # Source
+///
+/// `SO_LINGER` of `socket(7)`, `shutdown(2)`, `connect(2)` for `AF_UNSPEC`, `tcp(7)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]

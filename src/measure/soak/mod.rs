@@ -57,6 +57,27 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const FOR_A_THREAD: usize = 16;
 
 /// What is to be soaked, and for how long.
+///
+/// ```
+/// # #[cfg(feature = "epoll")]
+/// # fn main() -> Result<(), ringpair::measure::Error> {
+/// use std::time::Duration;
+/// use ringpair::measure::soak::Soak;
+/// use ringpair::{Backend, Linger};
+/// use tokio::net::TcpStream;
+///
+/// let soak = Soak::new().threads(2).concurrency(4).live(10).rate(2000.0).duration(Duration::from_secs(60));
+/// let soak = soak.linger(Linger::Reset).backend(Backend::Auto).timeout(Duration::from_secs(5)).seed(7);
+/// assert!(soak.descriptors_needed() >= 2 * (2 * 4 + 10));
+///
+/// let body = async |_: &mut TcpStream, _: &mut TcpStream, _| Ok(());
+/// let report = soak.run_while(body, |progress| progress.pairs < 20)?; // long before the minute is over
+/// assert!(report.ended_early && report.pairs >= 20);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "epoll"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone, Debug)]
 pub struct Soak {
     options: PairOptions,

@@ -12,6 +12,29 @@ use super::Facts;
 pub(super) const SLACK: u64 = 16 << 20;
 
 /// What a soak has made, what that took, and what it has left behind.
+///
+/// ```
+/// # #[cfg(feature = "epoll")]
+/// # fn main() -> Result<(), ringpair::measure::Error> {
+/// use std::io;
+/// use ringpair::measure::soak::{Soak, Turn};
+/// use tokio::net::TcpStream;
+///
+/// let body = async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number {
+///     5 => Err(io::Error::other("the fifth")),
+///     _ => Ok(()),
+/// };
+/// let report = Soak::new().pairs(10).run(body)?;
+/// assert_eq!((report.pairs, report.failures["body"], report.is_clean()), (9, 1, false));
+/// assert!(report.complaints()[0].starts_with("1 pairs failed"));
+/// assert_eq!(report.make.count(), 10);
+/// let left = report.after.descriptors.zip(report.before.descriptors);
+/// assert!(left.is_none_or(|(after, before)| after <= before));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "epoll"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
