@@ -134,7 +134,7 @@ impl PairFactory {
     pub async fn pairs<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
         refuse_if_it_cannot_wait(|| self.hub())?;
         let mut made = Batch::of(count)?;
-        while let Some(chunk) = made.next_chunk() {
+        while let Some(chunk) = made.next_chunk(self.room()) {
             let mut making = self.begin::<S>(chunk)?;
             let tally = poll_fn(|context| making.poll(context, &mut |ends| made.ends.push(ends))).await?;
             made.tally += tally;

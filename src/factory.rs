@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::descriptors::can_open;
 use crate::error::{Result, Step};
-use crate::hub::{Hub, Seats};
+use crate::hub::Hub;
 use crate::making::{Making, Tally, delivered, finish};
 use crate::options::{Backend, PairOptions, needs_the_ring};
 use crate::patience::patiently;
@@ -151,7 +151,7 @@ impl PairFactory {
     /// As [`pair_blocking`](PairFactory::pair_blocking), and `IORING_OP_SOCKET` where it is known (Linux 5.19).
     pub fn pairs_blocking<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
         let mut made = Batch::of(count)?;
-        while let Some(chunk) = made.next_chunk() {
+        while let Some(chunk) = made.next_chunk(self.room()) {
             let tally = self.begin::<S>(chunk)?.wait(|ends| made.ends.push(ends))?;
             made.tally += tally;
         }
@@ -194,6 +194,11 @@ impl PairFactory {
             strangers: self.source.sweep(),
             listeners: self.source.listeners_opened(),
         }
+    }
+
+    /// How many pairs may be started at once.
+    pub(crate) fn room(&self) -> usize {
+        self.source.room()
     }
 
     pub(crate) fn hub(&self) -> Arc<Hub> {
@@ -252,9 +257,9 @@ impl Batch {
         Ok(Batch { ends: Vec::with_capacity(count), tally: Tally::default(), count })
     }
 
-    /// How many to make next; none when all are there.
-    pub(crate) fn next_chunk(&self) -> Option<usize> {
+    /// How many to make next, `most` at most; none when all are there.
+    pub(crate) fn next_chunk(&self, most: usize) -> Option<usize> {
         let left = self.count - self.ends.len();
-        (left > 0).then(|| left.min(Seats::MOST))
+        (left > 0).then(|| left.min(most))
     }
 }

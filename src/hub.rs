@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use socket2::{SockAddr, SockRef};
 
 use crate::engine::shared::{Keeper, Shared};
-use crate::engine::{Engine, Landing, overflow};
+use crate::engine::{Engine, Landing, backlog};
 use crate::error::{Result, Step};
 use crate::listener::{BACKLOG, Listener, PAIRS_PER_LISTENER};
 use crate::options::{Backend, Choice, Plan};
@@ -188,7 +188,9 @@ impl State {
     /// Opens a listener and a gate for it.
     pub(crate) fn open_gate(&mut self, plan: &Plan) -> Result<Key> {
         let listener = Listener::open(plan, self.engine.is_nonblocking(), self.spare.take())?;
-        Ok(self.meeting.open_gate(listener))
+        // One-shots connect one at a time, and there is room for one.
+        let room = if self.counting { backlog::room_of(listener.socket().as_fd()).unwrap_or(BACKLOG) } else { 1 };
+        Ok(self.meeting.open_gate(listener, room.max(1)))
     }
 
     /// Sees to it that `owner` is woken when something happens at this seat.
@@ -216,7 +218,7 @@ impl State {
     }
 
     pub(crate) fn admits(&self, gate: Key, count: usize) -> bool {
-        !self.broken && self.meeting.admits(gate, count as u32, PAIRS_PER_LISTENER, BACKLOG)
+        !self.broken && self.meeting.admits(gate, count as u32, PAIRS_PER_LISTENER)
     }
 
     /// Whether something is left to be done that could not be done under the caller's lock: somebody to be woken, or, where
@@ -289,7 +291,7 @@ impl State {
     /// would try it again after a second.
     pub(crate) fn is_overrun(&self, gate: Key) -> bool {
         let listener = self.meeting.listener(gate).socket();
-        self.meeting.strangers_at(gate) > 0 && overflow::has_dropped(listener.as_fd()).unwrap_or(false)
+        self.meeting.strangers_at(gate) > 0 && backlog::has_overflowed(listener.as_fd()).unwrap_or(false)
     }
 
     /// Turns away those who wait at this moment, where nobody is seated that they could be taken for.

@@ -50,6 +50,8 @@ enum Trouble {
 
 struct Gate<L> {
     listener: L,
+    /// Connects that may be under way at once.
+    room: u32,
     /// Seats that belong to this gate.
     seated: u32,
     /// Of those, seats that still lack their accepted end.
@@ -99,9 +101,11 @@ impl<L> Rendezvous<L> {
         Rendezvous { seats: Slab::with_capacity(room), gates: Slab::new(), expected: 0, strangers }
     }
 
-    pub(crate) fn open_gate(&mut self, listener: L) -> Key {
+    /// `room` is how many connects may be under way to the listener at once.
+    pub(crate) fn open_gate(&mut self, listener: L, room: u32) -> Key {
         self.gates.insert(Gate {
             listener,
+            room,
             seated: 0,
             wanting: 0,
             pending: 0,
@@ -115,11 +119,15 @@ impl<L> Rendezvous<L> {
         })
     }
 
-    /// Whether `count` more pairs may be made here: the gate is not retired, serves `most` in its life, and has `room` for
-    /// connects that are under way.
-    pub(crate) fn admits(&self, gate: Key, count: u32, most: u32, room: u32) -> bool {
+    /// Whether `count` more pairs may be made here: the gate is not retired, serves `most` in its life, and has room for their
+    /// connects beside those that are under way.
+    pub(crate) fn admits(&self, gate: Key, count: u32, most: u32) -> bool {
         let gate = &self.gates[gate];
-        !gate.retired && gate.served + count <= most && gate.wanting + count <= room
+        !gate.retired && gate.served + count <= most && gate.wanting + count <= gate.room
+    }
+
+    pub(crate) fn room(&self, gate: Key) -> u32 {
+        self.gates[gate].room
     }
 
     pub(crate) fn listener(&self, gate: Key) -> &L {

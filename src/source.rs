@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Result, Step};
-use crate::hub::{Hub, State};
+use crate::hub::{Hub, Seats, State};
 use crate::options::{Backend, Plan};
 use crate::rendezvous::Key;
 
@@ -91,6 +91,13 @@ impl Source {
     /// Closes the listener in use.
     pub(crate) fn close(&self) {
         self.lock().close_gate();
+    }
+
+    /// How many pairs may be started at once: those that are late must all find room in the backlog.
+    pub(crate) fn room(&self) -> usize {
+        let kept = self.lock();
+        let room = |gate| kept.hub.with_nobody_woken(|state| state.meeting.room(gate));
+        kept.gate.map_or(1, room).min(Seats::MOST as u32) as usize
     }
 
     /// Turns away whoever waits at the listener in use, and tells how many that makes in all.

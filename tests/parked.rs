@@ -6,7 +6,7 @@ mod common;
 
 use std::net::TcpStream;
 
-use common::{alone, alone_with_late_handshakes, on_every_engine};
+use common::{alone, alone_with_late_handshakes, netstat, on_every_engine};
 use ringpair::{PairFactory, PairOptions};
 
 const PAIRS: u64 = 500;
@@ -51,6 +51,19 @@ fn threads_that_block_share_a_factory(options: PairOptions) {
     });
 }
 
+/// A connection that finds no room in the backlog is dropped, and the kernel tries it again after a second. It counts that.
+fn a_backlog_that_holds_hardly_anyone_costs_no_pair_a_second(options: PairOptions) {
+    alone_with_late_handshakes(|| {
+        for most in ["0", "1", "5"] {
+            std::fs::write("/proc/sys/net/core/somaxconn", most).unwrap();
+            let factory = options.factory().unwrap();
+            let make_many = || factory.pairs_blocking(PAIRS as usize).unwrap().into_iter().for_each(assert_is_a_pair);
+            std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(make_many))));
+            assert_eq!(netstat("TcpExt", "TCPSynRetrans"), 0, "{most}: {:?}", factory.stats());
+        }
+    });
+}
+
 fn assert_is_a_pair((accepted, connected): (TcpStream, TcpStream)) {
     assert_eq!(accepted.peer_addr().unwrap(), connected.local_addr().unwrap());
     assert_eq!(connected.peer_addr().unwrap(), accepted.local_addr().unwrap());
@@ -69,6 +82,7 @@ on_every_engine!(
     pairs_are_inline_where_nothing_delays_the_handshake,
     blocking_calls_wait_for_pairs_that_are_late,
     threads_that_block_share_a_factory,
+    a_backlog_that_holds_hardly_anyone_costs_no_pair_a_second,
 );
 
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]

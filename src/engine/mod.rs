@@ -19,9 +19,9 @@
 //!   is under way need land any more. Such an engine is dropped.
 //! - A dropped engine calls off everything and closes what still lands.
 
+pub(crate) mod backlog;
 #[cfg(feature = "epoll")]
 mod epoll;
-pub(crate) mod overflow;
 pub(crate) mod shared;
 mod uring;
 
