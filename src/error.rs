@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use nix::errno::Errno;
+
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -94,7 +96,8 @@ impl fmt::Display for Step {
 /// assert_eq!(cause.to_string(), "192.0.2.1 is not in 127.0.0.0/8 and is not ::1; a pair stays on loopback");
 /// assert_eq!(io::Error::from(error).kind(), ErrorKind::InvalidInput);
 /// ```
-#[derive(Debug)]
+///
+/// `{:?}`, which is what `unwrap` shows, has the cause too, and a remedy where one is known.
 pub struct Error {
     step: Step,
     source: io::Error,
@@ -119,6 +122,34 @@ impl Error {
     /// The kind of the cause.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
+    }
+
+    fn remedy(&self) -> Option<&'static str> {
+        use Errno::*;
+        let errno = Errno::from_raw(self.raw_os_error()?);
+        Some(match (self.step, errno) {
+            (Step::Ring, EPERM | EACCES | ENOSYS | EOPNOTSUPP) => {
+                "`ringpair doctor` tells what bars io_uring here, `ring_or_skip` skips a test; but for tokio-uring's, pairs can be \
+                 made without, by the feature `epoll`"
+            }
+            (Step::Ring, ENOMEM) => "`ulimit -l` limits the memory that rings lock: keep a factory, and fewer runtimes",
+            (_, EMFILE) => "`ulimit -n` limits the descriptors of a process, and a pair takes two",
+            (Step::Bind | Step::Connect, EADDRNOTAVAIL) => {
+                "the local ports are used up: `Linger::Reset` leaves no TIME_WAIT"
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told = f.debug_struct("Error");
+        told.field("step", &self.step).field("source", &self.source);
+        if let Some(remedy) = self.remedy() {
+            told.field("remedy", &format_args!("{remedy}"));
+        }
+        told.finish()
     }
 }
 

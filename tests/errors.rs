@@ -27,6 +27,22 @@ const TEXTS: [(Step, &str); 11] = [
 ];
 
 #[test]
+fn what_unwrap_shows_has_the_cause_and_the_remedy_where_one_is_known() {
+    let shown = |error: Error| format!("{error:?}");
+    let factory = PairOptions::new().factory().unwrap();
+    assert_eq!(
+        shown(factory.pairs_blocking::<TcpStream>(usize::MAX).unwrap_err()),
+        "Error { step: Socket, source: Os { code: 24, kind: Uncategorized, message: \"Too many open files\" }, remedy: \
+         `ulimit -n` limits the descriptors of a process, and a pair takes two }"
+    );
+    let elsewhere = PairOptions::new().address([192, 0, 2, 1].into()).factory().unwrap_err();
+    assert!(
+        shown(elsewhere)
+            .starts_with("Error { step: Options, source: Custom { kind: InvalidInput, error: \"192.0.2.1 is")
+    );
+}
+
+#[test]
 fn every_step_has_its_text() {
     for (step, text) in TEXTS {
         assert_eq!(step.to_string(), text, "{step:?}");
