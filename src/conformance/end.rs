@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::task::yield_now;
 
-use super::checks::{Failure, Verdict, fail};
 use super::task::Alarm;
+use super::verdict::{Failure, Verdict, fail};
 
 /// What every checked stream is, and all that a check knows of it.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}

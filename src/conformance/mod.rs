@@ -82,6 +82,7 @@ mod checks;
 mod end;
 mod report;
 mod task;
+mod verdict;
 
 use std::io;
 use std::rc::Rc;
@@ -91,10 +92,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use self::checks::{CHECKS, Check, Failure, Scene, Verdict};
+use self::checks::{CHECKS, Check, Scene};
 use self::end::{Duplex, End, Watch, causes};
 pub use self::report::{Checked, Outcome, Report};
 use self::task::Caught;
+use self::verdict::{Failure, Verdict};
 
 /// Checks the streams that `make_pair` makes, with [the default options](Conformance::new).
 ///

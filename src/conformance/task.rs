@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::checks::{Failure, Verdict};
+use super::verdict::{Failure, Verdict};
 
 /// A waker that can be asked whether it was woken, and waited for.
 #[derive(Clone, Default)]

@@ -5,9 +5,10 @@ use std::task::Poll;
 use tokio::io::AsyncWriteExt;
 use tokio::task::yield_now;
 
-use super::{Scene, Verdict};
+use super::Scene;
 use crate::conformance::end::{compare, failed, some};
 use crate::conformance::task::{Alarm, both};
+use crate::conformance::verdict::Verdict;
 
 pub(super) async fn a_cancelled_read_loses_nothing(scene: Scene<'_>) -> Verdict {
     /// Less than the read that is given up had room for.

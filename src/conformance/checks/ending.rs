@@ -3,9 +3,10 @@
 use tokio::io::AsyncWriteExt;
 use tokio::task::yield_now;
 
-use super::{Scene, Verdict, fail};
+use super::Scene;
 use crate::conformance::end::{failed, pattern};
 use crate::conformance::task::both;
+use crate::conformance::verdict::{Verdict, fail};
 
 /// Enough for a part of it to lie in some buffer, and little enough to fit into most.
 const SOME: usize = 3000;

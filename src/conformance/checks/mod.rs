@@ -14,16 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::end::End;
-
-/// Why a check failed.
-#[derive(Debug)]
-pub(super) struct Failure(pub(super) String);
-
-pub(super) type Verdict = Result<(), Failure>;
-
-pub(super) fn fail<T>(why: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure(why.into()))
-}
+use super::verdict::Verdict;
 
 /// What a check has to work with: a fresh pair, how many bytes to send where it is to be many, and how many may be under
 /// way to a reader.

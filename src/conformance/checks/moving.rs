@@ -2,9 +2,10 @@
 
 use tokio::io::split;
 
-use super::{Scene, Verdict};
+use super::Scene;
 use crate::conformance::end::{expect_pattern, send_pattern};
 use crate::conformance::task::both;
+use crate::conformance::verdict::Verdict;
 
 pub(super) async fn bytes_arrive_whole_and_in_order(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, transfer, .. } = scene;

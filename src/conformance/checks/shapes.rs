@@ -5,9 +5,10 @@ use std::task::Poll;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::{Scene, Verdict, fail};
+use super::Scene;
 use crate::conformance::end::{End, compare, failed, pattern, read_on, some};
 use crate::conformance::task::{Alarm, both};
+use crate::conformance::verdict::{Verdict, fail};
 
 pub(super) async fn a_small_buffer_loses_nothing(scene: Scene<'_>) -> Verdict {
     const COUNT: usize = 4096;

@@ -2,9 +2,10 @@
 
 use std::future::pending;
 
-use super::{Failure, Scene, Verdict, fail};
+use super::Scene;
 use crate::conformance::end::End;
 use crate::conformance::task::{Alarm, both, either};
+use crate::conformance::verdict::{Failure, Verdict, fail};
 
 pub(super) async fn a_pending_read_is_woken_by_a_write(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
