@@ -1,7 +1,28 @@
 //! Recipes. Each is a file of `tests/recipes`, shown as it is, and runs as a test of ringpair itself.
 //!
-//! They take ringpair with the feature `epoll`, which has the pairs of `tokio::net::TcpStream`, and beside it `tokio` and what else
-//! each one names. The pairs are made through a ring where there is one.
+//! The pairs are made through a ring where there is one, and by plain calls where there is none; but for tokio-uring's. All of them
+//! together take these:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! ringpair = { version = "0.1", features = ["epoll"] }
+//! tokio = { version = "1", features = ["io-util", "macros", "net", "rt", "test-util", "time"] }
+//! tokio-uring = "0.5"
+//!
+//! tokio-rustls = { version = "0.26", default-features = false, features = ["ring", "tls12"] }
+//! rcgen = { version = "0.14", default-features = false, features = ["crypto", "ring"] }
+//!
+//! futures-util = { version = "0.3", features = ["sink"] }
+//! tokio-util = { version = "0.7", features = ["codec"] }
+//!
+//! hyper = { version = "1", features = ["client", "http1", "server"] }
+//! hyper-util = { version = "0.1", features = ["tokio"] }
+//! http-body-util = "0.1"
+//! h2 = "0.4"
+//! http = "1"
+//!
+//! rstest = "0.26"
+//! ```
 //!
 //! # What the code writes
 //!
