@@ -276,6 +276,9 @@ impl State {
     /// Empties a seat; what is still under way for it is called off. Returns what it had.
     pub(crate) fn leave(&mut self, seat: Key) -> (Option<OwnedFd>, Option<OwnedFd>, Option<crate::Error>) {
         let left = self.meeting.leave(seat);
+        if left.error.as_ref().is_some_and(|error| error.step() == Step::Accept) {
+            self.look_once_more(left.gate); // now that its descriptors are free
+        }
         if let Some(flight) = left.flight {
             self.engine.call_off(flight);
             self.queued = true;
@@ -365,10 +368,8 @@ impl State {
                     }
                     Err(error) if called_off || is_interruption(&error) || is_of_the_network(&error) => {}
                     Err(error) => {
-                        self.meeting.accept_failed(gate, error, &mut self.woken);
-                        // It may have been woken by a connection that is still in the backlog, and whose owner's accept sleeps on.
-                        if self.meeting.is_wanted(gate) {
-                            self.queue_accept(gate);
+                        if self.meeting.accept_failed(gate, error, &mut self.woken) {
+                            self.look_once_more(gate);
                         }
                     }
                 }
@@ -399,6 +400,14 @@ impl State {
                     self.meeting.accept_called_off(gate);
                 }
             }
+        }
+    }
+
+    /// After an accept that failed. It may have been woken by a connection that is still in the backlog, and whose owner's accept
+    /// sleeps on. One more than is owed: where it fails as well, nobody bears it.
+    fn look_once_more(&mut self, gate: Key) {
+        if self.meeting.is_wanted(gate) {
+            self.queue_accept(gate);
         }
     }
 

@@ -277,12 +277,17 @@ impl<L> Rendezvous<L> {
         self.strangers += 1;
     }
 
-    /// An accept failed: the seat that has waited longest bears it.
-    pub(crate) fn accept_failed(&mut self, gate: Key, error: io::Error, woken: &mut Vec<Waker>) {
+    /// An accept failed: the seat that has waited longest bears it, unless there is an accept for each that waits all the same.
+    /// Tells whether one did.
+    pub(crate) fn accept_failed(&mut self, gate: Key, error: io::Error, woken: &mut Vec<Waker>) -> bool {
+        if self.gates[gate].pending >= self.gates[gate].wanting {
+            return false;
+        }
         let first = self.seats.iter().find(|(_, seat)| seat.gate == gate && seat.is_wanting()).map(|(key, _)| key);
-        let Some(seat) = first else { return };
+        let Some(seat) = first else { return false };
         self.fail(seat, Step::Accept.failed()(error));
         self.wake(seat, woken);
+        true
     }
 
     /// Whether a seat here lacks its accepted end.

@@ -98,9 +98,15 @@ fn what_could_not_be_located_is_no_stranger_when_it_arrives() {
 #[test]
 fn the_seat_that_has_waited_longest_bears_a_failed_accept() {
     let (mut meeting, gate, [first, second]) = seated([1, 2]);
-    meeting.accept_landed(gate, false);
-    meeting.accept_failed(gate, io::Error::from_raw_os_error(24), &mut Vec::new());
+    let fail = |meeting: &mut Rendezvous<()>| {
+        meeting.accept_landed(gate, false);
+        meeting.accept_failed(gate, io::Error::from_raw_os_error(24), &mut Vec::new())
+    };
+    assert!(fail(&mut meeting));
     assert!(matches!((meeting.progress(first), meeting.progress(second)), (Progress::Failed, Progress::Waiting)));
+    meeting.accept_queued(gate);
+    assert!(!fail(&mut meeting), "there is an accept for whoever waits");
+    assert!(matches!(meeting.progress(second), Progress::Waiting));
     assert_eq!(meeting.balance(gate), Balance::Even);
     let error = meeting.leave(first).error.unwrap();
     assert_eq!((error.step(), error.raw_os_error()), (Step::Accept, Some(24)));
