@@ -422,8 +422,9 @@ impl State {
             return;
         }
         if self.counting {
-            // First, or whoever comes between the last look and the end would be reset without having been counted.
-            self.meeting.listener(gate).bar();
+            // First, or whoever comes between the last look and the end would be reset without having been counted. Where that is
+            // refused, somebody may.
+            let _ = backlog::bar(self.meeting.listener(gate).socket().as_fd());
             self.sweep(gate);
         }
         self.spare = Some(self.meeting.remove_gate(gate).close());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::{Result, Step};
 use crate::options::Plan;
@@ -18,9 +18,6 @@ pub(crate) const BACKLOG: u32 = 256;
 /// How many pairs a kept listener serves. Ends that close with FIN first leave their port in TIME_WAIT towards this
 /// listener for a minute; once half of the ports are, each connect searches long for a free one.
 pub(crate) const PAIRS_PER_LISTENER: u32 = 2048;
-
-/// `BPF_RET | BPF_K` of `linux/filter.h`: keep so many bytes of a packet. None of them is to drop it.
-const BPF_RET_K: u16 = 0x06;
 
 /// A TCP listener on an ephemeral port of loopback, in the mode that the engine needs.
 pub(crate) struct Listener {
@@ -51,13 +48,6 @@ impl Listener {
 
     pub(crate) fn socket(&self) -> &Socket {
         &self.socket
-    }
-
-    /// Lets nobody in any more: a filter drops whatever is sent here, and who is in the backlog stays there. Where it cannot be
-    /// had, somebody may still come.
-    pub(crate) fn bar(&self) {
-        let drop_everything = SockFilter::new(BPF_RET_K, 0, 0, 0);
-        let _ = self.socket.attach_filter(&[drop_everything]);
     }
 
     /// Accepts and resets all who wait at this moment, without waiting itself.

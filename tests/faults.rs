@@ -702,7 +702,7 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
             "socket" | "prlimit64" => Refused(Step::Socket),
             "setsockopt" => {
                 // Barring a listener that goes is well where it works.
-                let is_ours = |place: usize| !at(place).contains("SO_ATTACH_FILTER");
+                let is_ours = |place: usize| !at(place).contains("SO_BINDTOIFINDEX");
                 if any(&is_ours) { Refused(Step::SetOption) } else { unharmed }
             }
             "bind" => Refused(Step::Bind),

@@ -1,11 +1,11 @@
-//! How many connections the backlog of a listener holds, and whether it was full when one came.
+//! How many connections the backlog of a listener holds, whether it was full when one came, and that no more come.
 #![allow(unsafe_code)] // neither nix nor socket2 knows these options
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::libc::{IPPROTO_TCP, SO_MEMINFO, SOL_SOCKET, TCP_INFO, c_int, socklen_t};
+use nix::libc::{IPPROTO_TCP, SO_BINDTOIFINDEX, SO_MEMINFO, SOL_SOCKET, TCP_INFO, c_int, socklen_t};
 
 /// True once the kernel has dropped a SYN, or the last step of a handshake, because the accept queue was full: the other
 /// side learns nothing of that and tries again after a whole second.
@@ -23,6 +23,21 @@ pub(crate) fn has_overflowed(listener: BorrowedFd<'_>) -> io::Result<bool> {
 pub(crate) fn room_of(listener: BorrowedFd<'_>) -> io::Result<u32> {
     const SACKED: usize = 7; // after eight bytes, the sixth word of `struct tcp_info` of linux/tcp.h
     Ok(words::<{ SACKED + 1 }>(listener, IPPROTO_TCP, TCP_INFO)?[SACKED])
+}
+
+/// Lets nobody in any more: whoever connects is refused, and who is in the backlog stays there.
+///
+/// The listener is bound to a network interface that there is not. `SO_BINDTOIFINDEX` of `linux/socket.h` (Linux 5.0), for which
+/// before 5.7 an ordinary user had no right.
+pub(crate) fn bar(listener: BorrowedFd<'_>) -> io::Result<()> {
+    let nowhere = c_int::MAX;
+    let length = size_of_val(&nowhere) as socklen_t;
+    // SAFETY: the kernel reads `length` bytes of `nowhere`, which is as long as that.
+    let answer = unsafe {
+        nix::libc::setsockopt(listener.as_raw_fd(), SOL_SOCKET, SO_BINDTOIFINDEX, (&raw const nowhere).cast(), length)
+    };
+    Errno::result(answer)?;
+    Ok(())
 }
 
 /// The first words of what an option tells.

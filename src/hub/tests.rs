@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Wake;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use socket2::{Socket, Type};
 
 use super::*;
 use crate::options::PairOptions;
@@ -117,9 +116,11 @@ fn nobody_comes_to_a_barred_listener_and_who_is_there_already_is_turned_away() {
         let early = TcpStream::connect(target.as_socket().unwrap()).unwrap();
         // Its last packet may be on its way when the connect returns.
         nix::poll::poll(&mut [PollFd::new(listener.socket().as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
-        listener.bar();
-        let late = Socket::new(target.domain(), Type::STREAM.nonblocking(), None).unwrap();
-        assert_eq!(late.connect(target).unwrap_err().raw_os_error(), Some(Errno::EINPROGRESS as i32));
+        backlog::bar(listener.socket().as_fd()).unwrap();
+        assert_eq!(
+            TcpStream::connect(target.as_socket().unwrap()).unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
         let mut turned_away = Vec::new();
         listener.drain(|peer| turned_away.push(peer.as_socket().unwrap())).unwrap();
         assert_eq!(turned_away, [early.local_addr().unwrap()]);
