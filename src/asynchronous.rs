@@ -133,8 +133,8 @@ impl PairFactory {
     /// As [`pairs_blocking`](PairFactory::pairs_blocking), and [`Step::Options`] where there is no runtime, or one with IO disabled.
     pub async fn pairs<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
         refuse_if_it_cannot_wait(|| self.hub())?;
-        let mut made = Batch::of(count)?;
-        while let Some(chunk) = made.next_chunk(self.room()) {
+        let mut made = Batch::of(count, self.room())?;
+        while let Some(chunk) = made.next_chunk() {
             let mut making = self.begin::<S>(chunk)?;
             let tally = poll_fn(|context| making.poll(context, &mut |ends| made.ends.push(ends))).await?;
             made.tally += tally;

@@ -150,8 +150,8 @@ impl PairFactory {
     ///
     /// As [`pair_blocking`](PairFactory::pair_blocking), and `IORING_OP_SOCKET` where it is known (Linux 5.19).
     pub fn pairs_blocking<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
-        let mut made = Batch::of(count)?;
-        while let Some(chunk) = made.next_chunk(self.room()) {
+        let mut made = Batch::of(count, self.room())?;
+        while let Some(chunk) = made.next_chunk() {
             let tally = self.begin::<S>(chunk)?.wait(|ends| made.ends.push(ends))?;
             made.tally += tally;
         }
@@ -246,20 +246,22 @@ pub(crate) struct Batch {
     pub(crate) ends: Vec<Ends>,
     pub(crate) tally: Tally,
     count: usize,
+    /// So many are made at once, at most.
+    most: usize,
 }
 
 impl Batch {
     /// Refuses at once what the descriptors left cannot make.
-    pub(crate) fn of(count: usize) -> Result<Batch> {
+    pub(crate) fn of(count: usize, most: usize) -> Result<Batch> {
         if count > 0 && !can_open(count.saturating_mul(2))? {
             return Err(Step::Socket.failed()(Errno::EMFILE));
         }
-        Ok(Batch { ends: Vec::with_capacity(count), tally: Tally::default(), count })
+        Ok(Batch { ends: Vec::with_capacity(count), tally: Tally::default(), count, most })
     }
 
-    /// How many to make next, `most` at most; none when all are there.
-    pub(crate) fn next_chunk(&self, most: usize) -> Option<usize> {
+    /// How many to make next; none when all are there.
+    pub(crate) fn next_chunk(&self) -> Option<usize> {
         let left = self.count - self.ends.len();
-        (left > 0).then(|| left.min(most))
+        (left > 0).then(|| left.min(self.most))
     }
 }
