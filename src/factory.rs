@@ -38,7 +38,8 @@ use crate::source::Source;
 /// A factory and its futures are `Send` and `Sync`: any number of tasks and threads can share one, and blocking calls may
 /// go on beside async ones. Threads that each have a factory of their own are faster, as they share no lock.
 ///
-/// Every pair is verified: whoever else connects to the listener is turned away by a reset, and counted.
+/// Every pair is verified: whoever else connects to the listener is turned away by a reset, and counted. Where a crowd of them
+/// waits there, the factory turns to a fresh listener.
 pub struct PairFactory {
     source: Source,
     inline: AtomicU64,

@@ -5,6 +5,7 @@
 //! thing: a blocking call that must wait does so inside the kernel, as the *leader*. While there is one, nobody else takes
 //! anything down, or the leader might wait for what is gone already; it wakes all the others when it is back.
 
+mod gates;
 mod seats;
 mod start;
 
@@ -18,10 +19,10 @@ use nix::errno::Errno;
 use socket2::{SockAddr, SockRef};
 
 use crate::engine::shared::{Keeper, Shared};
-use crate::engine::{Engine, Landing, backlog};
+use crate::engine::{Engine, Landing};
 use crate::error::{Result, Step};
-use crate::listener::{BACKLOG, Listener, PAIRS_PER_LISTENER};
-use crate::options::{Backend, Choice, Plan};
+use crate::listener::Listener;
+use crate::options::{Backend, Choice};
 use crate::rendezvous::{Balance, Key, Rendezvous};
 
 pub(crate) use self::seats::Seats;
@@ -55,6 +56,11 @@ pub(crate) struct State {
     spent: Vec<Waker>,
     /// Whether strangers who wait at a listener that is given up are counted: in a factory they are.
     counting: bool,
+    /// How many had come when the listener before the last one was opened, and when the last one was.
+    strangers_before: u64,
+    strangers_at_opening: u64,
+    /// A gate that was left behind with the crowd before its door.
+    left: Option<Key>,
     spare: Option<Arc<SockAddr>>,
     broken: bool,
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
@@ -112,6 +118,9 @@ impl Hub {
             woken: Vec::new(),
             spent: Vec::new(),
             counting,
+            strangers_before: strangers,
+            strangers_at_opening: strangers,
+            left: None,
             spare: None,
             broken: false,
             #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
@@ -185,14 +194,6 @@ impl Keeper for State {
 }
 
 impl State {
-    /// Opens a listener and a gate for it.
-    pub(crate) fn open_gate(&mut self, plan: &Plan) -> Result<Key> {
-        let listener = Listener::open(plan, self.engine.is_nonblocking(), self.spare.take())?;
-        // One-shots connect one at a time, and there is room for one.
-        let room = if self.counting { backlog::room_of(listener.socket().as_fd()).unwrap_or(BACKLOG) } else { 1 };
-        Ok(self.meeting.open_gate(listener, room.max(1)))
-    }
-
     /// Sees to it that `owner` is woken when something happens at this seat.
     pub(crate) fn park(&mut self, seat: Key, owner: &Waker) {
         let before = self.meeting.owned_by(seat, owner);
@@ -209,16 +210,6 @@ impl State {
             self.alarm = Some(deadline);
         }
         Ok(())
-    }
-
-    /// Gives a gate up. Its listener is closed here, unless others are still seated there: then with the last of them.
-    pub(crate) fn close_gate(&mut self, gate: Key) {
-        self.meeting.close_gate(gate);
-        self.leave_if_idle(gate);
-    }
-
-    pub(crate) fn admits(&self, gate: Key, count: usize) -> bool {
-        !self.broken && self.meeting.admits(gate, count as u32, PAIRS_PER_LISTENER)
     }
 
     /// Whether something is left to be done that could not be done under the caller's lock: somebody to be woken, or, where
@@ -266,6 +257,7 @@ impl State {
     /// Takes down what was called off, so that it is gone when the caller's drop returns. What does not go in a moment, goes
     /// with the next pair, or with the engine.
     pub(crate) fn settle(&mut self) {
+        self.close_left_gate();
         self.turn();
         let begin = Instant::now();
         while !self.led && self.engine.nudge() && begin.elapsed() < MOMENT {
@@ -288,24 +280,6 @@ impl State {
         self.spent.extend(left.owner);
         let (accepted, connected) = left.ends;
         (accepted, connected, left.error)
-    }
-
-    /// Whether this gate's backlog has run full of strangers, so that a handshake of ours may have been dropped. The kernel
-    /// would try it again after a second.
-    pub(crate) fn is_overrun(&self, gate: Key) -> bool {
-        let listener = self.meeting.listener(gate).socket();
-        self.meeting.strangers_at(gate) > 0 && backlog::has_overflowed(listener.as_fd()).unwrap_or(false)
-    }
-
-    /// Turns away those who wait at this moment, where nobody is seated that they could be taken for.
-    pub(crate) fn sweep(&mut self, gate: Key) {
-        if !self.meeting.is_idle(gate) {
-            return;
-        }
-        let mut peers = Vec::new();
-        // Where this fails, the rest is turned away by the next accept, or by the kernel when the listener is closed.
-        let _ = self.meeting.listener(gate).drain(|peer| peers.push(peer.as_socket()));
-        peers.into_iter().for_each(|peer| self.meeting.turn_away(gate, peer));
     }
 
     /// Lets a blocking call wait. To be asked under the same lock under which it found that it must. `None` where others are to
@@ -358,15 +332,20 @@ impl State {
             Landing::Accepted { gate, result, called_off } => {
                 self.meeting.accept_landed(gate, called_off);
                 match result {
-                    Ok((socket, peer)) if is_alive(&socket) => {
-                        self.meeting.arrived(gate, peer, socket, &mut self.woken)
-                    }
-                    Ok((_, peer)) => self.meeting.came_and_left(gate, peer),
+                    Ok((socket, peer)) => match self.meeting.whose_is(gate, peer) {
+                        Some(seat) if is_alive(&socket) => {
+                            self.meeting.arrived(seat, socket, &mut self.woken);
+                            self.close_left_gate();
+                        }
+                        Some(seat) => self.meeting.came_and_left(seat),
+                        None => self.meeting.turn_away(gate, peer),
+                    },
                     // Somebody came and had left again before the kernel could say who.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                         self.meeting.turn_away(gate, None)
                     }
                     Err(error) if called_off || is_interruption(&error) || is_of_the_network(&error) => {}
+                    Err(_) if self.close_left_gate() => {} // there is a descriptor more now
                     Err(error) => {
                         if self.meeting.accept_failed(gate, error, &mut self.woken) {
                             self.look_once_more(gate);
@@ -406,7 +385,7 @@ impl State {
     /// After an accept that failed. It may have been woken by a connection that is still in the backlog, and whose owner's accept
     /// sleeps on. One more than is owed: where it fails as well, nobody bears it.
     fn look_once_more(&mut self, gate: Key) {
-        if self.meeting.is_wanted(gate) {
+        if self.meeting.wanting(gate) > 0 {
             self.queue_accept(gate);
         }
     }
@@ -415,19 +394,6 @@ impl State {
         self.engine.accept(gate, self.meeting.listener(gate).socket().as_fd());
         self.meeting.accept_queued(gate);
         self.queued = true;
-    }
-
-    fn leave_if_idle(&mut self, gate: Key) {
-        if !self.meeting.is_over(gate) {
-            return;
-        }
-        if self.counting {
-            // First, or whoever comes between the last look and the end would be reset without having been counted. Where that is
-            // refused, somebody may.
-            let _ = backlog::bar(self.meeting.listener(gate).socket().as_fd());
-            self.sweep(gate);
-        }
-        self.spare = Some(self.meeting.remove_gate(gate).close());
     }
 }
 

@@ -253,6 +253,9 @@ fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> 
         state.start(gate, sockets.into_iter().flatten(), seats);
         Ok(())
     })?;
+    if started.is_err() {
+        hub.with(State::settle);
+    }
     started.map(|()| hub)
 }
 

@@ -234,31 +234,32 @@ impl<L> Rendezvous<L> {
         self.wake(seat, woken);
     }
 
-    /// Gives an accepted socket to the seat that it belongs to; whose it is not, is closed here and now.
-    pub(crate) fn arrived(&mut self, gate: Key, peer: Option<SocketAddr>, socket: OwnedFd, woken: &mut Vec<Waker>) {
+    /// Whose the connection is that came to `gate` from there. Nobody's, where it is a stranger's.
+    pub(crate) fn whose_is(&self, gate: Key, peer: Option<SocketAddr>) -> Option<Key> {
         let is_its = |seat: &Seat| seat.gate == gate && seat.accepted.is_none() && are_one_connection(seat.local, peer);
-        let seat = match self.seats.get(self.expected) {
+        match self.seats.get(self.expected) {
             Some(seat) if is_its(seat) => Some(self.expected),
             _ => self.seats.iter().find(|(_, seat)| is_its(seat)).map(|(key, _)| key),
-        };
-        let Some(seat) = seat else {
-            self.turn_away(gate, peer);
-            return;
-        };
-        self.expected = seat + 1;
-        if self.seats[seat].is_wanting() {
-            self.gates[gate].wanting -= 1;
         }
-        self.seats[seat].accepted = Some(socket);
+    }
+
+    /// Gives an accepted socket to the seat that it belongs to.
+    pub(crate) fn arrived(&mut self, seat: Key, socket: OwnedFd, woken: &mut Vec<Waker>) {
+        self.expected = seat + 1;
+        let place = &mut self.seats[seat];
+        if place.is_wanting() {
+            self.gates[place.gate].wanting -= 1;
+        }
+        place.accepted = Some(socket);
         self.wake(seat, woken);
     }
 
-    /// Somebody came to `gate` and has reset the connection since. If that is one of ours, its connect has failed, and that is
-    /// told already.
-    pub(crate) fn came_and_left(&mut self, gate: Key, peer: Option<SocketAddr>) {
-        let is_its = |seat: &Seat| seat.gate == gate && seat.trouble.is_some() && are_one_connection(seat.local, peer);
-        if !self.seats.iter().any(|(_, seat)| is_its(seat)) {
-            self.turn_away(gate, peer);
+    /// Somebody came from where this seat's connect began, and has reset the connection since. If that is ours, its connect has
+    /// failed, and that is told already.
+    pub(crate) fn came_and_left(&mut self, seat: Key) {
+        let Seat { gate, local, trouble, .. } = &self.seats[seat];
+        if trouble.is_none() {
+            self.turn_away(*gate, *local);
         }
     }
 
@@ -277,6 +278,11 @@ impl<L> Rendezvous<L> {
         self.strangers += 1;
     }
 
+    /// Whether whoever turns up at an idle gate is a stranger: none of ours was given up there.
+    pub(crate) fn expects_nobody(&self, gate: Key) -> bool {
+        self.gates[gate].forsaken.is_empty() && self.gates[gate].unlocated == 0
+    }
+
     /// An accept failed: the seat that has waited longest bears it, unless there is an accept for each that waits all the same.
     /// Tells whether one did.
     pub(crate) fn accept_failed(&mut self, gate: Key, error: io::Error, woken: &mut Vec<Waker>) -> bool {
@@ -290,9 +296,9 @@ impl<L> Rendezvous<L> {
         true
     }
 
-    /// Whether a seat here lacks its accepted end.
-    pub(crate) fn is_wanted(&self, gate: Key) -> bool {
-        self.gates[gate].wanting > 0
+    /// How many seats here lack their accepted end.
+    pub(crate) fn wanting(&self, gate: Key) -> u32 {
+        self.gates[gate].wanting
     }
 
     pub(crate) fn accept_queued(&mut self, gate: Key) {

@@ -52,14 +52,7 @@ impl Source {
     /// Has `start` start `count` pairs, at the listener in use or, where that has served long enough, at a fresh one.
     pub(crate) fn start<R>(&self, count: usize, start: impl FnOnce(&mut State, Key) -> R) -> Result<(Arc<Hub>, R)> {
         let mut kept = self.lock();
-        let admitted = |kept: &Kept, gate| kept.hub.with_nobody_woken(|state| state.admits(gate, count));
-        let gate = match kept.gate {
-            Some(gate) if admitted(&kept, gate) => gate,
-            _ => {
-                kept.renew_if_broken()?;
-                self.turn(&mut kept)?
-            }
-        };
+        let gate = self.gate_for(count, &mut kept)?;
         let (started, owes_a_turn) = kept.hub.with_nobody_woken(|state| (start(state, gate), state.owes_a_turn()));
         let hub = Arc::clone(&kept.hub);
         drop(kept);
@@ -113,6 +106,23 @@ impl Source {
 
     pub(crate) fn listeners_opened(&self) -> u64 {
         self.opened.load(Relaxed)
+    }
+
+    /// The gate in use, or a fresh one where that takes no more pairs, or has a crowd of strangers before its door.
+    fn gate_for(&self, count: usize, kept: &mut Kept) -> Result<Key> {
+        let admitted = |state: &mut State, gate| state.admits(gate, count).then(|| (gate, state.is_crowded(gate)));
+        match kept.gate.and_then(|gate| kept.hub.with_nobody_woken(|state| admitted(state, gate))) {
+            Some((gate, false)) => Ok(gate),
+            Some((gate, true)) => {
+                kept.gate = None;
+                kept.hub.with_nobody_woken(|state| state.leave_behind(gate));
+                self.turn(kept)
+            }
+            None => {
+                kept.renew_if_broken()?;
+                self.turn(kept)
+            }
+        }
     }
 
     fn turn(&self, kept: &mut Kept) -> Result<Key> {

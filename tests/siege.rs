@@ -10,7 +10,7 @@ mod common;
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
@@ -33,9 +33,6 @@ const FEW: usize = 4 * SPELL;
 
 /// What the pace of peace is divided by at most.
 const SLOWER_AT_MOST: f64 = 3.0;
-
-/// So many strangers keep a pair busy for longer than it takes to look at the clock, and yet leave room in the backlog.
-const CROWD: u32 = 200;
 
 /// The ports of the one-shots' network. A listener that is there for some microseconds is not to be found by looking for
 /// it; of strangers who try all of so few ports all the time, some hit it.
@@ -105,33 +102,6 @@ fn strangers_who_fill_the_backlog_anew_hold_up_nobody_beyond_the_deadline(option
         assert_is_our_own(factory.pair_blocking().unwrap());
         assert_is_our_own(options.make_pair_blocking().unwrap());
     });
-}
-
-fn who_is_late_because_of_strangers_is_told_of_them(options: PairOptions) {
-    alone_in_a_network(|| {
-        attack_if_told();
-        let factory = options.timeout(Duration::from_nanos(1)).factory().unwrap();
-        let mut attackers = Attackers::new(ATTACKERS);
-        attackers.tell(&Order::Hoard);
-        eventually("strangers come", || factory.stats().strangers > 0);
-        eventually("a pair is late", || {
-            // Where pairs are quicker than strangers, so many would never wait between two of them.
-            eventually("a crowd waits", || waiting() >= CROWD);
-            assert_in_time(|| factory.pair_blocking())
-        });
-        attackers.tell(&Order::Rest);
-        // They leave some of theirs in the backlog, and whoever finds one there may be late once more.
-        eventually("a pair is in time", || !assert_in_time(|| factory.pair_blocking()));
-    });
-}
-
-/// How many connections wait at the one listener of this network: the kernel tells it where it tells of others how many bytes
-/// are to be read. Listeners come first, and nothing is read of the many others.
-fn waiting() -> u32 {
-    let table = BufReader::with_capacity(150, fs::File::open("/proc/net/tcp").unwrap());
-    let listener = table.lines().nth(1).unwrap().unwrap();
-    let queues = listener.split_whitespace().nth(4).unwrap();
-    u32::from_str_radix(queues.split_once(':').unwrap().1, 16).unwrap()
 }
 
 #[test]
@@ -367,5 +337,4 @@ on_every_engine!(
     batches_are_their_own_among_strangers,
     pairs_on_other_addresses_are_their_own_among_strangers,
     strangers_who_fill_the_backlog_anew_hold_up_nobody_beyond_the_deadline,
-    who_is_late_because_of_strangers_is_told_of_them,
 );

@@ -1,4 +1,5 @@
-//! How many connections the backlog of a listener holds, whether it was full when one came, and that no more come.
+//! How many connections the backlog of a listener holds, how many wait there, whether it was full when one came, and that no
+//! more come.
 #![allow(unsafe_code)] // neither nix nor socket2 knows these options
 
 use std::io;
@@ -23,6 +24,12 @@ pub(crate) fn has_overflowed(listener: BorrowedFd<'_>) -> io::Result<bool> {
 pub(crate) fn room_of(listener: BorrowedFd<'_>) -> io::Result<u32> {
     const SACKED: usize = 7; // after eight bytes, the sixth word of `struct tcp_info` of linux/tcp.h
     Ok(words::<{ SACKED + 1 }>(listener, IPPROTO_TCP, TCP_INFO)?[SACKED])
+}
+
+/// How many wait to be accepted: of a listener `tcpi_unacked` is that.
+pub(crate) fn waiting_at(listener: BorrowedFd<'_>) -> io::Result<u32> {
+    const UNACKED: usize = 6;
+    Ok(words::<{ UNACKED + 1 }>(listener, IPPROTO_TCP, TCP_INFO)?[UNACKED])
 }
 
 /// Lets nobody in any more: whoever connects is refused, and who is in the backlog stays there.

@@ -92,6 +92,7 @@ impl State {
                 Ok(local),
             ) if are_one_connection(*local, peer) && is_alive(&accepted) => {
                 self.meeting.served_standing(gate);
+                self.close_left_gate();
                 Some((accepted, socket))
             }
             (connected, accepted, _) => {

@@ -9,7 +9,9 @@ use std::task::Wake;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::*;
+use crate::engine::backlog;
 use crate::options::PairOptions;
+use crate::options::Plan;
 use crate::rendezvous::Progress;
 use crate::source::Source;
 

@@ -25,13 +25,20 @@ fn seated<const N: usize>(ports: [u16; N]) -> (Rendezvous<()>, Key, [Key; N]) {
     (meeting, gate, seats)
 }
 
+fn arrive(meeting: &mut Rendezvous<()>, gate: Key, peer: Option<SocketAddr>, socket: OwnedFd) {
+    match meeting.whose_is(gate, peer) {
+        Some(seat) => meeting.arrived(seat, socket, &mut Vec::new()),
+        None => meeting.turn_away(gate, peer),
+    }
+}
+
 #[test]
 fn each_seat_gets_the_socket_that_came_from_its_own_address() {
     let (mut meeting, gate, [first, second]) = seated([1, 2]);
     let (for_first, for_second) = (socket(), socket());
     let expected = (for_first.as_raw_fd(), for_second.as_raw_fd());
-    meeting.arrived(gate, at(2), for_second, &mut Vec::new());
-    meeting.arrived(gate, at(1), for_first, &mut Vec::new());
+    arrive(&mut meeting, gate, at(2), for_second);
+    arrive(&mut meeting, gate, at(1), for_first);
     let accepted = |left: Left| left.ends.0.unwrap().as_raw_fd();
     assert_eq!((accepted(meeting.leave(first)), accepted(meeting.leave(second))), expected);
     assert_eq!(meeting.strangers(), 0);
@@ -42,8 +49,8 @@ fn a_seat_is_met_when_both_halves_are_there_in_whatever_order() {
     let (mut meeting, gate, [one, other]) = seated([1, 2]);
     meeting.connected(one, socket(), &mut Vec::new());
     assert!(matches!(meeting.progress(one), Progress::Waiting));
-    meeting.arrived(gate, at(1), socket(), &mut Vec::new());
-    meeting.arrived(gate, at(2), socket(), &mut Vec::new());
+    arrive(&mut meeting, gate, at(1), socket());
+    arrive(&mut meeting, gate, at(2), socket());
     assert!(matches!(meeting.progress(other), Progress::Waiting));
     meeting.connected(other, socket(), &mut Vec::new());
     assert!(matches!((meeting.progress(one), meeting.progress(other)), (Progress::Met, Progress::Met)));
@@ -54,7 +61,7 @@ fn a_stranger_is_counted_and_its_accept_made_again() {
     let (mut meeting, gate, [seat]) = seated([1]);
     for (count, peer) in [at(7), None, at(7)].into_iter().enumerate() {
         meeting.accept_landed(gate, false);
-        meeting.arrived(gate, peer, socket(), &mut Vec::new());
+        arrive(&mut meeting, gate, peer, socket());
         assert!(matches!(meeting.progress(seat), Progress::Waiting));
         assert_eq!((meeting.strangers_at(gate), meeting.balance(gate)), (count as u64 + 1, Balance::Short));
         meeting.accept_queued(gate);
@@ -65,7 +72,7 @@ fn a_stranger_is_counted_and_its_accept_made_again() {
 fn the_address_of_one_gate_is_a_stranger_at_another() {
     let (mut meeting, gate, [seat]) = seated([1]);
     let other = meeting.open_gate((), 3);
-    meeting.arrived(other, at(1), socket(), &mut Vec::new());
+    arrive(&mut meeting, other, at(1), socket());
     assert!(matches!(meeting.progress(seat), Progress::Waiting));
     assert_eq!((meeting.strangers_at(gate), meeting.strangers_at(other), meeting.strangers()), (0, 1, 1));
 }
@@ -88,9 +95,9 @@ fn what_could_not_be_located_is_no_stranger_when_it_arrives() {
     let (mut meeting, gate, [seat]) = seated([1]);
     meeting.locate(seat, None);
     meeting.locate_failed(seat, io::Error::from_raw_os_error(105));
-    meeting.arrived(gate, at(1), socket(), &mut Vec::new());
+    arrive(&mut meeting, gate, at(1), socket());
     assert_eq!(meeting.strangers(), 0);
-    meeting.arrived(gate, at(2), socket(), &mut Vec::new());
+    arrive(&mut meeting, gate, at(2), socket());
     assert_eq!(meeting.strangers(), 1, "one connection of ours is one");
     assert_eq!(meeting.leave(seat).error.unwrap().step(), Step::Verify);
 }
@@ -152,7 +159,7 @@ fn a_closed_gate_stays_until_the_last_seat_and_the_last_accept_have_gone() {
     meeting.close_gate(gate);
     assert!(!meeting.is_over(gate));
     meeting.accept_landed(gate, false);
-    meeting.arrived(gate, at(1), socket(), &mut Vec::new());
+    arrive(&mut meeting, gate, at(1), socket());
     assert!(!meeting.is_over(gate), "its connect is not through yet");
     drop(meeting.leave(seat));
     assert!(meeting.is_over(gate));
@@ -162,7 +169,7 @@ fn a_closed_gate_stays_until_the_last_seat_and_the_last_accept_have_gone() {
 fn a_gate_admits_as_many_as_it_has_room_for_and_serves_so_many_in_its_life() {
     let (mut meeting, gate, [seat, _]) = seated([1, 2]);
     assert!(meeting.admits(gate, 1, 3) && !meeting.admits(gate, 2, 3) && !meeting.admits(gate, 2, 9));
-    meeting.arrived(gate, at(1), socket(), &mut Vec::new());
+    arrive(&mut meeting, gate, at(1), socket());
     assert!(meeting.admits(gate, 2, 9), "who has met takes no room");
     drop(meeting.leave(seat));
     assert!(!meeting.admits(gate, 2, 3), "who has left has been served");
@@ -171,11 +178,10 @@ fn a_gate_admits_as_many_as_it_has_room_for_and_serves_so_many_in_its_life() {
 #[test]
 fn who_has_left_again_is_a_stranger_unless_a_connect_of_ours_from_there_has_failed() {
     let (mut meeting, gate, [seat]) = seated([1]);
-    meeting.came_and_left(gate, at(1));
+    assert_eq!((meeting.whose_is(gate, at(1)), meeting.whose_is(gate, at(2))), (Some(seat), None));
+    meeting.came_and_left(seat);
     assert_eq!(meeting.strangers(), 1, "ours is alive: this one had the port before");
     meeting.connect_failed(seat, io::Error::from_raw_os_error(110), &mut Vec::new());
-    meeting.came_and_left(gate, at(1));
+    meeting.came_and_left(seat);
     assert_eq!(meeting.strangers(), 1);
-    meeting.came_and_left(gate, at(2));
-    assert_eq!(meeting.strangers(), 2);
 }
