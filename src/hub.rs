@@ -61,6 +61,8 @@ pub(crate) struct State {
     strangers_at_opening: u64,
     /// A gate that was left behind with the crowd before its door.
     left: Option<Key>,
+    /// A pair has met since.
+    left_is_due: bool,
     spare: Option<Arc<SockAddr>>,
     broken: bool,
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
@@ -121,6 +123,7 @@ impl Hub {
             strangers_before: strangers,
             strangers_at_opening: strangers,
             left: None,
+            left_is_due: false,
             spare: None,
             broken: false,
             #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
@@ -244,6 +247,10 @@ impl State {
             while let Some(landing) = self.engine.land() {
                 self.route(landing);
             }
+            // After all of them: an accept among them that found no descriptor is made again where this frees one.
+            if std::mem::take(&mut self.left_is_due) {
+                self.close_left_gate();
+            }
             if !self.queued {
                 return true;
             }
@@ -335,7 +342,7 @@ impl State {
                     Ok((socket, peer)) => match self.meeting.whose_is(gate, peer) {
                         Some(seat) if is_alive(&socket) => {
                             self.meeting.arrived(seat, socket, &mut self.woken);
-                            self.close_left_gate();
+                            self.left_is_due = true;
                         }
                         Some(seat) => self.meeting.came_and_left(seat),
                         None => self.meeting.turn_away(gate, peer),

@@ -117,6 +117,33 @@ fn a_batch_that_runs_out_of_descriptors_half_way_says_where_and_leaves_none_open
     });
 }
 
+fn a_crowd_of_strangers_that_is_left_behind_takes_no_descriptor_from_a_pair(options: PairOptions) {
+    alone(|| {
+        let factory = options.factory().unwrap();
+        let gather = |count| -> Vec<_> {
+            let (accepted, _connected) = factory.pair_blocking::<TcpStream>().unwrap();
+            let listener = accepted.local_addr().unwrap();
+            (0..count).map(|_| TcpStream::connect(listener).unwrap()).collect()
+        };
+        let _first = gather(1);
+        factory.pair_blocking::<TcpStream>().unwrap();
+        let expected = [Some(Step::Socket), Some(Step::Accept), None];
+        for (spare, expected) in expected.into_iter().enumerate() {
+            let (crowd, before) = (gather(20), descriptors());
+            let made = with_spare_descriptors(spare, || factory.pair_blocking::<TcpStream>());
+            assert_ends_with(made.as_ref().err(), expected, spare);
+            drop(made);
+            assert_eq!(descriptors(), before, "{spare} to spare");
+            drop(crowd);
+        }
+        let (crowd, before) = (gather(20), descriptors());
+        let made = with_spare_descriptors(20, || factory.pairs_blocking::<TcpStream>(10)).unwrap();
+        assert_eq!(descriptors(), before + made.len() * 2);
+        drop((crowd, made));
+        assert_eq!(factory.stats().strangers, 81);
+    });
+}
+
 fn a_refused_ring_is_told_with_its_errno(options: PairOptions) {
     alone(|| {
         for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP, Errno::EINVAL, Errno::ENOMEM] {
@@ -324,6 +351,7 @@ on_every_engine!(
     a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open,
     a_factory_that_runs_out_of_descriptors_says_where_and_goes_on,
     a_batch_that_runs_out_of_descriptors_half_way_says_where_and_leaves_none_open,
+    a_crowd_of_strangers_that_is_left_behind_takes_no_descriptor_from_a_pair,
     each_system_call_that_is_refused_is_told_by_its_step,
     a_refused_connect_is_told_and_left,
     ports_that_have_run_out_are_told_by_their_step,

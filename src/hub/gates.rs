@@ -54,7 +54,7 @@ impl State {
         self.close_left_gate();
         if self.meeting.is_idle(gate) {
             self.bar(gate);
-            self.left = Some(gate);
+            (self.left, self.left_is_due) = (Some(gate), false);
         } else {
             self.close_gate(gate); // none of ours may be kept out
         }
