@@ -11,7 +11,7 @@ pub(crate) struct Seats {
 impl Seats {
     /// So many pairs are made in one submission: enough to share its cost, few enough that all they touch stays in the
     /// processor's caches. The submission queue holds their connects and accepts, a backlog all their connections.
-    pub(crate) const MOST: usize = 16;
+    pub(crate) const MOST: usize = 32;
 
     pub(crate) fn new() -> Seats {
         Seats { keys: [0; Seats::MOST], count: 0 }
