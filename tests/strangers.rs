@@ -189,6 +189,43 @@ fn a_flood_of_strangers_is_kept_out(options: PairOptions) {
     });
 }
 
+fn several_threads_leave_crowds_of_strangers_behind_without_losing_one_of_their_pairs(options: PairOptions) {
+    alone_in_a_network(|| {
+        let factory = options.factory().unwrap();
+        let stop = AtomicBool::new(false);
+        let before = descriptors();
+        std::thread::scope(|scope| {
+            // From an address of their own, so that the flood does not use up the ports that the pairs come from.
+            let flood = |from| {
+                let mut listener = listener_of(&factory);
+                while !stop.load(Relaxed) {
+                    let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                    stranger.set_linger(Some(Duration::ZERO)).unwrap();
+                    stranger.bind(&SocketAddr::from(([127, 0, 0, from], 0)).into()).unwrap();
+                    if stranger.connect_timeout(&listener.into(), Duration::from_millis(20)).is_err() {
+                        listener = listener_of(&factory);
+                    }
+                }
+            };
+            scope.spawn(move || flood(2));
+            scope.spawn(move || flood(3));
+            let makers = [(); 3].map(|()| {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        assert_is_our_own(factory.pair_blocking().unwrap());
+                        factory.pairs_blocking(3).unwrap().into_iter().for_each(assert_is_our_own);
+                    }
+                })
+            });
+            makers.into_iter().for_each(|maker| maker.join().unwrap());
+            stop.store(true, Relaxed);
+        });
+        let stats = factory.stats();
+        assert!(stats.strangers > 0 && stats.pairs >= 3 * 200 * 4, "{stats:?}");
+        assert_eq!(descriptors(), before);
+    });
+}
+
 fn listener_of(factory: &PairFactory) -> SocketAddr {
     factory.pair_blocking::<TcpStream>().unwrap().0.local_addr().unwrap()
 }
@@ -226,4 +263,5 @@ on_every_engine!(
     a_backlog_full_of_strangers_does_not_hold_up_a_late_pair,
     who_is_late_because_of_strangers_is_told_of_them,
     a_flood_of_strangers_is_kept_out,
+    several_threads_leave_crowds_of_strangers_behind_without_losing_one_of_their_pairs,
 );
