@@ -56,9 +56,10 @@ pub(crate) struct State {
     spent: Vec<Waker>,
     /// Whether strangers who wait at a listener that is given up are counted: in a factory they are.
     counting: bool,
-    /// How many had come when the listener before the last one was opened, and when the last one was.
+    /// How many had come at the turn before the last one to a fresh listener, and at the last one; where that was not to leave
+    /// strangers behind.
     strangers_before: u64,
-    strangers_at_opening: u64,
+    strangers_at_turn: u64,
     /// A gate that was left behind with the crowd before its door.
     left: Option<Key>,
     /// A pair has met since.
@@ -121,7 +122,7 @@ impl Hub {
             spent: Vec::new(),
             counting,
             strangers_before: strangers,
-            strangers_at_opening: strangers,
+            strangers_at_turn: strangers,
             left: None,
             left_is_due: false,
             spare: None,

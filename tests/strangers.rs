@@ -85,7 +85,8 @@ fn a_stranger_who_comes_last_is_counted_when_the_stats_are_asked_for(options: Pa
     });
 }
 
-/// Where strangers have come, each pair looks who waits, and goes elsewhere rather than turn a crowd away one by one.
+/// Where so many have come that they fill a backlog, each pair looks who waits, and goes elsewhere rather than turn a crowd away
+/// one by one.
 fn a_crowd_of_strangers_is_left_behind_with_the_listener_and_counted(options: PairOptions) {
     alone(|| {
         let factory = options.factory().unwrap();
@@ -93,22 +94,26 @@ fn a_crowd_of_strangers_is_left_behind_with_the_listener_and_counted(options: Pa
             let listener = listener_of(&factory);
             (0..count).map(|_| TcpStream::connect(listener).unwrap()).collect()
         };
-        let first = gather(1);
-        assert_is_our_own(factory.pair_blocking().unwrap());
+        for round in 1..=3 {
+            let _few = gather(100);
+            assert_is_our_own(factory.pair_blocking().unwrap());
+            let stats = factory.stats();
+            assert_eq!((stats.strangers, stats.listeners), (100 * round, 1), "{stats:?}");
+        }
         let (crowd, before) = (gather(30), descriptors());
         assert_is_our_own(factory.pair_blocking().unwrap());
         factory.pairs_blocking(20).unwrap().into_iter().for_each(assert_is_our_own);
 
         let stats = factory.stats();
-        assert_eq!((stats.strangers, stats.listeners), (31, 2), "{stats:?}");
+        assert_eq!((stats.strangers, stats.listeners), (330, 2), "{stats:?}");
         assert_eq!(descriptors(), before);
-        for mut stranger in first.into_iter().chain(crowd) {
+        for mut stranger in crowd {
             assert_eq!(stranger.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
         }
         let few = gather(3);
         assert_is_our_own(factory.pair_blocking().unwrap());
         let stats = factory.stats();
-        assert_eq!((stats.strangers, stats.listeners), (34, 2), "{stats:?}");
+        assert_eq!((stats.strangers, stats.listeners), (333, 2), "{stats:?}");
         drop(few);
     });
 }

@@ -20,7 +20,9 @@ impl State {
             Err(_) if self.close_left_gate() => Listener::open(plan, nonblocking, self.spare.take()), // has its descriptor
             listener => listener,
         }?;
-        self.strangers_before = std::mem::replace(&mut self.strangers_at_opening, self.meeting.strangers());
+        if self.left.is_none() {
+            self.strangers_before = std::mem::replace(&mut self.strangers_at_turn, self.meeting.strangers());
+        }
         // One-shots connect one at a time, and there is room for one.
         let room = if self.counting { backlog::room_of(listener.socket().as_fd()).unwrap_or(BACKLOG) } else { 1 };
         Ok(self.meeting.open_gate(listener, room.max(1)))
@@ -31,9 +33,10 @@ impl State {
     }
 
     /// Whether so many strangers wait at a gate that it is quicker to leave them to the kernel, with the listener, than to turn
-    /// each away until our own come. Asked where strangers have come to this listener or to the one before.
+    /// each away until our own come. Not asked before as many have come lately as a backlog holds: a few can knock at the same
+    /// door again.
     pub(crate) fn is_crowded(&self, gate: Key) -> bool {
-        self.meeting.strangers() > self.strangers_before && {
+        self.meeting.strangers() - self.strangers_before >= u64::from(BACKLOG) && {
             let listener = self.meeting.listener(gate).socket();
             let waiting = backlog::waiting_at(listener.as_fd()).unwrap_or(0);
             waiting.saturating_sub(self.meeting.wanting(gate)) >= CROWD
