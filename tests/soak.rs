@@ -244,8 +244,10 @@ struct TimeWaits {
 
 impl TimeWaits {
     fn now() -> TimeWaits {
-        let [begun, left_out] = ["TW", "TCPTimeWaitOverflow"].map(|what| netstat("TcpExt", what));
-        TimeWaits { begun, left_out, waiting: sockstat("tw") }
+        let [counted, left_out] = ["TW", "TCPTimeWaitOverflow"].map(|what| netstat("TcpExt", what));
+        let waiting = sockstat("tw");
+        let begun = if counts_who_begins() { counted } else { counted + waiting };
+        TimeWaits { begun, left_out, waiting }
     }
 
     /// One for each pair, or none at all.
@@ -257,6 +259,13 @@ impl TimeWaits {
     fn told(&self) -> String {
         format!("TIME_WAIT {} begun, {} left out, {} waiting", self.begun, self.left_out, self.waiting)
     }
+}
+
+/// Since Linux 5.18 `TW` counts who enters TIME_WAIT; before, who leaves it.
+fn counts_who_begins() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(5), Some(18))
 }
 
 /// How long the last tenth takes, and the first: so many of a hundred turns take no longer.
