@@ -100,12 +100,10 @@ impl State {
 
     /// Counts those who wait at a listener that is given up. The kernel turns them away with it.
     fn count_who_waits(&mut self, gate: Key) {
-        if self.meeting.expects_nobody(gate)
-            && let Ok(waiting) = backlog::waiting_at(self.meeting.listener(gate).socket().as_fd())
-        {
-            (0..waiting).for_each(|_| self.meeting.turn_away(gate, None));
-        } else {
-            self.sweep(gate); // some may be ours; only who is accepted tells where it comes from
+        let waiting = || backlog::waiting_at(self.meeting.listener(gate).socket().as_fd()).ok();
+        match self.meeting.expects_nobody(gate).then(waiting).flatten() {
+            Some(waiting) => (0..waiting).for_each(|_| self.meeting.turn_away(gate, None)),
+            None => self.sweep(gate), // some may be ours; only who is accepted tells where it comes from
         }
     }
 
