@@ -254,7 +254,7 @@ fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> 
         Ok(())
     })?;
     if started.is_err() {
-        hub.with(State::settle);
+        hub.with(State::settle); // no pair will meet that closes a gate left behind
     }
     started.map(|()| hub)
 }

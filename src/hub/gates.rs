@@ -1,6 +1,6 @@
 //! Gates: how they are opened and given up, and what becomes of strangers before them.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::State;
 use crate::engine::backlog;
@@ -36,18 +36,15 @@ impl State {
     /// each away until our own come. Not asked before as many have come lately as a backlog holds: a few can knock at the same
     /// door again.
     pub(crate) fn is_crowded(&self, gate: Key) -> bool {
-        self.meeting.strangers() - self.strangers_before >= u64::from(BACKLOG) && {
-            let listener = self.meeting.listener(gate).socket();
-            let waiting = backlog::waiting_at(listener.as_fd()).unwrap_or(0);
-            waiting.saturating_sub(self.meeting.wanting(gate)) >= CROWD
-        }
+        let strangers =
+            || backlog::waiting_at(self.listener(gate)).unwrap_or(0).saturating_sub(self.meeting.wanting(gate));
+        self.meeting.strangers() - self.strangers_before >= u64::from(BACKLOG) && strangers() >= CROWD
     }
 
     /// Whether this gate's backlog has run full of strangers, so that a handshake of ours may have been dropped. The kernel
     /// would try it again after a second.
     pub(crate) fn is_overrun(&self, gate: Key) -> bool {
-        let listener = self.meeting.listener(gate).socket();
-        self.meeting.strangers_at(gate) > 0 && backlog::has_overflowed(listener.as_fd()).unwrap_or(false)
+        self.meeting.strangers_at(gate) > 0 && backlog::has_overflowed(self.listener(gate)).unwrap_or(false)
     }
 
     /// Gives a gate up that has a crowd before its door. Nobody gets in any more, but whoever was just on the way in when the door
@@ -86,9 +83,14 @@ impl State {
         self.spare = Some(self.meeting.remove_gate(gate).close());
     }
 
-    /// Turns away those who wait at this moment, where nobody is seated that they could be taken for.
+    /// Counts all strangers who have come until now, those at a gate that was left behind among them.
     pub(crate) fn sweep(&mut self, gate: Key) {
         self.close_left_gate();
+        self.turn_away_who_waits(gate);
+    }
+
+    /// Turns away those who wait at this moment, where nobody is seated that they could be taken for.
+    fn turn_away_who_waits(&mut self, gate: Key) {
         if !self.meeting.is_idle(gate) {
             return;
         }
@@ -100,16 +102,20 @@ impl State {
 
     /// Counts those who wait at a listener that is given up. The kernel turns them away with it.
     fn count_who_waits(&mut self, gate: Key) {
-        let waiting = || backlog::waiting_at(self.meeting.listener(gate).socket().as_fd()).ok();
+        let waiting = || backlog::waiting_at(self.listener(gate)).ok();
         match self.meeting.expects_nobody(gate).then(waiting).flatten() {
             Some(waiting) => (0..waiting).for_each(|_| self.meeting.turn_away(gate, None)),
-            None => self.sweep(gate), // some may be ours; only who is accepted tells where it comes from
+            None => self.turn_away_who_waits(gate), // some may be ours; only who is accepted tells where it comes from
         }
     }
 
     /// Lets nobody in any more. Where that is refused, somebody may come between the last look and the end, and be reset without
     /// having been counted.
     fn bar(&self, gate: Key) {
-        let _ = backlog::bar(self.meeting.listener(gate).socket().as_fd());
+        let _ = backlog::bar(self.listener(gate));
+    }
+
+    fn listener(&self, gate: Key) -> BorrowedFd<'_> {
+        self.meeting.listener(gate).socket().as_fd()
     }
 }

@@ -10,8 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::*;
 use crate::engine::backlog;
-use crate::options::PairOptions;
-use crate::options::Plan;
+use crate::options::{PairOptions, Plan};
 use crate::rendezvous::Progress;
 use crate::source::Source;
 
