@@ -106,7 +106,7 @@ impl PairFactory {
         self.finish_one(ends, tally)
     }
 
-    /// Makes `count` pairs, up to 16 in one submission.
+    /// Makes `count` pairs, up to 32 in one submission.
     ///
     /// All or nothing: on an error, and when the future is dropped, every pair made so far is closed.
     ///

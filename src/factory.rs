@@ -125,7 +125,7 @@ impl PairFactory {
         self.finish_one(ends, tally)
     }
 
-    /// Makes `count` pairs, without a runtime, up to 16 in one submission.
+    /// Makes `count` pairs, without a runtime, up to 32 in one submission.
     ///
     /// All or nothing: on an error every pair made so far is closed. None are asked for: none are made.
     ///

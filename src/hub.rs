@@ -16,10 +16,10 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use socket2::{SockAddr, SockRef};
+use socket2::SockAddr;
 
 use crate::engine::shared::{Keeper, Shared};
-use crate::engine::{Engine, Landing};
+use crate::engine::{Engine, Landing, Peer};
 use crate::error::{Result, Step};
 use crate::listener::Listener;
 use crate::options::{Backend, Choice};
@@ -340,14 +340,7 @@ impl State {
             Landing::Accepted { gate, result, called_off } => {
                 self.meeting.accept_landed(gate, called_off);
                 match result {
-                    Ok((socket, peer)) => match self.meeting.whose_is(gate, peer) {
-                        Some(seat) if is_alive(&socket) => {
-                            self.meeting.arrived(seat, socket, &mut self.woken);
-                            self.left_is_due = true;
-                        }
-                        Some(seat) => self.meeting.came_and_left(seat),
-                        None => self.meeting.turn_away(gate, peer),
-                    },
+                    Ok(accepted) => self.welcome(gate, accepted),
                     // Somebody came and had left again before the kernel could say who.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                         self.meeting.turn_away(gate, None)
@@ -370,6 +363,19 @@ impl State {
             // A socket that lands so late that nobody takes it is closed here.
             Landing::Opened(_) | Landing::Silent => {}
             Landing::Broken(error) => self.give_up(&error),
+        }
+    }
+
+    /// Gives an accepted socket to the pair that it belongs to, or closes it.
+    fn welcome(&mut self, gate: Key, accepted: OwnedFd) {
+        let peer = Peer::of(&accepted);
+        match self.meeting.whose_is(gate, peer.address) {
+            Some(seat) if peer.is_there => {
+                self.meeting.arrived(seat, accepted, &mut self.woken);
+                self.left_is_due = true;
+            }
+            Some(seat) => self.meeting.came_and_left(seat),
+            None => self.meeting.turn_away(gate, peer.address),
         }
     }
 
@@ -403,14 +409,6 @@ impl State {
         self.meeting.accept_queued(gate);
         self.queued = true;
     }
-}
-
-/// Whether the other end of what was accepted is there still. Somebody who came and reset the connection at once has freed the
-/// port that it came from; ours may have been given it since, and then only this tells the one that is in the backlog from ours.
-/// Where the question is not answered, the addresses have told all that there is to know.
-fn is_alive(accepted: &OwnedFd) -> bool {
-    let asked = SockRef::from(accepted).peer_addr();
-    !matches!(asked, Err(error) if error.kind() == io::ErrorKind::NotConnected)
 }
 
 /// Whether an operation was held up before it came to anything.

@@ -9,13 +9,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll as Descriptor, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{SockFlag, accept4};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use slab::Slab;
@@ -236,7 +236,7 @@ impl Epoll {
     }
 
     /// Lands one accept of the gate at this place, which goes with the last of them.
-    fn accepted(&mut self, place: usize, result: io::Result<(OwnedFd, Option<SocketAddr>)>, called_off: bool) {
+    fn accepted(&mut self, place: usize, result: io::Result<OwnedFd>, called_off: bool) {
         let gate = &mut self.gates[place];
         gate.pending -= 1;
         self.ended.push_back(End::Other(Landing::Accepted { gate: gate.key, result, called_off }));
@@ -304,9 +304,10 @@ impl Epoll {
     }
 }
 
-fn accept(listener: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-    let (socket, peer) = SockRef::from(&borrow(&listener)).accept()?;
-    Ok((socket.into(), peer.as_socket()))
+fn accept(listener: RawFd) -> io::Result<OwnedFd> {
+    let accepted = accept4(listener, SockFlag::SOCK_CLOEXEC)?;
+    // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(accepted) })
 }
 
 fn borrow(listener: &RawFd) -> BorrowedFd<'_> {

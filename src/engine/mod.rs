@@ -22,16 +22,17 @@
 pub(crate) mod backlog;
 #[cfg(feature = "epoll")]
 mod epoll;
+mod peer;
 pub(crate) mod shared;
 mod uring;
 
+pub(crate) use self::peer::Peer;
 #[cfg(feature = "measure")]
 pub(crate) use self::uring::Closing;
 #[cfg(ringpair_faults)]
 pub use self::uring::faults;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +54,8 @@ pub(crate) type Key = usize;
 pub(crate) enum Landing {
     /// A connect that was called off meanwhile does not land here; its socket is closed by the engine.
     Connected { seat: Key, socket: OwnedFd, result: io::Result<()> },
-    /// With the address of who came. `called_off` tells whether the accept was; it may have brought someone all the same.
-    Accepted { gate: Key, result: io::Result<(OwnedFd, Option<SocketAddr>)>, called_off: bool },
+    /// `called_off` tells whether the accept was; it may have brought someone all the same.
+    Accepted { gate: Key, result: io::Result<OwnedFd>, called_off: bool },
     /// One of the sockets that were asked for.
     Opened(io::Result<OwnedFd>),
     /// The alarm has gone off.

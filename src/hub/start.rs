@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::{SockRef, Socket};
 
-use super::{Seats, State, is_alive};
-use crate::engine::Landing;
+use super::{Seats, State};
+use crate::engine::{Landing, Peer};
 use crate::error::{Result, Step};
 use crate::listener::{domain_of, open_connecting, prepared};
 use crate::options::Plan;
@@ -88,9 +88,9 @@ impl State {
         let ends = match (connected, accepted, &local) {
             (
                 Some(Landing::Connected { socket, result: Ok(()), .. }),
-                Some(Landing::Accepted { result: Ok((accepted, peer)), .. }),
+                Some(Landing::Accepted { result: Ok(accepted), .. }),
                 Ok(local),
-            ) if are_one_connection(*local, peer) && is_alive(&accepted) => {
+            ) if is_other_end(&accepted, *local) => {
                 self.meeting.served_standing(gate);
                 self.close_left_gate();
                 Some((accepted, socket))
@@ -126,4 +126,10 @@ impl State {
             Err(error) => self.meeting.locate_failed(seat, error),
         }
     }
+}
+
+/// Whether what was accepted is the other end of what connects from `local`.
+fn is_other_end(accepted: &OwnedFd, local: Option<SocketAddr>) -> bool {
+    let peer = Peer::of(accepted);
+    peer.is_there && are_one_connection(local, peer.address)
 }

@@ -21,6 +21,7 @@ pub(crate) use self::closing::Closing;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,15 +78,11 @@ impl Uring {
     }
 
     pub(super) fn accept(&mut self, gate: Key, listener: BorrowedFd<'_>) {
-        let mut peer = self.flights.place();
-        let (address, length) = peer.pointers();
-        let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), address.cast(), length);
-        let accept = accept.flags(SockFlag::SOCK_CLOEXEC.bits()).build();
-        let number = self.ring.next_number();
-        let key = self.flights.take_off(Flight::Accept { gate, peer, called_off: false, number });
-        // SAFETY: the flight owns the place for the peer's address, on the heap, and keeps it until the completion, or for
-        // good; the caller keeps the listener open until the accept lands.
-        unsafe { self.ring.push(&accept.user_data(key as u64)) };
+        // No place for the peer's address: the kernel would write there long after the submission, and who came must be asked
+        // whether they are there still, which tells it too.
+        let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), ptr::null_mut(), ptr::null_mut());
+        let key = self.flights.take_off(Flight::Accept { gate, called_off: false });
+        self.submit(accept.flags(SockFlag::SOCK_CLOEXEC.bits()).build().user_data(key as u64));
     }
 
     pub(super) fn connecting(&self, flight: Key) -> Option<BorrowedFd<'_>> {
@@ -112,10 +109,8 @@ impl Uring {
                 Some(Flight::Connect { seat, socket, orphan: false, .. }) => {
                     Landing::Connected { seat, socket, result: outcome(result).map(drop) }
                 }
-                Some(Flight::Accept { gate, peer, called_off, .. }) => {
-                    let peer = self.flights.read(peer);
-                    let accepted = outcome(result).map(|descriptor| (own(descriptor), peer));
-                    Landing::Accepted { gate, result: accepted, called_off }
+                Some(Flight::Accept { gate, called_off }) => {
+                    Landing::Accepted { gate, result: outcome(result).map(own), called_off }
                 }
                 Some(Flight::Connect { orphan: true, .. } | Flight::Forsaken { .. }) | None => Landing::Silent,
             },
@@ -169,7 +164,8 @@ impl Uring {
 
     fn submit(&mut self, entry: squeue::Entry) {
         // SAFETY: of the entries that come here only an alarm points to something: to `self.alarm`, whose place on the heap
-        // lasts as long as the ring.
+        // lasts as long as the ring. The one that names a descriptor is an accept: its caller keeps the listener open until it
+        // lands.
         unsafe { self.ring.push(&entry) };
     }
 }
@@ -215,7 +211,5 @@ impl Drop for Uring {
             let ring = unsafe { BorrowedFd::borrow_raw(self.ring.descriptor()) };
             let _ = poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], PollTimeout::from(10u8)); // a reason to look again
         }
-        // What is left of a ring that was given up, and that is not entered any more.
-        self.flights.free_from(self.ring.first_untaken());
     }
 }

@@ -21,8 +21,6 @@ pub(super) struct Ring {
     uring: IoUring,
     /// Entries in the submission queue that the kernel has not taken yet.
     queued: u32,
-    /// Entries that have ever been queued.
-    pushed: u64,
     /// Set once the kernel would not take what is queued: then the queue holds entries that name descriptors long closed,
     /// and must never be submitted again.
     broken: Option<i32>,
@@ -39,7 +37,7 @@ impl Ring {
             outcome => outcome?,
         };
         let opens_sockets = knows_opcodes(&uring)?;
-        Ok(Ring { uring, queued: 0, pushed: 0, broken: None, opens_sockets })
+        Ok(Ring { uring, queued: 0, broken: None, opens_sockets })
     }
 
     pub(super) fn opens_sockets(&self) -> bool {
@@ -66,17 +64,6 @@ impl Ring {
             }
         }
         self.queued += 1;
-        self.pushed += 1;
-    }
-
-    /// The number that the next entry gets.
-    pub(super) fn next_number(&self) -> u64 {
-        self.pushed
-    }
-
-    /// The number of the first entry that the kernel has not taken, as its own head of the queue tells.
-    pub(super) fn first_untaken(&mut self) -> u64 {
-        self.pushed - self.uring.submission().len() as u64
     }
 
     /// Gives everything that is queued to the kernel, which completes at once what it can. Does not wait.
