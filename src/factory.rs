@@ -32,8 +32,8 @@ use crate::source::Source;
 /// # }
 /// ```
 ///
-/// It keeps two descriptors, the ring and the listener, and turns to a fresh listener in time, so that pairs that close
-/// with FIN cost the same however many there are. Pairs outlive the factory.
+/// It keeps three descriptors, the ring, the listener and a socket for the next pair to connect with, and turns to a fresh
+/// listener in time, so that pairs that close with FIN cost the same however many there are. Pairs outlive the factory.
 ///
 /// A factory and its futures are `Send` and `Sync`: any number of tasks and threads can share one, and blocking calls may
 /// go on beside async ones. Threads that each have a factory of their own are faster, as they share no lock.
@@ -117,8 +117,9 @@ impl PairFactory {
     ///
     /// # Source
     ///
-    /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5); to wait, `poll(2)` on the ring's descriptor.
-    /// By the epoll engine, `connect(2)`, `accept4(2)`, and `poll(2)` on an `epoll(7)`.
+    /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5), and `IORING_OP_SOCKET` where it is known (Linux
+    /// 5.19); to wait, `poll(2)` on the ring's descriptor. By the epoll engine, `connect(2)`, `accept4(2)`, and `poll(2)` on an
+    /// `epoll(7)`.
     pub fn pair_blocking<S: PairSocket>(&self) -> Result<(S, S)> {
         let mut ends = None;
         let tally = self.begin::<S>(1)?.wait(|both| ends = Some(both))?;
@@ -149,7 +150,7 @@ impl PairFactory {
     ///
     /// # Source
     ///
-    /// As [`pair_blocking`](PairFactory::pair_blocking), and `IORING_OP_SOCKET` where it is known (Linux 5.19).
+    /// As [`pair_blocking`](PairFactory::pair_blocking).
     pub fn pairs_blocking<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
         let mut made = Batch::of(count, self.room())?;
         while let Some(chunk) = made.next_chunk() {

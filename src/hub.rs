@@ -7,6 +7,7 @@
 
 mod gates;
 mod seats;
+mod sockets;
 mod start;
 
 use std::io;
@@ -16,7 +17,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 
 use crate::engine::shared::{Keeper, Shared};
 use crate::engine::{Engine, Landing, Peer};
@@ -64,6 +65,8 @@ pub(crate) struct State {
     left: Option<Key>,
     /// A pair has met since.
     left_is_due: bool,
+    /// Open already, for the next pair to connect with.
+    ready: Option<Socket>,
     spare: Option<Arc<SockAddr>>,
     broken: bool,
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
@@ -125,6 +128,7 @@ impl Hub {
             strangers_at_turn: strangers,
             left: None,
             left_is_due: false,
+            ready: None,
             spare: None,
             broken: false,
             #[cfg(any(feature = "tokio-uring", feature = "epoll"))]

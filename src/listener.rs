@@ -84,7 +84,13 @@ pub(crate) fn open_connecting(plan: &Plan, nonblocking: bool) -> Result<Socket> 
     Ok(socket)
 }
 
-/// Makes a socket that has just been opened, in the engine's mode, one to connect with.
+/// Opens a socket in the engine's mode, close-on-exec.
+pub(crate) fn open_unprepared(plan: &Plan, nonblocking: bool) -> Result<Socket> {
+    let kind = if nonblocking { Type::STREAM.nonblocking() } else { Type::STREAM };
+    Socket::new(domain_of(plan), kind, None).map_err(Step::Socket.failed())
+}
+
+/// Makes such a socket one to connect with.
 pub(crate) fn prepared(socket: Socket, plan: &Plan) -> Result<Socket> {
     set_out(&socket, plan)?;
     place(&socket, plan)?;
@@ -106,10 +112,9 @@ fn place(socket: &Socket, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Opens a socket as both ends begin: in the engine's mode, close-on-exec, and [set out](set_out).
+/// Opens a socket as both ends begin: [set out](set_out).
 fn open_socket(plan: &Plan, nonblocking: bool) -> Result<Socket> {
-    let kind = if nonblocking { Type::STREAM.nonblocking() } else { Type::STREAM };
-    let socket = Socket::new(domain_of(plan), kind, None).map_err(Step::Socket.failed())?;
+    let socket = open_unprepared(plan, nonblocking)?;
     set_out(&socket, plan)?;
     Ok(socket)
 }

@@ -13,7 +13,6 @@ use socket2::SockRef;
 
 use crate::error::{Error, Result, Step};
 use crate::hub::{Hub, Seats, State, Wait};
-use crate::listener::open_connecting;
 use crate::options::End;
 use crate::rendezvous::{Ends, Key, Progress};
 use crate::socket::PairSocket;
@@ -243,8 +242,8 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// One pair may be through at once, and is handed back then.
 fn launch_one(source: &Source, seats: &mut Seats) -> Result<(Arc<Hub>, Option<Ends>)> {
-    let socket = open_connecting(&source.plan, source.nonblocking)?;
-    source.start(1, |state, gate| state.start_one(gate, socket, seats))
+    let (hub, started) = source.start(1, |state, gate| state.start_one(&source.plan, gate, seats))?;
+    settled(source, started, &hub).map(|at_once| (hub, at_once))
 }
 
 fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> {
@@ -253,10 +252,16 @@ fn launch(source: &Source, count: usize, seats: &mut Seats) -> Result<Arc<Hub>> 
         state.start(gate, sockets.into_iter().flatten(), seats);
         Ok(())
     })?;
+    settled(source, started, &hub).map(|()| hub)
+}
+
+/// Clears up where nothing was started: no pair will meet that closes a gate left behind, nor be dropped.
+fn settled<T>(source: &Source, started: Result<T>, hub: &Hub) -> Result<T> {
     if started.is_err() {
-        hub.with(State::settle); // no pair will meet that closes a gate left behind
+        hub.with(State::settle);
+        source.mend();
     }
-    started.map(|()| hub)
+    started
 }
 
 /// What a making that is through has delivered.

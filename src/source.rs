@@ -63,22 +63,27 @@ impl Source {
         Ok((hub, started))
     }
 
-    /// Opens the listener now, so that what keeps it from being opened is known now.
+    /// Opens the listener now, so that what keeps it from being opened is known now, and has a socket ready where that can be
+    /// had.
     pub(crate) fn prepare(&self) -> Result<()> {
-        self.turn(&mut self.lock()).map(drop)
+        let mut kept = self.lock();
+        self.turn(&mut kept)?;
+        kept.restock(&self.plan);
+        Ok(())
     }
 
     /// After pairs that were given up: turns to a fresh listener where one of their connections may wait at the one in use,
-    /// and to a fresh engine where this one is of no use any more. Where that cannot be had now, the next pair tries again
-    /// and tells why not.
+    /// and to a fresh engine where this one is of no use any more; has a socket ready again. Where that cannot be had now, the
+    /// next pair tries again and tells why not.
     pub(crate) fn mend(&self) {
         let mut kept = self.lock();
-        if !self.lasting || kept.renew_if_broken().is_err() {
+        if !self.lasting || kept.renew_if_broken(&self.plan).is_err() {
             return;
         }
         if kept.gate.is_none_or(|gate| kept.hub.with_nobody_woken(|state| state.meeting.is_retired(gate))) {
             let _ = self.turn(&mut kept);
         }
+        kept.restock(&self.plan);
     }
 
     /// Closes the listener in use.
@@ -119,7 +124,7 @@ impl Source {
                 self.turn(kept)
             }
             None => {
-                kept.renew_if_broken()?;
+                kept.renew_if_broken(&self.plan)?;
                 self.turn(kept)
             }
         }
@@ -145,12 +150,18 @@ impl Kept {
         }
     }
 
+    /// Where it is refused, the next pair opens its own.
+    fn restock(&self, plan: &Plan) {
+        let _ = self.hub.with_nobody_woken(|state| state.restock(plan));
+    }
+
     /// An engine that has refused a submission once is given up; what is in flight on it ends with it.
-    fn renew_if_broken(&mut self) -> Result<()> {
+    fn renew_if_broken(&mut self, plan: &Plan) -> Result<()> {
         if self.hub.with_nobody_woken(|state| state.is_broken()) {
             let fresh = self.hub.another().map_err(Step::Ring.failed())?;
             self.close_gate();
             self.hub = fresh;
+            self.restock(plan);
         }
         Ok(())
     }

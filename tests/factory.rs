@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 
-use common::{alone, descriptors, leave_descriptors, limit_descriptors, on_every_engine};
+use common::{alone, descriptors, descriptors_of_a_factory, leave_descriptors, limit_descriptors, on_every_engine};
 use nix::errno::Errno;
 use ringpair::{Backend, End, Linger, PairFactory, PairOptions, Step};
 
@@ -38,12 +38,11 @@ fn a_factory_turns_to_a_fresh_listener_in_time_and_all_pairs_are_good(options: P
     assert!(listeners.len() >= 2, "the ports of three listeners: {listeners:?}"); // a port may come up again
 }
 
-/// Its listener and its engine: a ring, or an epoll and a timer.
 fn a_factory_keeps_as_many_descriptors_however_many_listeners_it_had(options: PairOptions) {
     alone(|| {
         let before = descriptors();
         let factory = options.linger(Linger::Graceful).factory().unwrap();
-        let kept = if factory.backend() == Backend::Epoll { 3 } else { 2 };
+        let kept = descriptors_of_a_factory(factory.backend());
         assert_eq!(descriptors(), before + kept);
         for _ in 0..50 {
             factory.pairs_blocking::<OwnedFd>(100).unwrap();

@@ -692,13 +692,18 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
             _ if PASSING.contains(&answer) => once(Late),
             _ => Refused(Step::Accept),
         },
-        What::Operation("IORING_OP_SOCKET", ..) => Refused(Step::Socket),
+        What::Operation("IORING_OP_SOCKET", ..) => match way {
+            Way::Pairs | Way::AsyncPairs => Refused(Step::Socket),
+            _ => unharmed, // the next pair's: it is opened by a call then
+        },
         What::Operation("IORING_OP_TIMEOUT", ..) => match answer {
             "ECANCELED" => Late,
             _ => Refused(Step::Ring),
         },
         What::Operation(..) => unharmed,
         What::Call(name) => match name {
+            // After the listener's comes the one of the first pair, which opens it itself where a new factory could not.
+            "socket" if job.engine == "ring" && way == Way::Factory && place == 2 => once(Refused(Step::Socket)),
             "socket" | "prlimit64" => Refused(Step::Socket),
             "setsockopt" => {
                 // Barring a listener that goes is well where it works.

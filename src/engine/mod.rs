@@ -124,13 +124,21 @@ impl Engine {
         self.backend() == Backend::Epoll
     }
 
-    /// Queues the opening of `count` TCP sockets, blocking and close-on-exec; false where this engine cannot. They have landed
-    /// when `launch` returns.
-    pub(crate) fn open_sockets(&mut self, domain: Domain, count: usize) -> bool {
+    /// Whether [`open_sockets`](Self::open_sockets) is of use.
+    pub(crate) fn opens_sockets(&self) -> bool {
+        match self {
+            Engine::Uring(uring) => uring.opens_sockets(),
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(_) => false,
+        }
+    }
+
+    /// Queues the opening of `count` TCP sockets, blocking and close-on-exec. They have landed when `launch` returns.
+    pub(crate) fn open_sockets(&mut self, domain: Domain, count: usize) {
         match self {
             Engine::Uring(uring) => uring.open_sockets(domain, count),
             #[cfg(feature = "epoll")]
-            Engine::Epoll(_) => false,
+            Engine::Epoll(_) => {}
         }
     }
 

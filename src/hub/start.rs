@@ -1,4 +1,4 @@
-//! How pairs are started: sockets to connect with, and both operations of each pair in one submission.
+//! How pairs are started: both operations of each in one submission.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,38 +8,11 @@ use socket2::{SockRef, Socket};
 
 use super::{Seats, State};
 use crate::engine::{Landing, Peer};
-use crate::error::{Result, Step};
-use crate::listener::{domain_of, open_connecting, prepared};
+use crate::error::Result;
 use crate::options::Plan;
 use crate::rendezvous::{Ends, Key, are_one_connection};
 
 impl State {
-    /// Opens sockets to connect with: in one submission where the engine can, by a call each where it cannot, or where a leader
-    /// waits for what lands.
-    pub(crate) fn open_connecting(&mut self, plan: &Plan, count: usize) -> Result<[Option<Socket>; Seats::MOST]> {
-        let mut sockets = [const { None }; Seats::MOST];
-        let mut places = sockets[..count].iter_mut();
-        if !self.led && self.engine.open_sockets(domain_of(plan), count) {
-            self.launch();
-            let mut refused = None;
-            while let Some(landing) = self.engine.land() {
-                let Landing::Opened(opened) = landing else {
-                    self.route(landing);
-                    continue;
-                };
-                match opened.map_err(Step::Socket.failed()).and_then(|socket| prepared(socket.into(), plan)) {
-                    Ok(socket) => drop(places.next().map(|place| place.insert(socket))),
-                    Err(error) => refused = refused.or(Some(error)),
-                }
-            }
-            refused.map_or(Ok(()), Err)?;
-        }
-        for place in places {
-            *place = Some(open_connecting(plan, self.engine.is_nonblocking())?);
-        }
-        Ok(sockets)
-    }
-
     /// Seats a pair for each socket and launches its connect and accept, all in one submission.
     pub(crate) fn start(&mut self, gate: Key, sockets: impl Iterator<Item = Socket>, seats: &mut Seats) {
         let first = seats.len();
@@ -63,23 +36,28 @@ impl State {
 
     /// Starts one pair. Where nobody else is in the making at this gate, both halves have landed, as a rule, when the launch
     /// returns: then they are handed back, and the pair was never seated. Else it is, and all goes its usual way.
-    pub(crate) fn start_one(&mut self, gate: Key, socket: Socket, seats: &mut Seats) -> Option<Ends> {
+    pub(crate) fn start_one(&mut self, plan: &Plan, gate: Key, seats: &mut Seats) -> Result<Option<Ends>> {
         if self.led || !self.meeting.is_idle(gate) {
+            let socket = self.open_one(plan)?;
             self.start(gate, std::iter::once(socket), seats);
-            return None;
+            return Ok(None);
         }
+        let socket = self.take_ready(plan)?;
         let seat = self.meeting.next_seat();
         let listener = self.meeting.listener(gate);
         let flight = self.engine.connect(seat, socket.into(), listener.target());
-        self.engine.accept(gate, listener.socket().as_fd());
+        // Before the accept: where there is one descriptor only, it is the accepted end that has none.
+        let mut opens = self.queue_ready(plan);
+        self.engine.accept(gate, self.meeting.listener(gate).socket().as_fd());
         let mut launched = self.try_launch();
         let local = self.local_address(flight);
 
-        let (mut connected, mut accepted) = (None, None);
-        while connected.is_none() || accepted.is_none() {
+        let (mut connected, mut accepted, mut kept) = (None, None, Ok(()));
+        while connected.is_none() || accepted.is_none() || opens {
             match self.engine.land() {
                 Some(landing @ Landing::Connected { seat: of, .. }) if of == seat => connected = Some(landing),
                 Some(landing @ Landing::Accepted { gate: at, .. }) if at == gate => accepted = Some(landing),
+                Some(Landing::Opened(opened)) => (opens, kept) = (false, self.keep_ready(opened, plan)),
                 Some(Landing::Broken(error)) => launched = Err(error),
                 Some(other) => self.route(other),
                 None => break,
@@ -93,15 +71,16 @@ impl State {
             ) if is_other_end(&accepted, *local) => {
                 self.meeting.served_standing(gate);
                 self.close_left_gate();
-                Some((accepted, socket))
+                kept.map(|()| Some((accepted, socket)))
             }
             (connected, accepted, _) => {
                 seats.push(self.meeting.sit(gate));
                 self.meeting.board(seat, flight);
                 self.meeting.accept_queued(gate);
                 self.locate(seat, local);
+                kept.unwrap_or_else(|error| self.meeting.fail(seat, error));
                 [connected, accepted].into_iter().flatten().for_each(|landing| self.route(landing));
-                None
+                Ok(None)
             }
         };
         launched.unwrap_or_else(|error| self.give_up(&error));

@@ -181,6 +181,21 @@ pub(crate) fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1 // the one that lists them
 }
 
+/// How many descriptors a factory keeps: its listener and its engine, which is an epoll and a timer, or a ring; with a ring
+/// that opens sockets, the next pair's as well.
+pub(crate) fn descriptors_of_a_factory(backend: Backend) -> usize {
+    match backend {
+        Backend::Epoll => 3,
+        _ => 2 + usize::from(a_ring_opens_sockets()),
+    }
+}
+
+fn a_ring_opens_sockets() -> bool {
+    let ring = io_uring::IoUring::new(2).unwrap();
+    let mut probe = io_uring::Probe::new();
+    ring.submitter().register_probe(&mut probe).is_ok() && probe.is_supported(io_uring::opcode::Socket::CODE)
+}
+
 /// A counter of this network namespace: `tcp_counter("TW")` and the like from `/proc/net/sockstat`.
 pub(crate) fn sockstat(what: &str) -> u64 {
     let text = std::fs::read_to_string("/proc/net/sockstat").unwrap();

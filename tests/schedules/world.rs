@@ -18,7 +18,7 @@ use ringpair::{Backend, Linger, PairFactory, PairOptions, PairSocket, Result};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::common::{descriptors, eventually, run};
+use crate::common::{descriptors, descriptors_of_a_factory, eventually, run};
 use crate::steps::{Kind, Step, Way};
 
 /// Long enough that it is never reached but by one who has not been woken.
@@ -311,12 +311,8 @@ impl World {
             self.start_anew(self.kind); // its threads keep an engine each until they end
         }
         if self.alone {
-            let of_a_factory = if self.backend == Backend::Epoll { 3 } else { 2 };
-            assert_eq!(
-                descriptors(),
-                self.open + of_a_runtime(self.kind) + of_a_factory * self.factories.len(),
-                "open"
-            );
+            let of_factories = descriptors_of_a_factory(self.backend) * self.factories.len();
+            assert_eq!(descriptors(), self.open + of_a_runtime(self.kind) + of_factories, "open");
         }
     }
 

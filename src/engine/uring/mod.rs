@@ -58,15 +58,15 @@ impl Uring {
         Ok(Uring { ring: Ring::open()?, flights: Flights::new(), alarm: Box::default() })
     }
 
-    pub(super) fn open_sockets(&mut self, domain: Domain, count: usize) -> bool {
-        if !self.ring.opens_sockets() {
-            return false;
-        }
+    pub(super) fn opens_sockets(&self) -> bool {
+        self.ring.opens_sockets()
+    }
+
+    pub(super) fn open_sockets(&mut self, domain: Domain, count: usize) {
         let kind = i32::from(Type::STREAM) | SockFlag::SOCK_CLOEXEC.bits();
         for number in 0..count as u64 {
             self.submit(opcode::Socket::new(domain.into(), kind, 0).build().user_data(OPENED | number));
         }
-        true
     }
 
     pub(super) fn connect(&mut self, seat: Key, socket: OwnedFd, target: Arc<SockAddr>) -> Key {
