@@ -221,8 +221,10 @@ impl PairFactory {
     }
 
     pub(crate) fn finish_all<S: PairSocket>(&self, made: Batch) -> Result<Vec<(S, S)>> {
-        let finished = made.ends.into_iter().map(|ends| finish(&self.source, ends));
-        let pairs = finished.collect::<Result<_>>()?;
+        let mut pairs = Vec::with_capacity(made.ends.len()); // collecting would have it grow
+        for ends in made.ends {
+            pairs.push(finish(&self.source, ends)?);
+        }
         self.count(made.tally);
         Ok(pairs)
     }

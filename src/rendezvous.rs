@@ -24,8 +24,9 @@ pub(crate) type Ends = (OwnedFd, OwnedFd);
 pub(crate) struct Rendezvous<L> {
     seats: Slab<Seat>,
     gates: Slab<Gate<L>>,
-    /// Whose accepted end is likely to come next: the kernel hands out connections in the order in which they came.
-    expected: Key,
+    /// Whose accepted end has come last. A neighbour's is likely to come next: the kernel hands out connections in the order in
+    /// which they came, and seats are given out in a row, up or down.
+    last: Key,
     /// Strangers turned away at all gates, those long closed among them.
     strangers: u64,
 }
@@ -98,7 +99,7 @@ impl<L> Rendezvous<L> {
     /// One with room for so many seats, where so many strangers have been counted already. Where more seats are needed, there
     /// will be; these are there before: a pair that is late, the first in a thousand, allocates no more than the rest.
     pub(crate) fn new(room: usize, strangers: u64) -> Self {
-        Rendezvous { seats: Slab::with_capacity(room), gates: Slab::new(), expected: 0, strangers }
+        Rendezvous { seats: Slab::with_capacity(room), gates: Slab::new(), last: 0, strangers }
     }
 
     /// `room` is how many connects may be under way to the listener at once.
@@ -237,15 +238,14 @@ impl<L> Rendezvous<L> {
     /// Whose the connection is that came to `gate` from there. Nobody's, where it is a stranger's.
     pub(crate) fn whose_is(&self, gate: Key, peer: Option<SocketAddr>) -> Option<Key> {
         let is_its = |seat: &Seat| seat.gate == gate && seat.accepted.is_none() && are_one_connection(seat.local, peer);
-        match self.seats.get(self.expected) {
-            Some(seat) if is_its(seat) => Some(self.expected),
-            _ => self.seats.iter().find(|(_, seat)| is_its(seat)).map(|(key, _)| key),
-        }
+        let neighbours = [self.last.wrapping_add(1), self.last.wrapping_sub(1)];
+        let next = neighbours.into_iter().find(|key| self.seats.get(*key).is_some_and(is_its));
+        next.or_else(|| self.seats.iter().find(|(_, seat)| is_its(seat)).map(|(key, _)| key))
     }
 
     /// Gives an accepted socket to the seat that it belongs to.
     pub(crate) fn arrived(&mut self, seat: Key, socket: OwnedFd, woken: &mut Vec<Waker>) {
-        self.expected = seat + 1;
+        self.last = seat;
         let place = &mut self.seats[seat];
         if place.is_wanting() {
             self.gates[place.gate].wanting -= 1;
