@@ -98,6 +98,7 @@ pub mod mocket;
 mod one_shot;
 mod options;
 mod patience;
+mod ports;
 pub mod probe;
 #[cfg(all(doc, not(doctest)))] // they run as tests, in tests/recipes
 pub mod recipes;

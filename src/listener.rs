@@ -10,6 +10,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::{Result, Step};
 use crate::options::Plan;
+use crate::ports;
 
 /// How many connections wait to be accepted before the kernel drops a SYN; `net.core.somaxconn` may make it fewer.
 /// Small enough that a backlog full of strangers is soon turned away.
@@ -29,15 +30,13 @@ pub(crate) struct Listener {
 impl Listener {
     /// Opens one. `spare` is an address nobody uses any more, to be filled anew where that saves an allocation.
     pub(crate) fn open(plan: &Plan, nonblocking: bool, spare: Option<Arc<SockAddr>>) -> Result<Listener> {
-        let socket = open_socket(plan, nonblocking)?;
-        socket.bind(&SocketAddr::new(plan.address, 0).into()).map_err(Step::Bind.failed())?;
-        // Never SO_REUSEPORT: with it, another listener of the same user shares our port and takes connections. SO_REUSEADDR not
-        // before the bind: with it, the kernel looks for a free port in half of its range only, and for long when that is full.
-        if plan.reuse_address {
-            socket.set_reuse_address(true).map_err(Step::SetOption.failed())?;
-        }
-        socket.listen(BACKLOG as i32).map_err(Step::Listen.failed())?;
+        let named = listen_at_a_named_port(plan, nonblocking)?;
+        let is_named = named.is_some();
+        let socket = named.map_or_else(|| listen_at_any_port(plan, nonblocking), Ok)?;
         let address = socket.local_addr().map_err(Step::Verify.failed())?;
+        if let (false, Some(address)) = (is_named, address.as_socket()) {
+            ports::chosen(address.port());
+        }
         Ok(Listener { socket, nonblocking, target: refilled(spare, address) })
     }
 
@@ -75,6 +74,44 @@ impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Listener").field(&self.target.as_socket()).finish()
     }
+}
+
+/// Never SO_REUSEPORT: with it, another listener of the same user shares our port and takes connections. SO_REUSEADDR not before
+/// the bind: with it, the kernel looks for a free port in half of those for listeners, and for long when that half is full.
+fn listen_at_any_port(plan: &Plan, nonblocking: bool) -> Result<Socket> {
+    let socket = open_socket(plan, nonblocking)?;
+    if let Err(error) = socket.bind(&SocketAddr::new(plan.address, 0).into()) {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            ports::none_left();
+            if let Some(socket) = listen_at_a_named_port(plan, nonblocking)? {
+                return Ok(socket);
+            }
+        }
+        return Err(Step::Bind.failed()(error));
+    }
+    if plan.reuse_address {
+        socket.set_reuse_address(true).map_err(Step::SetOption.failed())?;
+    }
+    socket.listen(BACKLOG as i32).map_err(Step::Listen.failed())?;
+    Ok(socket)
+}
+
+/// Where TIME_WAIT has filled the ports for listeners: at one of them all the same. `None` where it has not, and where none is
+/// found soon.
+fn listen_at_a_named_port(plan: &Plan, nonblocking: bool) -> Result<Option<Socket>> {
+    if !plan.reuse_address {
+        return Ok(None);
+    }
+    for port in ports::named() {
+        let socket = open_socket(plan, nonblocking)?;
+        socket.set_reuse_address(true).map_err(Step::SetOption.failed())?;
+        let bound = socket.bind(&SocketAddr::new(plan.address, port).into());
+        // Whoever else names the same port at the same moment is in the way of the listen only.
+        if bound.and_then(|()| socket.listen(BACKLOG as i32)).is_ok() {
+            return Ok(Some(socket));
+        }
+    }
+    Ok(None)
 }
 
 /// Opens a socket to connect with.

@@ -83,7 +83,7 @@ impl Host {
             locked_memory: limit(Resource::RLIMIT_MEMLOCK),
             descriptors: limit(Resource::RLIMIT_NOFILE),
             open_descriptors: open_descriptors().map(|open| open as u64),
-            local_ports: sysctl("net/ipv4/ip_local_port_range").and_then(|text| ports(&text)),
+            local_ports: crate::ports::range(),
             tcp_max_tw_buckets: number("net/ipv4/tcp_max_tw_buckets").map(u64::from),
             tcp_tw_reuse: number("net/ipv4/tcp_tw_reuse"),
             somaxconn: number("net/core/somaxconn"),
@@ -178,11 +178,6 @@ fn is_loopback_up() -> Option<bool> {
     Some(flags.contains(InterfaceFlags::IFF_UP))
 }
 
-fn ports(text: &str) -> Option<(u16, u16)> {
-    let mut numbers = text.split_whitespace().map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 /// A label as it can be printed: the kernel ends some with a zero or a line feed.
 fn label(text: &str) -> Option<String> {
     let label: String = text.chars().filter(|letter| !letter.is_control()).collect();
@@ -270,12 +265,5 @@ mod tests {
             let host = Host { security_label: label.map(str::to_owned), ..Host::default() };
             assert_eq!(host.is_confined(), confined, "{label:?}");
         }
-    }
-
-    #[test]
-    fn port_ranges_are_pairs_of_ports() {
-        assert_eq!(ports("32768\t60999"), Some((32768, 60999)));
-        assert_eq!(ports("32768"), None);
-        assert_eq!(ports("0 70000"), None);
     }
 }

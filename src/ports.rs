@@ -1,0 +1,138 @@
+//! Which port a fresh listener gets: the kernel chooses, until TIME_WAIT has filled what it chooses from.
+//!
+//! Of `net.ipv4.ip_local_port_range` the kernel gives every second port to `bind(2)`, and those in between to `connect(2)`. A
+//! pair with a listener of its own whose accepted end closes with FIN leaves the listener's port in TIME_WAIT, for a minute.
+//! When all of one half are, each `bind(2)` searches through it in vain *(6 ms instead of 0.04)* and takes one of the other
+//! half, until there is none for anybody. But a port in TIME_WAIT can be listened on again, with SO_REUSEADDR and by name. So
+//! whoever is given a port of the wrong half names those of the right one for a minute.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::iter;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a port is in TIME_WAIT.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How many ports are named before the kernel is asked after all. Taken are those that somebody listens on or connects from.
+const TRIES: usize = 16;
+
+/// What this process knows.
+static KNOWN: Mutex<Known> = Mutex::new(Known { range: None, crowded_until: None });
+
+struct Known {
+    range: Option<Range>,
+    crowded_until: Option<Instant>,
+}
+
+/// Where the kernel takes ports from.
+#[derive(Debug, PartialEq)]
+struct Range {
+    first: u16,
+    last: u16,
+    /// Those that it leaves out.
+    reserved: Vec<(u16, u16)>,
+}
+
+/// A few ports to listen on in spite of TIME_WAIT, one after the other. None where the kernel still has some to choose from.
+pub(crate) fn named() -> impl Iterator<Item = u16> {
+    let mut known = known();
+    known.crowded_until = known.crowded_until.filter(|until| Instant::now() < *until);
+    let crowded = known.crowded_until.is_some();
+    iter::repeat_with(|| self::known().range.as_ref()?.any()).take(if crowded { TRIES } else { 0 }).flatten()
+}
+
+/// Learns from the port that the kernel has chosen for a listener.
+pub(crate) fn chosen(port: u16) {
+    let mut known = known();
+    // As long as nothing else is known, the range begins with an even port.
+    let first = known.range.as_ref().map_or(0, |range| range.first);
+    if is_for_connects(port, first) {
+        known.look_whether_crowded(|range| is_for_connects(port, range.first));
+    }
+}
+
+/// Learns that the kernel had none to choose from.
+pub(crate) fn none_left() {
+    known().look_whether_crowded(|_| true);
+}
+
+/// The first and the last port given to a socket that asks for any, in this network namespace.
+pub(crate) fn range() -> Option<(u16, u16)> {
+    Range::in_force().map(|range| (range.first, range.last))
+}
+
+fn is_for_connects(port: u16, first: u16) -> bool {
+    port % 2 == first % 2
+}
+
+fn known() -> MutexGuard<'static, Known> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Known {
+    fn look_whether_crowded(&mut self, is_crowded: impl FnOnce(&Range) -> bool) {
+        self.range = Range::in_force();
+        self.crowded_until = self.range.as_ref().filter(|range| is_crowded(range)).map(|_| Instant::now() + MINUTE);
+    }
+}
+
+impl Range {
+    /// That of this network namespace; `None` where /proc does not tell.
+    fn in_force() -> Option<Range> {
+        let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+        let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
+        Range::of(&range, &reserved)
+    }
+
+    fn of(range: &str, reserved: &str) -> Option<Range> {
+        let (first, last) = range.split_once(char::is_whitespace)?;
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        let reserved = reserved.trim().split(',').filter_map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            Some((first.parse().ok()?, last.parse().ok()?))
+        });
+        Some(Range { first, last, reserved: reserved.collect() })
+    }
+
+    /// Any port that the kernel would choose for a listener.
+    fn any(&self) -> Option<u16> {
+        let many = u64::from(self.last.checked_sub(self.first)?.div_ceil(2));
+        let random = RandomState::new().hash_one(()).checked_rem(many)?;
+        let port = self.first + 1 + 2 * u16::try_from(random).ok()?;
+        self.reserved.iter().all(|(first, last)| !(*first..=*last).contains(&port)).then_some(port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ports_of(range: &Range) -> Vec<u16> {
+        let mut ports: Vec<u16> = (0..1000).filter_map(|_| range.any()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    #[test]
+    fn every_second_port_of_the_range_is_named_unless_it_is_reserved() {
+        let range = |text| Range::of(text, "\n").unwrap();
+        assert_eq!(ports_of(&range("32768\t32775\n")), [32769, 32771, 32773, 32775]);
+        assert_eq!(ports_of(&range("32769\t32775\n")), [32770, 32772, 32774]);
+        assert_eq!(ports_of(&range("32768\t32769\n")), [32769]);
+        assert_eq!(ports_of(&range("65534\t65535\n")), [65535]);
+        assert_eq!(ports_of(&range("32768\t32768\n")), [0; 0]);
+        assert_eq!(ports_of(&range("32769\t32768\n")), [0; 0]);
+        let reserved = Range::of("32768\t32781\n", "8080,32771,32775-32777\n").unwrap();
+        assert_eq!(ports_of(&reserved), [32769, 32773, 32779, 32781]);
+    }
+
+    #[test]
+    fn what_is_no_range_is_none() {
+        for text in ["", "32768", "32768 x", "-1 5", "0 70000"] {
+            assert_eq!(Range::of(text, ""), None, "{text:?}");
+        }
+    }
+}

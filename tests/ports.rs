@@ -1,0 +1,113 @@
+//! Owes: pairs that have a listener each, and close with FIN, can be made on and on, also when each port that there is for a
+//! listener is in TIME_WAIT.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
+
+use common::{alone_in_a_network, on_every_engine, sockstat};
+use ringpair::{Linger, PairOptions, Step};
+
+/// A hundred for listeners, the odd ones, and a hundred for connects.
+const FIRST: u16 = 40_000;
+const LAST: u16 = 40_199;
+const MANY: u64 = 1000;
+
+fn few_ports(reserved: &str) {
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("{FIRST} {LAST}")).unwrap();
+    fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", reserved).unwrap();
+}
+
+/// More connections are than there are ports. (Not all that were made: one may take the place of one in TIME_WAIT.)
+fn assert_in_time_wait() {
+    let count = sockstat("tw");
+    assert!(count > u64::from(LAST - FIRST) + 1, "{count}");
+}
+
+/// Makes one, has it leave TIME_WAIT, and tells where it was accepted.
+fn graceful(options: &PairOptions) -> ringpair::Result<u16> {
+    let (accepted, connected) = options.make_pair_blocking::<TcpStream>()?;
+    let port = accepted.local_addr().unwrap().port();
+    drop(accepted);
+    drop(connected);
+    Ok(port)
+}
+
+fn one_shots_outlast_the_ports_that_there_are_for_listeners(options: PairOptions) {
+    alone_in_a_network(|| {
+        few_ports("");
+        let options = options.linger(Linger::Graceful);
+        let ports: Vec<u16> = (0..MANY).map(|_| graceful(&options).unwrap()).collect();
+        assert_in_time_wait();
+        assert!(ports.iter().all(|port| (FIRST..=LAST).contains(port)), "{ports:?}");
+        let of_connects: HashSet<u16> = ports.iter().copied().filter(|port| port % 2 == 0).collect();
+        assert!(of_connects.len() <= 1, "one is enough to notice: {of_connects:?}");
+    });
+}
+
+fn factories_outlast_them_too(options: PairOptions) {
+    alone_in_a_network(|| {
+        few_ports("");
+        let options = options.linger(Linger::Graceful);
+        for _ in 0..MANY {
+            let (accepted, connected) = options.factory().unwrap().pair_blocking::<TcpStream>().unwrap();
+            drop(accepted);
+            drop(connected);
+        }
+        assert_in_time_wait();
+    });
+}
+
+fn threads_that_take_the_last_ports_at_once_do_not_get_in_each_others_way(options: PairOptions) {
+    alone_in_a_network(|| {
+        few_ports("");
+        let options = options.linger(Linger::Graceful);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..MANY / 4).for_each(|_| assert_ne!(graceful(&options).unwrap(), 0)));
+            }
+        });
+        assert_in_time_wait();
+    });
+}
+
+/// The kernel leaves them out; so must who names a port.
+fn a_port_that_is_reserved_is_never_taken(options: PairOptions) {
+    alone_in_a_network(|| {
+        few_ports("40001-40089,40151");
+        let options = options.linger(Linger::Graceful);
+        for _ in 0..MANY {
+            let port = graceful(&options).unwrap();
+            assert!(!(40_001..=40_089).contains(&port) && port != 40_151, "{port} is reserved");
+        }
+    });
+}
+
+/// Nothing helps where TIME_WAIT must not be looked past, or where somebody listens.
+fn ports_that_are_taken_indeed_are_told_of(options: PairOptions) {
+    alone_in_a_network(|| {
+        few_ports("");
+        let listeners: Vec<TcpListener> =
+            (FIRST..=LAST).map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap()).collect();
+        let error = graceful(&options).unwrap_err();
+        assert_eq!((error.step(), error.kind()), (Step::Bind, ErrorKind::AddrInUse));
+        drop(listeners);
+        graceful(&options).unwrap();
+
+        let options = options.linger(Linger::Graceful).reuse_address(false);
+        let refused = (0..MANY).find_map(|_| graceful(&options).err()).unwrap();
+        assert!(matches!(refused.step(), Step::Bind | Step::Connect), "{refused:?}");
+    });
+}
+
+on_every_engine!(
+    one_shots_outlast_the_ports_that_there_are_for_listeners,
+    factories_outlast_them_too,
+    threads_that_take_the_last_ports_at_once_do_not_get_in_each_others_way,
+    a_port_that_is_reserved_is_never_taken,
+    ports_that_are_taken_indeed_are_told_of,
+);
