@@ -4,7 +4,8 @@
 //! pair with a listener of its own whose accepted end closes with FIN leaves the listener's port in TIME_WAIT, for a minute.
 //! When all of one half are, each `bind(2)` searches through it in vain *(6 ms instead of 0.04)* and takes one of the other
 //! half, until there is none for anybody. But a port in TIME_WAIT can be listened on again, with SO_REUSEADDR and by name. So
-//! whoever is given a port of the wrong half names those of the right one for a minute.
+//! whoever is given a port of the wrong half names those of the right one for a minute. (Not always: whoever else has bound the
+//! same port, likewise by name and with SO_REUSEADDR, and does not listen yet, would find it taken.)
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};

@@ -12,20 +12,19 @@ use std::net::{TcpListener, TcpStream};
 use common::{alone_in_a_network, on_every_engine, sockstat};
 use ringpair::{Linger, PairOptions, Step};
 
-/// A hundred for listeners, the odd ones, and a hundred for connects.
+/// A hundred for connects, the first among them, and a hundred for listeners.
 const FIRST: u16 = 40_000;
-const LAST: u16 = 40_199;
+const PORTS: u16 = 200;
 const MANY: u64 = 1000;
 
-fn few_ports(reserved: &str) {
-    fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("{FIRST} {LAST}")).unwrap();
-    fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", reserved).unwrap();
+fn few_ports_from(first: u16) {
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("{first} {}", first + PORTS - 1)).unwrap();
 }
 
 /// More connections are than there are ports. (Not all that were made: one may take the place of one in TIME_WAIT.)
 fn assert_in_time_wait() {
     let count = sockstat("tw");
-    assert!(count > u64::from(LAST - FIRST) + 1, "{count}");
+    assert!(count > u64::from(PORTS), "{count}");
 }
 
 /// Makes one, has it leave TIME_WAIT, and tells where it was accepted.
@@ -37,21 +36,29 @@ fn graceful(options: &PairOptions) -> ringpair::Result<u16> {
     Ok(port)
 }
 
-fn one_shots_outlast_the_ports_that_there_are_for_listeners(options: PairOptions) {
+fn outlast_the_ports_from(first: u16, options: PairOptions) {
     alone_in_a_network(|| {
-        few_ports("");
+        few_ports_from(first);
         let options = options.linger(Linger::Graceful);
         let ports: Vec<u16> = (0..MANY).map(|_| graceful(&options).unwrap()).collect();
         assert_in_time_wait();
-        assert!(ports.iter().all(|port| (FIRST..=LAST).contains(port)), "{ports:?}");
-        let of_connects: HashSet<u16> = ports.iter().copied().filter(|port| port % 2 == 0).collect();
+        assert!(ports.iter().all(|port| (first..first + PORTS).contains(port)), "{ports:?}");
+        let of_connects: HashSet<u16> = ports.iter().copied().filter(|port| port % 2 == first % 2).collect();
         assert!(of_connects.len() <= 1, "one is enough to notice: {of_connects:?}");
     });
 }
 
+fn one_shots_outlast_the_ports_that_there_are_for_listeners(options: PairOptions) {
+    outlast_the_ports_from(FIRST, options);
+}
+
+fn one_shots_outlast_them_too_where_the_first_is_an_odd_one(options: PairOptions) {
+    outlast_the_ports_from(FIRST + 1, options);
+}
+
 fn factories_outlast_them_too(options: PairOptions) {
     alone_in_a_network(|| {
-        few_ports("");
+        few_ports_from(FIRST);
         let options = options.linger(Linger::Graceful);
         for _ in 0..MANY {
             let (accepted, connected) = options.factory().unwrap().pair_blocking::<TcpStream>().unwrap();
@@ -64,7 +71,7 @@ fn factories_outlast_them_too(options: PairOptions) {
 
 fn threads_that_take_the_last_ports_at_once_do_not_get_in_each_others_way(options: PairOptions) {
     alone_in_a_network(|| {
-        few_ports("");
+        few_ports_from(FIRST);
         let options = options.linger(Linger::Graceful);
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -78,7 +85,8 @@ fn threads_that_take_the_last_ports_at_once_do_not_get_in_each_others_way(option
 /// The kernel leaves them out; so must who names a port.
 fn a_port_that_is_reserved_is_never_taken(options: PairOptions) {
     alone_in_a_network(|| {
-        few_ports("40001-40089,40151");
+        few_ports_from(FIRST);
+        fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "40001-40089,40151").unwrap();
         let options = options.linger(Linger::Graceful);
         for _ in 0..MANY {
             let port = graceful(&options).unwrap();
@@ -90,9 +98,9 @@ fn a_port_that_is_reserved_is_never_taken(options: PairOptions) {
 /// Nothing helps where TIME_WAIT must not be looked past, or where somebody listens.
 fn ports_that_are_taken_indeed_are_told_of(options: PairOptions) {
     alone_in_a_network(|| {
-        few_ports("");
+        few_ports_from(FIRST);
         let listeners: Vec<TcpListener> =
-            (FIRST..=LAST).map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap()).collect();
+            (FIRST..FIRST + PORTS).map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap()).collect();
         let error = graceful(&options).unwrap_err();
         assert_eq!((error.step(), error.kind()), (Step::Bind, ErrorKind::AddrInUse));
         drop(listeners);
@@ -106,6 +114,7 @@ fn ports_that_are_taken_indeed_are_told_of(options: PairOptions) {
 
 on_every_engine!(
     one_shots_outlast_the_ports_that_there_are_for_listeners,
+    one_shots_outlast_them_too_where_the_first_is_an_odd_one,
     factories_outlast_them_too,
     threads_that_take_the_last_ports_at_once_do_not_get_in_each_others_way,
     a_port_that_is_reserved_is_never_taken,
