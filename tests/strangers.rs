@@ -119,19 +119,22 @@ fn a_crowd_of_strangers_is_left_behind_with_the_listener_and_counted(options: Pa
 }
 
 fn a_backlog_full_of_strangers_does_not_hold_up_a_pair(options: PairOptions) {
-    alone_in_a_network(|| assert_goes_on_past_a_full_backlog(&options, 257));
+    let is_full = |listener| eventually("the backlog is full", || waiting_at(listener) == FULL);
+    alone_in_a_network(|| assert_goes_on_past_a_full_backlog(&options, FULL, is_full));
 }
 
 fn a_backlog_full_of_strangers_does_not_hold_up_a_late_pair(options: PairOptions) {
     // Here some are still on their way when the pair begins, and are refused.
-    alone_with_late_handshakes(|| assert_goes_on_past_a_full_backlog(&options, 200));
+    alone_with_late_handshakes(|| assert_goes_on_past_a_full_backlog(&options, 200, |_| {}));
 }
 
 /// So many strangers are let in each time at least.
-fn assert_goes_on_past_a_full_backlog(options: &PairOptions, crowd: u64) {
+fn assert_goes_on_past_a_full_backlog(options: &PairOptions, crowd: u64, wait: impl Fn(SocketAddr)) {
     let factory = options.clone().timeout(NO_SECOND_TRY).factory().unwrap();
     for round in 1..=5 {
-        let strangers = fill_the_backlog(listener_of(&factory));
+        let listener = listener_of(&factory);
+        let strangers = fill_the_backlog(listener);
+        wait(listener);
         let before = descriptors();
         assert_is_our_own(factory.pair_blocking().unwrap());
         let stats = factory.stats();
@@ -235,6 +238,18 @@ fn several_threads_leave_crowds_of_strangers_behind_without_losing_one_of_their_
 
 fn listener_of(factory: &PairFactory) -> SocketAddr {
     factory.pair_blocking::<TcpStream>().unwrap().0.local_addr().unwrap()
+}
+
+/// So many wait at a listener when the kernel takes nobody any more.
+const FULL: u64 = 257;
+
+/// How many wait at a listener, as `/proc/net/tcp` shows it.
+fn waiting_at(listener: SocketAddr) -> u64 {
+    let tcp = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!(":{:04X}", listener.port());
+    let mut listeners = tcp.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let listener = listeners.find(|columns| columns[1].ends_with(&local) && columns[3] == "0A").unwrap();
+    u64::from_str_radix(listener[4].split_once(':').unwrap().1, 16).unwrap()
 }
 
 /// Connects until the kernel takes nobody any more, and some.
