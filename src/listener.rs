@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -30,12 +30,13 @@ pub(crate) struct Listener {
 impl Listener {
     /// Opens one. `spare` is an address nobody uses any more, to be filled anew where that saves an allocation.
     pub(crate) fn open(plan: &Plan, nonblocking: bool, spare: Option<Arc<SockAddr>>) -> Result<Listener> {
-        let named = listen_at_a_named_port(plan, nonblocking)?;
-        let is_named = named.is_some();
-        let socket = named.map_or_else(|| listen_at_any_port(plan, nonblocking), Ok)?;
+        let (socket, took) = match listen_at_a_named_port(plan, nonblocking)? {
+            Some(socket) => (socket, None),
+            None => listen_at_any_port(plan, nonblocking)?,
+        };
         let address = socket.local_addr().map_err(Step::Verify.failed())?;
-        if let (false, Some(address)) = (is_named, address.as_socket()) {
-            ports::chosen(address.port());
+        if let (Some(took), Some(address)) = (took, address.as_socket()) {
+            ports::chosen(address.port(), took);
         }
         Ok(Listener { socket, nonblocking, target: refilled(spare, address) })
     }
@@ -78,22 +79,26 @@ impl std::fmt::Debug for Listener {
 
 /// Never SO_REUSEPORT: with it, another listener of the same user shares our port and takes connections. SO_REUSEADDR not before
 /// the bind: with it, the kernel looks for a free port in half of those for listeners, and for long when that half is full.
-fn listen_at_any_port(plan: &Plan, nonblocking: bool) -> Result<Socket> {
+///
+/// Also tells how long the kernel has searched, where it was the one who chose.
+fn listen_at_any_port(plan: &Plan, nonblocking: bool) -> Result<(Socket, Option<Duration>)> {
     let socket = open_socket(plan, nonblocking)?;
+    let begin = Instant::now();
     if let Err(error) = socket.bind(&SocketAddr::new(plan.address, 0).into()) {
         if error.kind() == io::ErrorKind::AddrInUse {
             ports::none_left();
             if let Some(socket) = listen_at_a_named_port(plan, nonblocking)? {
-                return Ok(socket);
+                return Ok((socket, None));
             }
         }
         return Err(Step::Bind.failed()(error));
     }
+    let took = begin.elapsed();
     if plan.reuse_address {
         socket.set_reuse_address(true).map_err(Step::SetOption.failed())?;
     }
     socket.listen(BACKLOG as i32).map_err(Step::Listen.failed())?;
-    Ok(socket)
+    Ok((socket, Some(took)))
 }
 
 /// Where TIME_WAIT has filled the ports for listeners: at one of them all the same. `None` where it has not, and where none is

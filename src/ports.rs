@@ -3,9 +3,11 @@
 //! Of `net.ipv4.ip_local_port_range` the kernel gives every second port to `bind(2)`, and those in between to `connect(2)`. A
 //! pair with a listener of its own whose accepted end closes with FIN leaves the listener's port in TIME_WAIT, for a minute.
 //! When all of one half are, each `bind(2)` searches through it in vain *(6 ms instead of 0.04)* and takes one of the other
-//! half, until there is none for anybody. But a port in TIME_WAIT can be listened on again, with SO_REUSEADDR and by name. So
-//! whoever is given a port of the wrong half names those of the right one for a minute. (Not always: whoever else has bound the
-//! same port, likewise by name and with SO_REUSEADDR, and does not listen yet, would find it taken.)
+//! half, until there is none for anybody. Listeners of `std` and tokio, which have SO_REUSEADDR before they are bound, fill the
+//! lower half of their half first, and then every second search begins there. But a port in TIME_WAIT can be listened on
+//! again, with SO_REUSEADDR and by name. So whoever is given a port of the wrong half, or has waited long for one where many are in
+//! TIME_WAIT, names those of the right half for a minute. (Not always: whoever else has bound the same port, likewise by name
+//! and with SO_REUSEADDR, and does not listen yet, would find it taken.)
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -19,12 +21,20 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// How many ports are named before the kernel is asked after all. Taken are those that somebody listens on or connects from.
 const TRIES: usize = 16;
 
+/// What a search takes that has to look at a thousand ports or more. Others take it too where the processor is taken from us.
+const LONG: Duration = Duration::from_micros(50);
+
+/// How soon after a long search that had another reason the next one is looked into.
+const SOON: Duration = Duration::from_secs(1);
+
 /// What this process knows.
-static KNOWN: Mutex<Known> = Mutex::new(Known { range: None, crowded_until: None });
+static KNOWN: Mutex<Known> = Mutex::new(Known { range: None, crowded_until: None, looked: None });
 
 struct Known {
     range: Option<Range>,
     crowded_until: Option<Instant>,
+    /// When a long search was last looked into.
+    looked: Option<Instant>,
 }
 
 /// Where the kernel takes ports from.
@@ -44,13 +54,16 @@ pub(crate) fn named() -> impl Iterator<Item = u16> {
     iter::repeat_with(|| self::known().range.as_ref()?.any()).take(if crowded { TRIES } else { 0 }).flatten()
 }
 
-/// Learns from the port that the kernel has chosen for a listener.
-pub(crate) fn chosen(port: u16) {
+/// Learns from the port that the kernel has chosen for a listener, and from how long it has searched.
+pub(crate) fn chosen(port: u16, took: Duration) {
     let mut known = known();
     // As long as nothing else is known, the range begins with an even port.
     let first = known.range.as_ref().map_or(0, |range| range.first);
     if is_for_connects(port, first) {
         known.look_whether_crowded(|range| is_for_connects(port, range.first));
+    } else if took >= LONG && known.looked.is_none_or(|looked| looked.elapsed() >= SOON) {
+        known.looked = Some(Instant::now());
+        known.look_whether_crowded(|range| in_time_wait().is_some_and(|many| many >= range.many_for_listeners() / 4));
     }
 }
 
@@ -66,6 +79,14 @@ pub(crate) fn range() -> Option<(u16, u16)> {
 
 fn is_for_connects(port: u16, first: u16) -> bool {
     port % 2 == first % 2
+}
+
+/// How many connections of this network namespace are in TIME_WAIT.
+fn in_time_wait() -> Option<u64> {
+    let counters = fs::read_to_string("/proc/net/sockstat").ok()?;
+    let mut words = counters.lines().find(|line| line.starts_with("TCP:"))?.split_whitespace();
+    words.find(|word| *word == "tw")?;
+    words.next()?.parse().ok()
 }
 
 fn known() -> MutexGuard<'static, Known> {
@@ -97,10 +118,13 @@ impl Range {
         Some(Range { first, last, reserved: reserved.collect() })
     }
 
+    fn many_for_listeners(&self) -> u64 {
+        self.last.saturating_sub(self.first).div_ceil(2).into()
+    }
+
     /// Any port that the kernel would choose for a listener.
     fn any(&self) -> Option<u16> {
-        let many = u64::from(self.last.checked_sub(self.first)?.div_ceil(2));
-        let random = RandomState::new().hash_one(()).checked_rem(many)?;
+        let random = RandomState::new().hash_one(()).checked_rem(self.many_for_listeners())?;
         let port = self.first + 1 + 2 * u16::try_from(random).ok()?;
         self.reserved.iter().all(|(first, last)| !(*first..=*last).contains(&port)).then_some(port)
     }

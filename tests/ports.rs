@@ -56,6 +56,23 @@ fn one_shots_outlast_them_too_where_the_first_is_an_odd_one(options: PairOptions
     outlast_the_ports_from(FIRST + 1, options);
 }
 
+/// Listeners of `std` fill the lower half of the ports for listeners, and the kernel begins there half of the time.
+fn one_shots_do_not_search_through_what_others_have_left_in_time_wait(options: PairOptions) {
+    alone_in_a_network(|| {
+        let low = (32_769..32_769 + 14_116).step_by(2);
+        fs::write("/proc/sys/net/ipv4/ip_local_port_range", "32768 60999").unwrap();
+        for port in low.clone() {
+            let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+            let connected = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            drop(listener.accept().unwrap());
+            drop(connected);
+        }
+        let mut ports =
+            (0..MANY).map(|_| options.make_pair_blocking::<TcpStream>().unwrap().0.local_addr().unwrap().port());
+        assert!(ports.any(|port| low.clone().any(|low| low == port)), "the kernel has chosen all");
+    });
+}
+
 fn factories_outlast_them_too(options: PairOptions) {
     alone_in_a_network(|| {
         few_ports_from(FIRST);
@@ -115,6 +132,7 @@ fn ports_that_are_taken_indeed_are_told_of(options: PairOptions) {
 on_every_engine!(
     one_shots_outlast_the_ports_that_there_are_for_listeners,
     one_shots_outlast_them_too_where_the_first_is_an_odd_one,
+    one_shots_do_not_search_through_what_others_have_left_in_time_wait,
     factories_outlast_them_too,
     threads_that_take_the_last_ports_at_once_do_not_get_in_each_others_way,
     a_port_that_is_reserved_is_never_taken,
