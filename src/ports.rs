@@ -83,7 +83,7 @@ fn is_for_connects(port: u16, first: u16) -> bool {
 
 /// How many connections of this network namespace are in TIME_WAIT.
 fn in_time_wait() -> Option<u64> {
-    let counters = fs::read_to_string("/proc/net/sockstat").ok()?;
+    let counters = fs::read_to_string("/proc/thread-self/net/sockstat").ok()?;
     let mut words = counters.lines().find(|line| line.starts_with("TCP:"))?.split_whitespace();
     words.find(|word| *word == "tw")?;
     words.next()?.parse().ok()
