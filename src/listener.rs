@@ -86,6 +86,7 @@ fn listen_at_any_port(plan: &Plan, nonblocking: bool) -> Result<(Socket, Option<
     let begin = Instant::now();
     if let Err(error) = socket.bind(&SocketAddr::new(plan.address, 0).into()) {
         if error.kind() == io::ErrorKind::AddrInUse {
+            drop(socket); // the next one may need its descriptor
             ports::none_left();
             if let Some(socket) = listen_at_a_named_port(plan, nonblocking)? {
                 return Ok((socket, None));

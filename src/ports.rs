@@ -12,6 +12,7 @@
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::iter;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,11 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// What this process knows.
 static KNOWN: Mutex<Known> = Mutex::new(Known { range: None, crowded_until: None, looked: None });
+
+/// What each listener asks, without a lock that all threads would share: whether ports are named, and whether the range that is
+/// known begins with an odd port.
+static CROWDED: AtomicBool = AtomicBool::new(false);
+static BEGINS_ODD: AtomicBool = AtomicBool::new(false);
 
 struct Known {
     range: Option<Range>,
@@ -48,22 +54,16 @@ struct Range {
 
 /// A few ports to listen on in spite of TIME_WAIT, one after the other. None where the kernel still has some to choose from.
 pub(crate) fn named() -> impl Iterator<Item = u16> {
-    let mut known = known();
-    known.crowded_until = known.crowded_until.filter(|until| Instant::now() < *until);
-    let crowded = known.crowded_until.is_some();
-    iter::repeat_with(|| self::known().range.as_ref()?.any()).take(if crowded { TRIES } else { 0 }).flatten()
+    let crowded = CROWDED.load(Relaxed) && known().is_crowded_still();
+    iter::repeat_with(|| known().range.as_ref()?.any()).take(if crowded { TRIES } else { 0 }).flatten()
 }
 
 /// Learns from the port that the kernel has chosen for a listener, and from how long it has searched.
 pub(crate) fn chosen(port: u16, took: Duration) {
-    let mut known = known();
-    // As long as nothing else is known, the range begins with an even port.
-    let first = known.range.as_ref().map_or(0, |range| range.first);
-    if is_for_connects(port, first) {
-        known.look_whether_crowded(|range| is_for_connects(port, range.first));
-    } else if took >= LONG && known.looked.is_none_or(|looked| looked.elapsed() >= SOON) {
-        known.looked = Some(Instant::now());
-        known.look_whether_crowded(|range| in_time_wait().is_some_and(|many| many >= range.many_for_listeners() / 4));
+    if is_for_connects(port, BEGINS_ODD.load(Relaxed)) {
+        known().look_whether_crowded(|range| is_for_connects(port, range.begins_odd()));
+    } else if took >= LONG {
+        known().look_into_a_long_search();
     }
 }
 
@@ -77,8 +77,8 @@ pub(crate) fn range() -> Option<(u16, u16)> {
     Range::in_force().map(|range| (range.first, range.last))
 }
 
-fn is_for_connects(port: u16, first: u16) -> bool {
-    port % 2 == first % 2
+fn is_for_connects(port: u16, begins_odd: bool) -> bool {
+    (port % 2 == 1) == begins_odd
 }
 
 /// How many connections of this network namespace are in TIME_WAIT.
@@ -94,9 +94,25 @@ fn known() -> MutexGuard<'static, Known> {
 }
 
 impl Known {
+    fn is_crowded_still(&mut self) -> bool {
+        self.crowded_until = self.crowded_until.filter(|until| Instant::now() < *until);
+        CROWDED.store(self.crowded_until.is_some(), Relaxed);
+        self.crowded_until.is_some()
+    }
+
+    fn look_into_a_long_search(&mut self) {
+        if self.looked.is_none_or(|looked| looked.elapsed() >= SOON) {
+            self.looked = Some(Instant::now());
+            let a_quarter = |range: &Range| in_time_wait().is_some_and(|many| many >= range.many_for_listeners() / 4);
+            self.look_whether_crowded(a_quarter);
+        }
+    }
+
     fn look_whether_crowded(&mut self, is_crowded: impl FnOnce(&Range) -> bool) {
         self.range = Range::in_force();
         self.crowded_until = self.range.as_ref().filter(|range| is_crowded(range)).map(|_| Instant::now() + MINUTE);
+        CROWDED.store(self.crowded_until.is_some(), Relaxed);
+        BEGINS_ODD.store(self.range.as_ref().is_some_and(Range::begins_odd), Relaxed);
     }
 }
 
@@ -116,6 +132,10 @@ impl Range {
             Some((first.parse().ok()?, last.parse().ok()?))
         });
         Some(Range { first, last, reserved: reserved.collect() })
+    }
+
+    fn begins_odd(&self) -> bool {
+        self.first % 2 == 1
     }
 
     fn many_for_listeners(&self) -> u64 {
