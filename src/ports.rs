@@ -11,6 +11,7 @@
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
 use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,8 +23,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// How many ports are named before the kernel is asked after all. Taken are those that somebody listens on or connects from.
 const TRIES: usize = 16;
 
-/// What a search takes that has to look at a thousand ports or more. Others take it too where the processor is taken from us.
-const LONG: Duration = Duration::from_micros(50);
+/// What a search takes that has to look at a thousand ports or more. Others take it too where the processor is taken from us,
+/// and all of them where calls are traced so that tests can make them fail.
+const LONG: Duration = if cfg!(ringpair_faults) { Duration::MAX } else { Duration::from_micros(50) };
 
 /// How soon after a long search that had another reason the next one is looked into.
 const SOON: Duration = Duration::from_secs(1);
@@ -83,10 +85,17 @@ fn is_for_connects(port: u16, begins_odd: bool) -> bool {
 
 /// How many connections of this network namespace are in TIME_WAIT.
 fn in_time_wait() -> Option<u64> {
-    let counters = fs::read_to_string("/proc/thread-self/net/sockstat").ok()?;
+    let mut buffer = [0; 512];
+    let counters = beginning_of("/proc/thread-self/net/sockstat", &mut buffer)?;
     let mut words = counters.lines().find(|line| line.starts_with("TCP:"))?.split_whitespace();
     words.find(|word| *word == "tw")?;
     words.next()?.parse().ok()
+}
+
+/// What a file begins with, without an allocation: a pair makes none, whatever holds it up.
+fn beginning_of<'a>(path: &str, buffer: &'a mut [u8; 512]) -> Option<&'a str> {
+    let length = fs::File::open(path).ok()?.read(buffer).ok()?;
+    std::str::from_utf8(&buffer[..length]).ok()
 }
 
 fn known() -> MutexGuard<'static, Known> {
@@ -110,28 +119,37 @@ impl Known {
 
     fn look_whether_crowded(&mut self, is_crowded: impl FnOnce(&Range) -> bool) {
         self.range = Range::in_force();
-        self.crowded_until = self.range.as_ref().filter(|range| is_crowded(range)).map(|_| Instant::now() + MINUTE);
+        self.crowded_until = None;
+        if let Some(range) = self.range.as_mut().filter(|range| is_crowded(range)) {
+            range.leave_out_the_reserved();
+            self.crowded_until = Some(Instant::now() + MINUTE);
+        }
         CROWDED.store(self.crowded_until.is_some(), Relaxed);
         BEGINS_ODD.store(self.range.as_ref().is_some_and(Range::begins_odd), Relaxed);
     }
 }
 
 impl Range {
-    /// That of this network namespace; `None` where /proc does not tell.
+    /// That of this network namespace, the reserved ones among them; `None` where /proc does not tell.
     fn in_force() -> Option<Range> {
-        let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-        let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
-        Range::of(&range, &reserved)
+        Range::of(beginning_of("/proc/sys/net/ipv4/ip_local_port_range", &mut [0; 512])?)
     }
 
-    fn of(range: &str, reserved: &str) -> Option<Range> {
-        let (first, last) = range.split_once(char::is_whitespace)?;
-        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        let reserved = reserved.trim().split(',').filter_map(|part| {
+    fn of(text: &str) -> Option<Range> {
+        let (first, last) = text.split_once(char::is_whitespace)?;
+        Some(Range { first: first.trim().parse().ok()?, last: last.trim().parse().ok()?, reserved: Vec::new() })
+    }
+
+    fn leave_out_the_reserved(&mut self) {
+        self.leave_out(&fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default());
+    }
+
+    fn leave_out(&mut self, text: &str) {
+        let reserved = text.trim().split(',').filter_map(|part| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             Some((first.parse().ok()?, last.parse().ok()?))
         });
-        Some(Range { first, last, reserved: reserved.collect() })
+        self.reserved = reserved.collect();
     }
 
     fn begins_odd(&self) -> bool {
@@ -163,21 +181,24 @@ mod tests {
 
     #[test]
     fn every_second_port_of_the_range_is_named_unless_it_is_reserved() {
-        let range = |text| Range::of(text, "\n").unwrap();
+        let range = |text| Range::of(text).unwrap();
         assert_eq!(ports_of(&range("32768\t32775\n")), [32769, 32771, 32773, 32775]);
         assert_eq!(ports_of(&range("32769\t32775\n")), [32770, 32772, 32774]);
         assert_eq!(ports_of(&range("32768\t32769\n")), [32769]);
         assert_eq!(ports_of(&range("65534\t65535\n")), [65535]);
         assert_eq!(ports_of(&range("32768\t32768\n")), [0; 0]);
         assert_eq!(ports_of(&range("32769\t32768\n")), [0; 0]);
-        let reserved = Range::of("32768\t32781\n", "8080,32771,32775-32777\n").unwrap();
-        assert_eq!(ports_of(&reserved), [32769, 32773, 32779, 32781]);
+        let mut range = range("32768\t32781\n");
+        range.leave_out("\n");
+        assert_eq!(ports_of(&range).len(), 7);
+        range.leave_out("8080,32771,32775-32777\n");
+        assert_eq!(ports_of(&range), [32769, 32773, 32779, 32781]);
     }
 
     #[test]
     fn what_is_no_range_is_none() {
         for text in ["", "32768", "32768 x", "-1 5", "0 70000"] {
-            assert_eq!(Range::of(text, ""), None, "{text:?}");
+            assert_eq!(Range::of(text), None, "{text:?}");
         }
     }
 }
