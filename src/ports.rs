@@ -2,8 +2,8 @@
 //!
 //! Of `net.ipv4.ip_local_port_range` the kernel gives every second port to `bind(2)`, and those in between to `connect(2)`. A
 //! pair with a listener of its own whose accepted end closes with FIN leaves the listener's port in TIME_WAIT, for a minute.
-//! When all of one half are, each `bind(2)` searches through it in vain *(6 ms instead of 0.04)* and takes one of the other
-//! half, until there is none for anybody. Listeners of `std` and tokio, which have SO_REUSEADDR before they are bound, fill the
+//! When all of one half are, each `bind(2)` searches through it in vain *(a one-shot takes 6 ms instead of 0.05)* and takes one of
+//! the other half, until there is none for anybody. Listeners of `std` and tokio, which have SO_REUSEADDR before they are bound, fill the
 //! lower half of their half first, and then every second search begins there. But a port in TIME_WAIT can be listened on
 //! again, with SO_REUSEADDR and by name. So whoever is given a port of the wrong half, or has waited long for one where many are in
 //! TIME_WAIT, names those of the right half for a minute. (Not always: whoever else has bound the same port, likewise by name
