@@ -36,6 +36,10 @@ const ROUNDS: usize = 64;
 /// then that takes some microseconds, or as long as that processor has been taken away from us.
 const MOMENT: Duration = Duration::from_millis(10);
 
+/// How long a leader waits inside the kernel at a stretch. The descriptor tells of what has landed, but not of an engine that
+/// takes no more submissions, as another thread has found meanwhile: that the leader must see for itself.
+const STRETCH: Duration = Duration::from_millis(200);
+
 pub(crate) struct Hub {
     shared: Arc<Shared<State>>,
     leader_is_back: Condvar,
@@ -171,9 +175,9 @@ impl Hub {
         state.watches.join(runtime, &self.shared)
     }
 
-    /// Waits inside the kernel until something has landed, `most` at most.
+    /// Waits inside the kernel until something has landed, `most` at most, or as long as is good for a while: the caller looks.
     pub(crate) fn lead(&self, most: Duration) -> Result<()> {
-        let waited = self.shared.wait(most);
+        let waited = self.shared.wait(most.min(STRETCH));
         self.with(|state| {
             state.led = false;
             state.returns += 1;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{alone_in_a_network, eventually, netstat, on_every_engine, sockstat};
+use common::{alone_in_a_network, eventually, is_asleep, netstat, on_every_engine, sockstat};
 use nix::errno::Errno;
 use ringpair::{Linger, PairFactory, PairOptions, abort};
 
@@ -209,11 +209,6 @@ fn abort_wakes_a_thread_that_is_blocked_in_a_read(options: PairOptions) {
     let read = read.join().unwrap();
     assert!(!matches!(read, Ok(1..)), "{read:?}");
     assert_eq!(connected.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
-}
-
-fn is_asleep(thread: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
 }
 
 fn abort_takes_any_kind_of_socket_by_reference(options: PairOptions) {

@@ -6,9 +6,13 @@ mod common;
 
 use std::fs::File;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use common::{alone, alone_in_a_network, descriptors, on_every_engine, on_the_ring_alone, refuse, run};
+use common::{
+    alone, alone_in_a_network, descriptors, eventually, is_asleep, on_every_engine, on_the_ring_alone, refuse, run,
+};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringpair::{Backend, Error, PairOptions, Step};
@@ -212,6 +216,40 @@ fn a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_no
     });
 }
 
+/// One waits inside the kernel, for what will never come, one for that one's return, and the ring itself tells them nothing.
+fn a_ring_that_another_thread_finds_refused_is_told_to_blocking_calls_that_wait(options: PairOptions) {
+    alone_in_a_network(|| {
+        let factory = Arc::new(options.timeout(Duration::from_secs(3600)).factory().unwrap());
+        let before = descriptors();
+        run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
+        let (tell, told) = mpsc::channel();
+        for _ in 0..2 {
+            let (factory, tell) = (Arc::clone(&factory), tell.clone());
+            let thread = Arc::new(AtomicI32::new(0));
+            let waiter = Arc::clone(&thread);
+            std::thread::spawn(move || {
+                waiter.store(nix::unistd::gettid().as_raw(), SeqCst);
+                tell.send(factory.pair_blocking::<TcpStream>().map(drop)).unwrap();
+            });
+            eventually("it waits", || thread.load(SeqCst) != 0 && is_asleep(thread.load(SeqCst)));
+        }
+        in_a_thread({
+            let factory = Arc::clone(&factory);
+            move || {
+                refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
+                assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
+            }
+        });
+        for _ in 0..2 {
+            let made = told.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert_is(made.unwrap_err(), Step::Ring, Errno::EPERM);
+        }
+        run("tc", &["qdisc", "del", "dev", "lo", "root"]);
+        factory.pair_blocking::<TcpStream>().unwrap();
+        assert_eq!(descriptors(), before);
+    });
+}
+
 /// The ring that is given up stays until there is another one; what was under way on it does not.
 fn a_ring_that_is_given_up_keeps_nothing_open_where_no_other_can_be_had(options: PairOptions) {
     alone(|| {
@@ -373,6 +411,7 @@ on_the_ring_alone!(
     a_refused_ring_is_told_with_its_errno,
     a_refused_submission_is_told_with_its_errno,
     a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_not,
+    a_ring_that_another_thread_finds_refused_is_told_to_blocking_calls_that_wait,
     a_ring_that_is_given_up_keeps_nothing_open_where_no_other_can_be_had,
 );
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
