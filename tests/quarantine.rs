@@ -229,11 +229,11 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Plays `round` with ever other numbers until so many were under way when they were dropped.
-fn play(wanted: u64, mut round: impl FnMut(usize)) {
+/// Plays `round` with ever other numbers until 200 were under way when they were dropped.
+fn play(mut round: impl FnMut(usize)) {
     alone_with_late_handshakes(|| {
         let mut rounds = 0;
-        while UNDER_WAY.load(Ordering::Relaxed) < wanted {
+        while UNDER_WAY.load(Ordering::Relaxed) < 200 {
             assert!(rounds < 100_000, "pairs are not late here");
             round(rounds);
             rounds += 1;
@@ -249,7 +249,7 @@ fn dawdle(number: usize) -> usize {
 
 fn futures_dropped_at_any_point_leave_nothing_to_be_written_to(options: PairOptions) {
     let kept = std::cell::OnceCell::new();
-    play(200, |round| {
+    play(|round| {
         let (factory, runtime) = kept.get_or_init(|| (options.factory().unwrap(), runtime()));
         runtime.block_on(async {
             for most in 0..6 {
@@ -262,23 +262,24 @@ fn futures_dropped_at_any_point_leave_nothing_to_be_written_to(options: PairOpti
     });
 }
 
-/// Accepts that are called off then bring strangers all the same.
+/// Accepts that are called off bring strangers all the same, who are on their way, on the other processor, as they are.
 fn futures_dropped_while_strangers_come_leave_nothing_to_be_written_to(options: PairOptions) {
-    let kept = std::cell::OnceCell::new();
-    play(200, |round| {
-        let (factory, runtime) = kept.get_or_init(|| (options.factory().unwrap(), runtime()));
-        runtime.block_on(async {
-            let listener = listener_of(factory).await;
-            let strangers = [(); 8].map(|()| begin_to_connect(listener));
-            poll_and_drop(factory.pairs::<TcpStream>(20), 1 + round % 2, dawdle(round)).await;
-            drop(strangers);
-        });
+    alone_with_late_handshakes(|| {
+        let runtime = runtime();
+        for round in 0..40 {
+            for (number, (making, listener)) in launched_in_the_dark(&runtime, &options).into_iter().enumerate() {
+                let _strangers = [(); ACCEPTS].map(|()| begin_to_connect(listener));
+                (0..dawdle(16 * round + number)).for_each(|_| spin_loop());
+                drop(making);
+            }
+        }
+        assert_untouched();
     });
 }
 
 fn factories_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to(options: PairOptions) {
     let kept = std::cell::OnceCell::new();
-    play(200, |round| {
+    play(|round| {
         let runtime = kept.get_or_init(runtime);
         let factory = Arc::new(options.factory().unwrap());
         let tasks = [40, 1].map(|count| begin(runtime, &factory, count));
@@ -294,7 +295,7 @@ fn factories_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to(opt
 
 fn runtimes_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to(options: PairOptions) {
     let kept = std::cell::OnceCell::new();
-    play(200, |round| {
+    play(|round| {
         let factory = kept.get_or_init(|| Arc::new(options.factory().unwrap()));
         let (runtime, options) = (runtime(), options.clone());
         let tasks = [40, 1].map(|count| begin(&runtime, factory, count));
@@ -309,7 +310,7 @@ fn runtimes_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to(opti
 
 /// A thread's engine for one-shots goes with the thread.
 fn threads_that_end_with_pairs_in_the_making_leave_nothing_to_be_written_to(options: PairOptions) {
-    play(200, |round| {
+    play(|round| {
         let options = options.clone();
         let thread = std::thread::spawn(move || {
             runtime().block_on(async {
@@ -321,8 +322,7 @@ fn threads_that_end_with_pairs_in_the_making_leave_nothing_to_be_written_to(opti
     });
 }
 
-/// What a thread has launched the kernel ends when that thread enters it: here, in the middle of another one's drop. Only
-/// accepts are pending, as all connects were lost in the dark, and for each there is a stranger.
+/// What a thread has launched the kernel ends when that thread enters it: here, in the middle of another one's drop.
 fn futures_dropped_by_another_thread_leave_nothing_to_be_written_to(options: PairOptions) {
     alone_in_a_network(|| {
         let (to_drop, dropping) = mpsc::channel::<(Making, SocketAddr)>();
@@ -339,13 +339,8 @@ fn futures_dropped_by_another_thread_leave_nothing_to_be_written_to(options: Pai
         });
         let runtime = runtime();
         for round in 0..5 {
-            let factories = [(); 16].map(|()| Arc::new(options.factory().unwrap()));
-            let listeners = factories.each_ref().map(|factory| runtime.block_on(listener_of(factory)));
-            run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
-            let makings = factories.map(|factory| runtime.block_on(launch(factory, ACCEPTS)));
-            run("tc", &["qdisc", "del", "dev", "lo", "root"]);
-            for (number, making) in makings.into_iter().enumerate() {
-                to_drop.send((making, listeners[number])).unwrap();
+            for (number, launched) in launched_in_the_dark(&runtime, &options).into_iter().enumerate() {
+                to_drop.send(launched).unwrap();
                 while !begun.swap(false, Ordering::Acquire) {
                     spin_loop(); // and not into the kernel, where all the strangers would be accepted
                 }
@@ -361,10 +356,20 @@ fn futures_dropped_by_another_thread_leave_nothing_to_be_written_to(options: Pai
     });
 }
 
-/// So many accepts are launched at once, at most.
+/// So many accepts are launched at once.
 const ACCEPTS: usize = 16;
 
 type Making = Pin<Box<dyn Future<Output = ringpair::Result<Vec<(TcpStream, TcpStream)>>> + Send>>;
+
+/// Pairs in the making, and where strangers find them: only their accepts are pending, as all connects were lost.
+fn launched_in_the_dark(runtime: &Runtime, options: &PairOptions) -> [(Making, SocketAddr); 16] {
+    let factories = [(); 16].map(|()| Arc::new(options.factory().unwrap()));
+    let found = factories.map(|factory| (runtime.block_on(listener_of(&factory)), factory));
+    run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
+    let launched = found.map(|(listener, factory)| (runtime.block_on(launch(factory, ACCEPTS)), listener));
+    run("tc", &["qdisc", "del", "dev", "lo", "root"]);
+    launched
+}
 
 /// The future takes the factory along.
 async fn launch(factory: Arc<PairFactory>, count: usize) -> Making {

@@ -123,10 +123,12 @@ pub(crate) fn alone_with_late_handshakes(body: impl FnOnce()) {
         if !Path::new("/sys/devices/system/cpu/cpu1").exists() {
             return skip("there is only one processor");
         }
-        let steer = "ip link set lo up && mount -t sysfs none /sys && echo 2 > /sys/class/net/lo/queues/rx-0/rps_cpus";
+        let steer = "ip link set lo up && tc qdisc show && mount -t sysfs none /sys && echo 2 > /sys/class/net/lo/queues/rx-0/rps_cpus";
         let steered = Command::new("unshare").args(["--net", "--mount", "--", "sh", "-c", steer]).output();
         if !steered.is_ok_and(|output| output.status.success()) {
-            return skip("packets of a network namespace cannot be steered here; that takes root");
+            return skip(
+                "packets of a network namespace cannot be steered here: that takes unshare, ip and tc, and root",
+            );
         }
     }
     let mut command = Command::new("unshare");
