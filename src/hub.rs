@@ -72,6 +72,8 @@ pub(crate) struct State {
     /// Open already, for the next pair to connect with.
     ready: Option<Socket>,
     spare: Option<Arc<SockAddr>>,
+    /// Empty, but for room.
+    came: Vec<Landing>,
     broken: bool,
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     watches: crate::engine::shared::Watches<State>,
@@ -134,6 +136,7 @@ impl Hub {
             left_is_due: false,
             ready: None,
             spare: None,
+            came: Vec::with_capacity(Seats::MOST),
             broken: false,
             #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
             watches: crate::engine::shared::Watches::new(),
@@ -253,9 +256,7 @@ impl State {
                 self.engine.rouse();
                 return true; // the leader takes it down
             }
-            while let Some(landing) = self.engine.land() {
-                self.route(landing);
-            }
+            self.take_down();
             // After all of them: an accept among them that found no descriptor is made again where this frees one.
             if std::mem::take(&mut self.left_is_due) {
                 self.close_left_gate();
@@ -268,6 +269,20 @@ impl State {
         self.launch();
         self.engine.rouse();
         false
+    }
+
+    /// Takes down what has landed, and looks at who came after all connects that are through: then nobody need be looked at
+    /// [twice](Self::look_again_who_came).
+    fn take_down(&mut self) {
+        let mut came = std::mem::take(&mut self.came);
+        while let Some(landing) = self.engine.land() {
+            match landing {
+                Landing::Accepted { .. } => came.push(landing),
+                other => self.route(other),
+            }
+        }
+        came.drain(..).for_each(|landing| self.route(landing));
+        self.came = came; // keeps its room for the next time
     }
 
     /// Takes down what was called off, so that it is gone when the caller's drop returns. What does not go in a moment, goes
@@ -336,7 +351,10 @@ impl State {
         match landing {
             Landing::Connected { seat, socket, result } => {
                 match result {
-                    Ok(()) => self.meeting.connected(seat, socket, &mut self.woken),
+                    Ok(()) => {
+                        self.meeting.connected(seat, socket, &mut self.woken);
+                        self.look_again_who_came(seat);
+                    }
                     // We did not call it off: the kernel did, because the thread that launched it has ended.
                     Err(error) if is_interruption(&error) => self.meeting.lost(seat, &mut self.woken),
                     Err(error) => {
@@ -371,6 +389,17 @@ impl State {
             // A socket that lands so late that nobody takes it is closed here.
             Landing::Opened(_) | Landing::Silent => {}
             Landing::Broken(error) => self.give_up(&error),
+        }
+    }
+
+    /// Who came before the connect was through may be someone else, who has left without a word, and whose port our connect was
+    /// given while the connection was still in the backlog. The kernel cannot have two of the same addresses: now that ours
+    /// is through, that one is dead.
+    fn look_again_who_came(&mut self, seat: Key) {
+        let is_there = |accepted: &OwnedFd| Peer::of(accepted).is_there;
+        if self.meeting.accepted(seat).is_some_and(|accepted| !is_there(accepted)) {
+            self.meeting.was_another(seat);
+            self.rebalance(self.meeting.gate_of(seat));
         }
     }
 

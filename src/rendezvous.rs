@@ -3,8 +3,9 @@
 //!
 //! A *seat* is one pair in the making, a *gate* a listener with the accepts that are pending on it. Accepts belong to the
 //! gate, not to a seat: when several pairs are in the making at one gate, each accept brings whoever came first, and the
-//! addresses tell for which seat. An accepted socket whose peer is the local address of a connecting one is its other end:
-//! the connect named this listener, and the listener is bound to this one address, so the other way round holds too.
+//! addresses tell for which seat. An accepted socket whose peer is the local address of a connected one, and is there, is its
+//! other end: the connect named this listener, the listener is bound to this one address, and of connections between the same two
+//! addresses the kernel has one at a time. Before the connect is through, it may be who had the same port before.
 
 use std::io;
 use std::net::SocketAddr;
@@ -254,6 +255,20 @@ impl<L> Rendezvous<L> {
         self.wake(seat, woken);
     }
 
+    pub(crate) fn accepted(&self, seat: Key) -> Option<&OwnedFd> {
+        self.seats[seat].accepted.as_ref()
+    }
+
+    /// Who was taken for this seat's other end is not: it is wanted still.
+    pub(crate) fn was_another(&mut self, seat: Key) {
+        let place = &mut self.seats[seat];
+        place.accepted = None;
+        if place.is_wanting() {
+            self.gates[place.gate].wanting += 1;
+        }
+        self.came_and_left(seat);
+    }
+
     /// Somebody came from where this seat's connect began, and has reset the connection since. If that is ours, its connect has
     /// failed, and that is told already.
     pub(crate) fn came_and_left(&mut self, seat: Key) {
@@ -357,7 +372,7 @@ impl<L> Rendezvous<L> {
     }
 
     /// Empties a seat. Returns what it had; where that is not a whole pair, the gate is retired, as the connection that is
-    /// given up may turn up there.
+    /// given up may turn up there. What has been accepted is no proof that it has, as long as the connect is not through.
     pub(crate) fn leave(&mut self, seat: Key) -> Left {
         let seat = self.seats.remove(seat);
         let gate = &mut self.gates[seat.gate];
@@ -365,7 +380,7 @@ impl<L> Rendezvous<L> {
         if seat.is_wanting() {
             gate.wanting -= 1;
         }
-        if seat.accepted.is_none() {
+        if seat.accepted.is_none() || seat.flight.is_some() {
             gate.forsaken.extend(seat.local);
             gate.retired = true;
         }

@@ -6,11 +6,12 @@ mod common;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::{
-    alone, alone_in_a_network, alone_with_late_handshakes, descriptors, eventually, netstat, on_every_engine,
+    alone, alone_in_a_network, alone_with_late_handshakes, descriptors, eventually, is_asleep, netstat,
+    on_every_engine, run,
 };
 use ringpair::{Linger, PairFactory, PairOptions, Step};
 use socket2::{Domain, Socket, Type};
@@ -70,6 +71,40 @@ fn a_stranger_who_has_left_is_not_taken_for_us_who_come_from_where_it_came(optio
             pairs.into_iter().for_each(assert_is_our_own);
             assert_eq!(factory.stats().strangers, strangers);
         }
+    });
+}
+
+/// Who closes with FIN is forgotten on its own side after a while, and its port is free: on our side its connection is there
+/// still. It is what an accept brings, as long as ours, which comes from where it came, is late.
+fn a_stranger_whose_port_our_connect_is_given_is_not_taken_for_us_before_that_is_through(options: PairOptions) {
+    alone_in_a_network(|| {
+        // One port for the listener, one for whoever connects.
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
+        std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1").unwrap();
+        let factory = options.factory().unwrap();
+        let pair = factory.pair_blocking::<TcpStream>().unwrap();
+        let (listener, port) = (pair.0.local_addr().unwrap(), pair.1.local_addr().unwrap());
+        drop(pair);
+        let mut stranger = TcpStream::connect(listener).unwrap();
+        assert_eq!(stranger.local_addr().unwrap(), port);
+        stranger.write_all(b"let me in").unwrap();
+        drop(stranger);
+        eventually("its own side has forgotten it", || !is_in_use(port.port()));
+
+        run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
+        let thread = AtomicI32::new(0);
+        let pair = std::thread::scope(|scope| {
+            let making = scope.spawn(|| {
+                thread.store(nix::unistd::gettid().as_raw(), Relaxed);
+                factory.pair_blocking::<TcpStream>()
+            });
+            eventually("the pair is waited for", || is_asleep(thread.load(Relaxed)));
+            run("tc", &["qdisc", "del", "dev", "lo", "root"]);
+            making.join().unwrap().unwrap()
+        });
+        assert_eq!(pair.1.local_addr().unwrap(), port, "it came from elsewhere, and this proves nothing");
+        assert_is_our_own(pair);
+        assert_eq!(factory.stats().strangers, 1);
     });
 }
 
@@ -253,6 +288,14 @@ fn waiting_at(listener: SocketAddr) -> u64 {
 }
 
 /// Connects until the kernel takes nobody any more, and some.
+/// Whether a socket of this network, if only in TIME_WAIT or on the way there, has this port for its own.
+fn is_in_use(port: u16) -> bool {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let is_its_own =
+        |line: &str| line.split_whitespace().nth(1).is_some_and(|own| own.ends_with(&format!(":{port:04X}")));
+    sockets.lines().any(is_its_own)
+}
+
 fn fill_the_backlog(listener: SocketAddr) -> Vec<Socket> {
     let strangers = (0..400).map(|_| {
         let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -279,6 +322,7 @@ on_every_engine!(
     a_stranger_who_came_first_is_reset_and_counted,
     a_stranger_who_has_left_already_is_counted_too,
     a_stranger_who_has_left_is_not_taken_for_us_who_come_from_where_it_came,
+    a_stranger_whose_port_our_connect_is_given_is_not_taken_for_us_before_that_is_through,
     a_stranger_who_comes_last_is_counted_when_the_stats_are_asked_for,
     a_crowd_of_strangers_is_left_behind_with_the_listener_and_counted,
     a_backlog_full_of_strangers_does_not_hold_up_a_pair,

@@ -13,8 +13,8 @@ use socket2::{SockAddr, SockRef};
 pub(crate) struct Peer {
     /// Where the connection began.
     pub(crate) address: Option<SocketAddr>,
-    /// Whether it has not been reset since. Who resets at once has freed the port that they came from; a connect of ours may have
-    /// been given it, and then only this tells the one that is in the backlog from ours.
+    /// Whether it has not been reset since. Who has left has freed the port that they came from; a connect of ours may have been
+    /// given it, and once that is through, only this tells the one that is in the backlog from ours.
     pub(crate) is_there: bool,
 }
 
