@@ -1,6 +1,7 @@
 //! The ring itself: set-up with flags by descent, room in the submission queue, entering without waiting.
 #![allow(unsafe_code)] // hands entries to the kernel; what they point to is kept by `flight`, see there
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -14,13 +15,15 @@ use nix::libc::iovec;
 /// (`IORING_FEAT_NODROP`, Linux 5.5).
 const ENTRIES: u32 = 64;
 
-/// How often the kernel may answer that it has no memory for one more request before the ring is given up.
+/// How often the kernel may put us off, for want of memory for one more request or without a word, before the ring is given up.
 const TRIES: u32 = 1000;
 
 pub(super) struct Ring {
     uring: IoUring,
     /// Entries in the submission queue that the kernel has not taken yet.
     queued: u32,
+    /// Completions that were in the way of a submission; older than those in the queue.
+    aside: VecDeque<cqueue::Entry>,
     /// Set once the kernel would not take what is queued: then the queue holds entries that name descriptors long closed,
     /// and must never be submitted again.
     broken: Option<i32>,
@@ -37,7 +40,7 @@ impl Ring {
             outcome => outcome?,
         };
         let opens_sockets = knows_opcodes(&uring)?;
-        Ok(Ring { uring, queued: 0, broken: None, opens_sockets })
+        Ok(Ring { uring, queued: 0, aside: VecDeque::new(), broken: None, opens_sockets })
     }
 
     pub(super) fn opens_sockets(&self) -> bool {
@@ -70,23 +73,36 @@ impl Ring {
     pub(super) fn enter(&mut self) -> io::Result<()> {
         let mut tries = 0;
         while self.queued > 0 && self.broken.is_none() {
-            let errno = match self.enter_once() {
-                Ok(0) => Errno::EAGAIN, // it has taken none, and not told why
-                Ok(taken) => {
-                    self.queued -= taken as u32;
-                    continue;
-                }
-                Err(error) => Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-            };
-            tries += 1;
-            if !matches!(errno, Errno::EINTR | Errno::EAGAIN | Errno::EBUSY) || tries == TRIES {
-                self.broken = Some(errno as i32);
-            }
+            self.enter_or_break(&mut tries);
         }
         match self.broken {
             Some(errno) => Err(io::Error::from_raw_os_error(errno)),
             None => Ok(()),
         }
+    }
+
+    /// Enters once. Who is put off may try again, [so often](TRIES); any other answer breaks the ring.
+    fn enter_or_break(&mut self, tries: &mut u32) {
+        let errno = match self.enter_once() {
+            Ok(0) if self.queued > 0 => Errno::EAGAIN, // it has taken none, and not told why
+            Ok(_) => return,
+            Err(error) => Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        };
+        if errno == Errno::EBUSY && self.set_aside() {
+            return;
+        }
+        *tries += 1;
+        if !matches!(errno, Errno::EINTR | Errno::EAGAIN | Errno::EBUSY) || *tries == TRIES {
+            self.broken = Some(errno as i32);
+        }
+    }
+
+    /// Makes room in the completion queue: where that is full, and the kernel keeps more for us, it may take no submission
+    /// (`EBUSY` of `io_uring_enter(2)`). False where there was nothing to be moved.
+    fn set_aside(&mut self) -> bool {
+        let before = self.aside.len();
+        self.aside.extend(self.uring.completion());
+        self.aside.len() > before
     }
 
     /// Has the kernel do what it has deferred to this thread, though nothing is queued.
@@ -101,20 +117,27 @@ impl Ring {
         // is through by now is also completed by now.
         let flags = EnterFlags::GETEVENTS.bits();
         // SAFETY: no argument is passed, and the count is of entries that were pushed.
-        unsafe { self.uring.submitter().enter::<()>(self.queued, 0, flags, None) }
+        let taken = unsafe { self.uring.submitter().enter::<()>(self.queued, 0, flags, None) }?;
+        self.queued -= taken as u32;
+        Ok(taken)
     }
 
     /// The oldest completion that has not been taken yet.
     pub(super) fn next(&mut self) -> Option<cqueue::Entry> {
-        let next = self.uring.completion().next();
-        if next.is_none() && self.uring.submission().cq_overflow() {
-            // The kernel keeps more for us than the queue could hold; entering brings it in.
-            if let Err(error) = self.enter_once() {
-                self.broken = self.broken.or(error.raw_os_error());
-            }
-            return self.uring.completion().next();
+        let aside = self.aside.pop_front();
+        if aside.is_some() {
+            return aside;
         }
-        next
+        let mut tries = 0;
+        for _ in 0..TRIES {
+            let next = self.uring.completion().next();
+            if next.is_some() || self.broken.is_some() || !self.uring.submission().cq_overflow() {
+                return next;
+            }
+            // The kernel keeps more for us than the queue could hold; entering brings it in.
+            self.enter_or_break(&mut tries);
+        }
+        None
     }
 
     /// # Safety
@@ -142,5 +165,61 @@ fn knows_opcodes(uring: &IoUring) -> io::Result<bool> {
     match needed.into_iter().all(|code| probe.is_supported(code)) {
         true => Ok(probe.is_supported(opcode::Socket::CODE)),
         false => Err(Errno::EOPNOTSUPP.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than the completion queue holds.
+    const MANY: u64 = 5 * ENTRIES as u64;
+
+    fn push(ring: &mut Ring, names: std::ops::Range<u64>) {
+        for name in names {
+            // SAFETY: it points to nothing.
+            unsafe { ring.push(&opcode::Nop::new().build().user_data(name)) };
+        }
+    }
+
+    fn take(ring: &mut Ring) -> impl Iterator<Item = u64> {
+        std::iter::from_fn(|| ring.next()).map(|completion| completion.user_data())
+    }
+
+    #[test]
+    fn more_completions_than_the_queue_holds_are_all_taken_in_order() {
+        if !crate::ring_or_skip("more_completions_than_the_queue_holds_are_all_taken_in_order") {
+            return;
+        }
+        let mut ring = Ring::open().unwrap();
+        push(&mut ring, 0..MANY);
+        ring.enter().unwrap();
+        assert!(take(&mut ring).eq(0..MANY));
+    }
+
+    /// What brings in the rest of the completions submits what is queued, too.
+    #[test]
+    fn what_is_queued_while_completions_are_taken_is_submitted_once() {
+        if !crate::ring_or_skip("what_is_queued_while_completions_are_taken_is_submitted_once") {
+            return;
+        }
+        let mut ring = Ring::open().unwrap();
+        push(&mut ring, 0..MANY);
+        ring.enter().unwrap();
+        let mut taken = Vec::new();
+        while let Some(completion) = ring.next() {
+            taken.push(completion.user_data());
+            if taken.len() % 3 == 0 && taken.len() < 100 {
+                push(&mut ring, 1000 + taken.len() as u64..1001 + taken.len() as u64);
+            }
+        }
+        ring.enter().unwrap();
+        taken.extend(take(&mut ring));
+        taken.sort_unstable();
+        let expected = (0..MANY).chain((3..100).step_by(3).map(|number| 1000 + number));
+        assert!(taken.into_iter().eq(expected));
+        push(&mut ring, 0..1);
+        ring.enter().unwrap();
+        assert!(take(&mut ring).eq(0..1));
     }
 }
