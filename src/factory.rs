@@ -173,7 +173,7 @@ impl PairFactory {
     }
 
     /// What the factory has done so far. Strangers who wait at the listener at this moment are turned away first, and
-    /// counted, so that none is missed.
+    /// counted, so that none is missed; while pairs are in the making, these turn them away.
     ///
     /// ```
     /// use std::net::TcpStream;

@@ -291,7 +291,7 @@ impl State {
         self.close_left_gate();
         self.turn();
         let begin = Instant::now();
-        while !self.led && self.engine.nudge() && begin.elapsed() < MOMENT {
+        while !self.led && !self.broken && self.engine.nudge() && begin.elapsed() < MOMENT {
             self.turn();
         }
     }
@@ -343,6 +343,7 @@ impl State {
     /// The engine is of no use any more, nor is what is under way on it.
     fn give_up(&mut self, error: &io::Error) {
         self.broken = true;
+        self.close_doors();
         self.meeting.fail_all(|| Step::Ring.failed()(copy_of(error)), &mut self.woken);
         self.engine.forsake_connects();
     }

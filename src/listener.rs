@@ -50,19 +50,25 @@ impl Listener {
         &self.socket
     }
 
-    /// Accepts and resets all who wait at this moment, without waiting itself.
-    pub(crate) fn drain(&self, mut turn_away: impl FnMut(SockAddr)) -> io::Result<()> {
+    /// Accepts and resets those who wait, `most` at most, without waiting itself.
+    pub(crate) fn drain(&self, most: u32, mut turn_away: impl FnMut(SockAddr)) -> io::Result<()> {
         self.socket.set_nonblocking(true)?;
-        let drained = loop {
+        let accept = || loop {
             match self.socket.accept() {
-                Ok((_, peer)) => turn_away(peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Ok((_, peer)) => break Ok(Some(peer)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Err(error),
             }
         };
+        let drained = (0..most).map_while(|_| accept().transpose()).try_for_each(|peer| peer.map(&mut turn_away));
         self.socket.set_nonblocking(self.nonblocking)?;
         drained
+    }
+
+    /// Lets nobody in any more, and resets who waits. An accept that is pending fails.
+    pub(crate) fn shut(&self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Both); // it listens: this cannot fail
     }
 
     /// Gives the listener up; its address can be filled anew.

@@ -148,6 +148,10 @@ impl<L> Rendezvous<L> {
         self.strangers
     }
 
+    pub(crate) fn gates(&self) -> Vec<Key> {
+        self.gates.iter().map(|(key, _)| key).collect()
+    }
+
     /// The owner leaves; the gate is [over](Self::is_over) as soon as nobody is seated and nothing is pending there.
     pub(crate) fn close_gate(&mut self, gate: Key) {
         self.gates[gate].closed = true;

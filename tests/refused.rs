@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
@@ -202,6 +203,8 @@ fn a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_no
     alone(|| {
         let before = descriptors();
         let factory = options.factory().unwrap();
+        let listener = factory.pair_blocking::<TcpStream>().unwrap().0.local_addr().unwrap();
+        let strangers = [(); 3].map(|()| TcpStream::connect(listener).unwrap());
         std::thread::scope(|scope| {
             let barred = scope.spawn(|| {
                 refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
@@ -211,8 +214,51 @@ fn a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_no
         });
         factory.pair_blocking::<TcpStream>().unwrap();
         factory.pairs_blocking::<TcpStream>(100).unwrap();
+        for mut stranger in strangers {
+            assert_eq!(stranger.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        }
+        assert_eq!(factory.stats().strangers, 3);
         drop(factory);
         assert_eq!(descriptors(), before);
+    });
+}
+
+/// An accept that is pending on it would bring whoever comes, and nobody would ever take them down.
+fn a_ring_that_is_given_up_lets_nobody_in_any_more(options: PairOptions) {
+    alone_in_a_network(|| {
+        let before = descriptors();
+        let factory = Arc::new(options.timeout(Duration::from_secs(3600)).factory().unwrap());
+        let listener = factory.pair_blocking::<TcpStream>().unwrap().0.local_addr().unwrap();
+        run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
+        let (leave, stay) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let thread = Arc::new(AtomicI32::new(0));
+        let waiter = std::thread::spawn({
+            let (factory, thread) = (Arc::clone(&factory), Arc::clone(&thread));
+            move || {
+                refuse(nix::libc::SYS_io_uring_setup, Errno::ENOMEM);
+                thread.store(nix::unistd::gettid().as_raw(), SeqCst);
+                tell.send(factory.pair_blocking::<TcpStream>().map(drop)).unwrap();
+                drop(factory);
+                let _ = stay.recv(); // with the thread, its accept would go
+            }
+        });
+        eventually("it waits", || thread.load(SeqCst) != 0 && is_asleep(thread.load(SeqCst)));
+        in_a_thread({
+            let factory = Arc::clone(&factory);
+            move || {
+                refuse(nix::libc::SYS_io_uring_setup, Errno::ENOMEM);
+                refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
+                assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
+            }
+        });
+        assert_is(told.recv().unwrap().unwrap_err(), Step::Ring, Errno::EPERM);
+        run("tc", &["qdisc", "del", "dev", "lo", "root"]);
+        assert_eq!(TcpStream::connect(listener).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        drop(factory);
+        assert_eq!(descriptors(), before);
+        drop(leave);
+        waiter.join().unwrap();
     });
 }
 
@@ -366,7 +412,7 @@ fn a_handshake_that_is_lost_ends_at_the_deadline(options: PairOptions) {
 }
 
 fn assert_is_late(error: Error) {
-    assert_eq!((error.step(), error.kind()), (Step::Timeout, std::io::ErrorKind::TimedOut));
+    assert_eq!((error.step(), error.kind()), (Step::Timeout, ErrorKind::TimedOut));
     assert_eq!(error.source().unwrap().to_string(), "after 20ms the connect is not through");
 }
 
@@ -411,6 +457,7 @@ on_the_ring_alone!(
     a_refused_ring_is_told_with_its_errno,
     a_refused_submission_is_told_with_its_errno,
     a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_not,
+    a_ring_that_is_given_up_lets_nobody_in_any_more,
     a_ring_that_another_thread_finds_refused_is_told_to_blocking_calls_that_wait,
     a_ring_that_is_given_up_keeps_nothing_open_where_no_other_can_be_had,
 );

@@ -12,6 +12,10 @@ use crate::rendezvous::Key;
 /// So many strangers are a crowd.
 const CROWD: u32 = 8;
 
+/// More than wait at a gate that nobody is let in by any more, with those who were on the way in. Where it could not be barred,
+/// others may come for ever.
+const MOST_AT_A_BARRED_GATE: u32 = 2 * BACKLOG;
+
 impl State {
     /// Opens a listener and a gate for it.
     pub(crate) fn open_gate(&mut self, plan: &Plan) -> Result<Key> {
@@ -83,21 +87,38 @@ impl State {
         self.spare = Some(self.meeting.remove_gate(gate).close());
     }
 
-    /// Counts all strangers who have come until now, those at a gate that was left behind among them.
+    /// Counts all strangers who have come until now, those at a gate that was left behind among them. Where pairs are in the
+    /// making, these count them.
     pub(crate) fn sweep(&mut self, gate: Key) {
         self.close_left_gate();
-        self.turn_away_who_waits(gate);
+        if self.meeting.is_idle(gate) {
+            // No more than these: who keeps on coming must not keep us here.
+            let waiting = backlog::waiting_at(self.listener(gate)).unwrap_or(BACKLOG);
+            self.turn_away_who_waits(gate, waiting);
+        }
     }
 
-    /// Turns away those who wait at this moment, where nobody is seated that they could be taken for.
-    fn turn_away_who_waits(&mut self, gate: Key) {
-        if !self.meeting.is_idle(gate) {
-            return;
+    /// Closes the doors of an engine that is of no use any more: its accepts need not land, and must not bring anyone.
+    pub(super) fn close_doors(&mut self) {
+        for gate in self.meeting.gates() {
+            if self.counting {
+                self.bar(gate);
+                self.turn_away_who_waits(gate, MOST_AT_A_BARRED_GATE);
+            }
+            self.meeting.listener(gate).shut();
         }
+    }
+
+    /// Turns away those who wait, `most` at most, and counts those who are not ours.
+    fn turn_away_who_waits(&mut self, gate: Key, most: u32) {
         let mut peers = Vec::new();
         // Where this fails, the rest is turned away by the next accept, or by the kernel when the listener is closed.
-        let _ = self.meeting.listener(gate).drain(|peer| peers.push(peer.as_socket()));
-        peers.into_iter().for_each(|peer| self.meeting.turn_away(gate, peer));
+        let _ = self.meeting.listener(gate).drain(most, |peer| peers.push(peer.as_socket()));
+        for peer in peers {
+            if self.meeting.whose_is(gate, peer).is_none() {
+                self.meeting.turn_away(gate, peer);
+            }
+        }
     }
 
     /// Counts those who wait at a listener that is given up. The kernel turns them away with it.
@@ -105,7 +126,7 @@ impl State {
         let waiting = || backlog::waiting_at(self.listener(gate)).ok();
         match self.meeting.expects_nobody(gate).then(waiting).flatten() {
             Some(waiting) => (0..waiting).for_each(|_| self.meeting.turn_away(gate, None)),
-            None => self.turn_away_who_waits(gate), // some may be ours; only who is accepted tells where it comes from
+            None => self.turn_away_who_waits(gate, MOST_AT_A_BARRED_GATE), // some may be ours; only who is accepted tells where it comes from
         }
     }
 

@@ -123,8 +123,25 @@ fn nobody_comes_to_a_barred_listener_and_who_is_there_already_is_turned_away() {
             io::ErrorKind::ConnectionRefused
         );
         let mut turned_away = Vec::new();
-        listener.drain(|peer| turned_away.push(peer.as_socket().unwrap())).unwrap();
+        listener.drain(2, |peer| turned_away.push(peer.as_socket().unwrap())).unwrap();
         assert_eq!(turned_away, [early.local_addr().unwrap()]);
+    });
+}
+
+#[test]
+fn no_more_are_turned_away_than_were_there() {
+    on_every_engine(|plan| {
+        let listener = Listener::open(&plan, true, None).unwrap();
+        let _strangers = [(); 3].map(|()| TcpStream::connect(listener.target().as_socket().unwrap()).unwrap());
+        while backlog::waiting_at(listener.socket().as_fd()).unwrap() < 3 {
+            std::thread::yield_now(); // the last packet of one may be on its way
+        }
+        let drain = |most| {
+            let mut turned_away = 0;
+            listener.drain(most, |_| turned_away += 1).unwrap();
+            turned_away
+        };
+        assert_eq!((drain(2), drain(2), drain(2)), (2, 1, 0));
     });
 }
 

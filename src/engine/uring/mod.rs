@@ -211,5 +211,6 @@ impl Drop for Uring {
             let ring = unsafe { BorrowedFd::borrow_raw(self.ring.descriptor()) };
             let _ = poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], PollTimeout::from(10u8)); // a reason to look again
         }
+        while self.land().is_some() {} // of a ring that takes nothing any more as well
     }
 }
