@@ -15,9 +15,14 @@ use crate::socket::PairSocket;
 use crate::source::Source;
 
 thread_local! {
-    /// One for each engine.
-    static SHELVES: RefCell<[Shelf; 2]> = const { RefCell::new([Shelf::EMPTY, Shelf::EMPTY]) };
+    static SHELVES: RefCell<[Shelf; 3]> = const { RefCell::new([Shelf::EMPTY, Shelf::EMPTY, Shelf::EMPTY]) };
 }
+
+/// Whose hub lies on which shelf.
+const RING: usize = 0;
+const EPOLL: usize = 1;
+/// That of an epoll which was opened because there is no ring. One that was asked for by name says nothing of that.
+const EPOLL_FOR_A_RING: usize = 2;
 
 /// Where a thread keeps a hub.
 struct Shelf {
@@ -82,13 +87,13 @@ pub(crate) fn thread_hub(choice: Choice) -> io::Result<Arc<Hub>> {
     // A thread that is ending has no shelves any more; a hub made then is used once.
     let known = SHELVES.try_with(|shelves| {
         let shelves = shelves.borrow();
-        wanted(choice).find_map(|backend| shelves[place(backend)].known.upgrade())
+        wanted(choice).iter().find_map(|place| shelves[*place].known.upgrade())
     });
     if let Some(hub) = known.ok().flatten().filter(|hub| !hub.with(|state| state.is_broken())) {
         return Ok(hub);
     }
     let hub = Hub::open(choice, false)?;
-    put(Shelf { known: Arc::downgrade(&hub), _kept: None }, hub.backend());
+    put(Shelf { known: Arc::downgrade(&hub), _kept: None }, place(&hub, choice));
     Ok(hub)
 }
 
@@ -98,38 +103,43 @@ pub(crate) fn hand_out<S: PairSocket>(source: &Source, ends: Option<Ends>) -> Re
     source.close();
     let pair = finish(source, delivered(ends)?)?;
     let hub = source.hub();
-    let backend = hub.backend();
-    put(Shelf { known: Arc::downgrade(&hub), _kept: Some(hub) }, backend);
+    let place = place(&hub, source.plan.choice);
+    put(Shelf { known: Arc::downgrade(&hub), _kept: Some(hub) }, place);
     Ok(pair)
 }
 
 /// Takes engines that are of no use any more, and all that is under way on them, off the shelves.
 pub(crate) fn clear_away() {
-    for backend in [Backend::Uring, Backend::Epoll] {
-        let known = SHELVES.try_with(|shelves| shelves.borrow()[place(backend)].known.upgrade());
+    for place in [RING, EPOLL, EPOLL_FOR_A_RING] {
+        let known = SHELVES.try_with(|shelves| shelves.borrow()[place].known.upgrade());
         if known.ok().flatten().is_some_and(|hub| hub.with(|state| state.is_broken())) {
-            put(Shelf::EMPTY, backend);
+            put(Shelf::EMPTY, place);
         }
     }
 }
 
-fn put(shelf: Shelf, backend: Backend) {
+fn put(shelf: Shelf, place: usize) {
     // Out of the shelves' borrow before it is dropped: an engine may have something to do then.
-    let _before = SHELVES.try_with(|shelves| std::mem::replace(&mut shelves.borrow_mut()[place(backend)], shelf));
+    let _before = SHELVES.try_with(|shelves| std::mem::replace(&mut shelves.borrow_mut()[place], shelf));
 }
 
-/// The engines that may serve, the better one first.
-fn wanted(choice: Choice) -> impl Iterator<Item = Backend> {
-    let (first, second) = match choice {
-        Choice::Uring => (Backend::Uring, None),
+/// Where a hub may lie that serves, the better one first.
+fn wanted(choice: Choice) -> &'static [usize] {
+    match choice {
+        Choice::Uring => &[RING],
         #[cfg(feature = "epoll")]
-        Choice::Epoll => (Backend::Epoll, None),
+        Choice::Epoll => &[EPOLL, EPOLL_FOR_A_RING],
         #[cfg(feature = "epoll")]
-        Choice::UringOrEpoll => (Backend::Uring, Some(Backend::Epoll)),
-    };
-    std::iter::once(first).chain(second)
+        Choice::UringOrEpoll => &[RING, EPOLL_FOR_A_RING],
+    }
 }
 
-fn place(backend: Backend) -> usize {
-    usize::from(backend == Backend::Epoll)
+/// Where a hub belongs that has served this choice.
+fn place(hub: &Hub, choice: Choice) -> usize {
+    match (hub.backend(), choice) {
+        #[cfg(feature = "epoll")]
+        (Backend::Epoll, Choice::Epoll) => EPOLL,
+        (Backend::Epoll, _) => EPOLL_FOR_A_RING,
+        _ => RING,
+    }
 }

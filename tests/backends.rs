@@ -41,6 +41,21 @@ fn auto_takes_the_ring_where_there_is_one() {
     });
 }
 
+/// A thread keeps its engines.
+#[test]
+fn auto_takes_the_ring_also_after_an_epoll_that_was_asked_for() {
+    alone_with(&[], || {
+        if ring_is_there() {
+            PairOptions::new().backend(Backend::Epoll).make_pair_blocking::<TcpStream>().unwrap();
+            let before = descriptors();
+            PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
+            assert_eq!(descriptors(), before + 1, "no ring has been opened");
+            PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
+            assert_eq!(descriptors(), before + 1);
+        }
+    });
+}
+
 #[test]
 fn auto_falls_back_to_epoll_where_the_ring_is_absent() {
     alone_with(&[], || {
