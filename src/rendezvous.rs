@@ -242,20 +242,23 @@ impl<L> Rendezvous<L> {
 
     /// Whose the connection is that came to `gate` from there. Nobody's, where it is a stranger's.
     pub(crate) fn whose_is(&self, gate: Key, peer: Option<SocketAddr>) -> Option<Key> {
-        let is_its = |seat: &Seat| seat.gate == gate && seat.accepted.is_none() && are_one_connection(seat.local, peer);
+        let is_its = |seat: &Seat| seat.gate == gate && are_one_connection(seat.local, peer);
         let neighbours = [self.last.wrapping_add(1), self.last.wrapping_sub(1)];
         let next = neighbours.into_iter().find(|key| self.seats.get(*key).is_some_and(is_its));
         next.or_else(|| self.seats.iter().find(|(_, seat)| is_its(seat)).map(|(key, _)| key))
     }
 
-    /// Gives an accepted socket to the seat that it belongs to.
+    /// Gives an accepted socket, whose other end is there, to the seat that it belongs to. Who came before from the same address
+    /// was someone else: of two connections between the same addresses, only the last lives.
     pub(crate) fn arrived(&mut self, seat: Key, socket: OwnedFd, woken: &mut Vec<Waker>) {
         self.last = seat;
         let place = &mut self.seats[seat];
         if place.is_wanting() {
             self.gates[place.gate].wanting -= 1;
         }
-        place.accepted = Some(socket);
+        if place.accepted.replace(socket).is_some() {
+            self.came_and_left(seat);
+        }
         self.wake(seat, woken);
     }
 

@@ -176,6 +176,43 @@ fn a_gate_admits_as_many_as_it_has_room_for_and_serves_so_many_in_its_life() {
 }
 
 #[test]
+fn of_two_who_came_from_the_same_address_the_later_one_is_ours() {
+    let (mut meeting, gate, [seat]) = seated([1]);
+    let ours = socket();
+    let expected = ours.as_raw_fd();
+    for socket in [socket(), ours] {
+        meeting.accept_landed(gate, false);
+        arrive(&mut meeting, gate, at(1), socket);
+        meeting.accept_queued(gate);
+    }
+    assert_eq!((meeting.strangers(), meeting.wanting(gate)), (1, 0));
+    assert_eq!(meeting.leave(seat).ends.0.unwrap().as_raw_fd(), expected);
+}
+
+#[test]
+fn a_seat_whose_accepted_end_was_someone_elses_wants_one_again() {
+    let (mut meeting, gate, [seat]) = seated([1]);
+    meeting.board(seat, 7);
+    meeting.accept_landed(gate, false);
+    arrive(&mut meeting, gate, at(1), socket());
+    meeting.connected(seat, socket(), &mut Vec::new());
+    meeting.was_another(seat);
+    assert!(matches!(meeting.progress(seat), Progress::Waiting));
+    assert_eq!((meeting.strangers(), meeting.balance(gate)), (1, Balance::Short));
+}
+
+#[test]
+fn a_connection_whose_connect_is_not_through_may_still_turn_up_whoever_came_from_its_address() {
+    let (mut meeting, gate, [seat]) = seated([1]);
+    meeting.board(seat, 7);
+    arrive(&mut meeting, gate, at(1), socket());
+    drop(meeting.leave(seat));
+    assert!(meeting.is_retired(gate));
+    meeting.turn_away(gate, at(1));
+    assert_eq!(meeting.strangers(), 0);
+}
+
+#[test]
 fn who_has_left_again_is_a_stranger_unless_a_connect_of_ours_from_there_has_failed() {
     let (mut meeting, gate, [seat]) = seated([1]);
     assert_eq!((meeting.whose_is(gate, at(1)), meeting.whose_is(gate, at(2))), (Some(seat), None));
