@@ -181,14 +181,20 @@ pub struct PairStream<'a, S> {
 
 impl<S: PairSocket> PairStream<'_, S> {
     fn poll_pair(&mut self, context: &mut Context<'_>) -> Poll<Result<(S, S)>> {
+        let kept = self.making.take(); // whatever fails or panics from here on: it may be asked again
         refuse_if_it_cannot_wait(|| self.factory.hub())?;
-        let making = match &mut self.making {
+        let mut making = match kept {
             Some(making) => making,
-            none => none.insert(self.factory.begin::<S>(1)?),
+            None => self.factory.begin::<S>(1)?,
         };
         let mut ends = None;
-        let tally = ready!(making.poll(context, &mut |both| ends = Some(both)))?;
-        Poll::Ready(self.factory.finish_one(ends, tally))
+        match making.poll(context, &mut |both| ends = Some(both)) {
+            Poll::Ready(made) => Poll::Ready(made.and_then(|tally| self.factory.finish_one(ends, tally))),
+            Poll::Pending => {
+                self.making = Some(making);
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -200,7 +206,6 @@ impl<S: PairSocket> Stream for PairStream<'_, S> {
             return Poll::Ready(None);
         }
         let pair = ready!(self.poll_pair(context));
-        self.making = None;
         self.left = if pair.is_ok() { self.left - 1 } else { 0 };
         Poll::Ready(Some(pair))
     }

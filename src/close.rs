@@ -27,13 +27,16 @@ use socket2::{SockAddr, SockAddrStorage, SockRef};
 ///
 /// # Errors
 ///
-/// What `connect(2)` says, with its errno: `ENOTSOCK` where the descriptor is no socket.
+/// What `connect(2)` says, with its errno: `ENOTSOCK` where the descriptor is no socket, `EBADF` where there is none.
 ///
 /// # Source
 ///
 /// `connect(2)`: a protocol's association is dissolved by connecting to an address of family `AF_UNSPEC`; for TCP on
 /// Linux that sends RST.
 pub fn abort<S: AsRawFd + ?Sized>(socket: &S) -> io::Result<()> {
+    if socket.as_raw_fd() < 0 {
+        return Err(Errno::EBADF.into()); // as one says who has closed it
+    }
     // SAFETY: `socket` is borrowed for the whole call, and it keeps the descriptor that it names open meanwhile.
     let descriptor = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
     let nowhere = SockAddrStorage::zeroed();

@@ -11,7 +11,9 @@ pub(crate) fn can_open(count: usize) -> Result<bool> {
     let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(Step::Socket.failed())?;
     // The kernel's own bound, fs.nr_open, is a number of 32 bits.
     let most = usize::try_from(most).unwrap_or(usize::MAX).min(i32::MAX as usize);
-    Ok(count <= most.saturating_sub(descriptors_open(most.saturating_sub(count)).unwrap_or(0)))
+    let fits = |open: usize| count <= most.saturating_sub(open);
+    // Not all that are open need be in the way: the limit is one of numbers, and may have been lowered since.
+    Ok(fits(descriptors_open(most.saturating_sub(count)).unwrap_or(0)) || listed_below(most).is_some_and(fits))
 }
 
 /// How many descriptors are open; `None` where /proc does not tell.
@@ -34,7 +36,17 @@ fn counted() -> Option<usize> {
 }
 
 fn listed() -> Option<usize> {
-    fs::read_dir(OPEN).ok()?.count().checked_sub(1) // the one that lists them is no longer open
+    listed_below(usize::MAX)
+}
+
+/// How many descriptors with smaller numbers are open.
+fn listed_below(limit: usize) -> Option<usize> {
+    let is_below = |entry: &fs::DirEntry| {
+        let number = entry.file_name().to_str().and_then(|name| name.parse::<usize>().ok());
+        number.is_none_or(|number| number < limit)
+    };
+    let below = fs::read_dir(OPEN).ok()?.filter(|entry| entry.as_ref().map_or(true, is_below)).count();
+    below.checked_sub(1) // the one that lists them is no longer open
 }
 
 /// How many descriptors there is room for before the kernel has to make more: as many at most are open.

@@ -134,7 +134,10 @@ impl Error {
             }
             (Step::Ring, ENOMEM) => "`ulimit -l` limits the memory that rings lock: keep a factory, and fewer runtimes",
             (_, EMFILE) => "`ulimit -n` limits the descriptors of a process, and a pair takes two",
-            (Step::Bind | Step::Connect, EADDRNOTAVAIL) => {
+            (Step::Bind, EADDRNOTAVAIL) => {
+                "`ip address show lo` tells which addresses there are: no `::1` where IPv6 is disabled, none where `lo` is down"
+            }
+            (Step::Connect, EADDRNOTAVAIL) | (Step::Bind, EADDRINUSE) => {
                 "the local ports are used up: `Linger::Reset` leaves no TIME_WAIT"
             }
             _ => return None,

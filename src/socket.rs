@@ -73,7 +73,9 @@ impl PairSocket for tokio::net::TcpStream {
         let stream = std::net::TcpStream::from(fd);
         stream.set_nonblocking(true)?;
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?; // `from_std` would panic
-        tokio::net::TcpStream::from_std(stream)
+        // So it does where IO is not enabled, which tokio does not tell otherwise.
+        std::panic::catch_unwind(|| tokio::net::TcpStream::from_std(stream))
+            .unwrap_or_else(|_| Err(io::Error::other("IO is not enabled in this runtime; see tokio's `enable_io`")))
     }
 }
 

@@ -239,6 +239,8 @@ on_every_engine!(
 fn abort_says_so_where_there_is_no_socket() {
     let file = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(abort(&file).unwrap_err().raw_os_error(), Some(Errno::ENOTSOCK as i32));
+    // So a mocket names the descriptor that it has closed.
+    assert_eq!(abort(&-1).unwrap_err().raw_os_error(), Some(Errno::EBADF as i32));
 }
 
 #[cfg(feature = "tokio-uring")]

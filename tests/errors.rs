@@ -179,7 +179,9 @@ fn an_address_that_is_not_there_is_a_bind_error(options: PairOptions) {
         let (runtime, before) = (common::runtime(), descriptors());
         let options = options.address(Ipv6Addr::LOCALHOST.into());
         for (way, pair) in every_way_in::<TcpStream>(&runtime, &options) {
-            assert_errno(pair.expect_err(way), Step::Bind, Errno::EADDRNOTAVAIL);
+            let error = pair.expect_err(way);
+            assert!(format!("{error:?}").contains("remedy: `ip address show lo` tells"), "{error:?}");
+            assert_errno(error, Step::Bind, Errno::EADDRNOTAVAIL);
         }
         assert_eq!(descriptors(), before);
     });
@@ -203,7 +205,9 @@ fn a_listener_that_finds_no_port_is_a_bind_error_and_a_connect_that_finds_none_a
         }
         let _taken = TcpListener::bind("127.0.0.1:20000").unwrap();
         for (way, pair) in every_way_in::<TcpStream>(&runtime, &options) {
-            assert_errno(pair.expect_err(way), Step::Bind, Errno::EADDRINUSE);
+            let error = pair.expect_err(way);
+            assert!(format!("{error:?}").contains("remedy: the local ports are used up"), "{error:?}");
+            assert_errno(error, Step::Bind, Errno::EADDRINUSE);
         }
     });
 }

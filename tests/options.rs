@@ -250,6 +250,10 @@ fn a_panic_in_configure_leaves_nothing_open_and_the_factory_of_use(options: Pair
                 assert_unwinds("pair", &|| drop(runtime.block_on(factory.pair::<TcpStream>())));
                 assert_unwinds("pairs", &|| drop(runtime.block_on(factory.pairs::<TcpStream>(50))));
                 assert_unwinds("stream", &|| drop(runtime.block_on(factory.stream::<TcpStream>(50).next())));
+                let mut stream = factory.stream::<TcpStream>(50);
+                catch_unwind(AssertUnwindSafe(|| drop(runtime.block_on(stream.next())))).unwrap_err();
+                *armed.lock().unwrap() = None;
+                runtime.block_on(stream.next()).unwrap().unwrap(); // and goes on
             }
             *armed.lock().unwrap() = None;
             assert_eq!(factory.pairs_blocking::<TcpStream>(10).unwrap().len(), 10);

@@ -122,6 +122,27 @@ fn a_batch_that_runs_out_of_descriptors_half_way_says_where_and_leaves_none_open
     });
 }
 
+/// The limit is one of numbers, and may have been lowered since they were opened.
+fn descriptors_beyond_the_limit_take_none_from_a_batch(options: PairOptions) {
+    use nix::fcntl::{FcntlArg, fcntl};
+    alone(|| {
+        let null = File::open("/dev/null").unwrap();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        if soft < 400 {
+            return common::skip("this process may open fewer than 400 descriptors");
+        }
+        for _ in 0..100 {
+            fcntl(&null, FcntlArg::F_DUPFD_CLOEXEC(200)).unwrap(); // and leaves it open
+        }
+        let factory = options.factory().unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 64, hard).unwrap();
+        assert_eq!(factory.pairs_blocking::<TcpStream>(10).unwrap().len(), 10);
+        let error = factory.pairs_blocking::<TcpStream>(40).unwrap_err();
+        assert_is(error, Step::Socket, Errno::EMFILE);
+        assert_eq!(factory.stats().pairs, 10);
+    });
+}
+
 fn a_crowd_of_strangers_that_is_left_behind_takes_no_descriptor_from_a_pair(options: PairOptions) {
     alone_in_a_network(|| {
         let factory = options.factory().unwrap();
@@ -447,6 +468,7 @@ on_every_engine!(
     a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open,
     a_factory_that_runs_out_of_descriptors_says_where_and_goes_on,
     a_batch_that_runs_out_of_descriptors_half_way_says_where_and_leaves_none_open,
+    descriptors_beyond_the_limit_take_none_from_a_batch,
     a_crowd_of_strangers_that_is_left_behind_takes_no_descriptor_from_a_pair,
     each_system_call_that_is_refused_is_told_by_its_step,
     a_refused_connect_is_told_and_left,

@@ -289,6 +289,8 @@ fn async_calls_are_refused_in_a_runtime_whose_io_is_not_enabled(options: PairOpt
             for error in errors {
                 assert_eq!((error.step(), error.kind()), (Step::Options, ErrorKind::Unsupported));
             }
+            #[cfg(feature = "epoll")] // a blocking call needs no runtime, but this stream does
+            assert_eq!(factory.pair_blocking::<tokio::net::TcpStream>().unwrap_err().step(), Step::Convert);
         }
     });
     assert_eq!(factory.stats().pairs, 0);
