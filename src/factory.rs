@@ -35,6 +35,10 @@ use crate::source::Source;
 /// It keeps three descriptors, the ring, the listener and a socket for the next pair to connect with, and turns to a fresh
 /// listener in time, so that pairs that close with FIN cost the same however many there are. Pairs outlive the factory.
 ///
+/// After `fork(2)` a factory is of use on both sides: the child's opens an engine and a listener of its own when it is used first,
+/// and leaves the parent's alone. As everywhere, fork while no other thread is in a call; and as tokio's runtimes are of no use in a
+/// child, nor are futures that wait in one.
+///
 /// A factory and its futures are `Send` and `Sync`: any number of tasks and threads can share one, and blocking calls may
 /// go on beside async ones. Threads that each have a factory of their own are faster, as they share no lock.
 ///

@@ -22,6 +22,7 @@ use socket2::{SockAddr, Socket};
 use crate::engine::shared::{Keeper, Shared};
 use crate::engine::{Engine, Landing, Peer};
 use crate::error::{Result, Step};
+use crate::home::Home;
 use crate::listener::Listener;
 use crate::options::{Backend, Choice};
 use crate::rendezvous::{Balance, Key, Rendezvous};
@@ -42,6 +43,7 @@ const STRETCH: Duration = Duration::from_millis(200);
 
 pub(crate) struct Hub {
     shared: Arc<Shared<State>>,
+    home: Home,
     leader_is_back: Condvar,
 }
 
@@ -75,6 +77,8 @@ pub(crate) struct State {
     /// Empty, but for room.
     came: Vec<Landing>,
     broken: bool,
+    /// This is a child's copy, and the engine the parent's.
+    deserted: bool,
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     watches: crate::engine::shared::Watches<State>,
 }
@@ -138,15 +142,17 @@ impl Hub {
             spare: None,
             came: Vec::with_capacity(Seats::MOST),
             broken: false,
+            deserted: false,
             #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
             watches: crate::engine::shared::Watches::new(),
         };
-        Ok(Arc::new(Hub { shared: Arc::new(Shared::new(state)), leader_is_back: Condvar::new() }))
+        let shared = Arc::new(Shared::new(state));
+        Ok(Arc::new(Hub { shared, home: Home::here(), leader_is_back: Condvar::new() }))
     }
 
     /// Does something under the lock, then wakes whom that concerned.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        let mut state = self.shared.lock();
+        let mut state = self.lock();
         let result = act(&mut state);
         let (woken, spent) = (std::mem::take(&mut state.woken), std::mem::take(&mut state.spent));
         // Whoever is woken may run here and now, and a waker that is dropped may be the last that kept a task, whose futures
@@ -159,7 +165,16 @@ impl Hub {
 
     /// The same for callers who hold another lock: who is to be woken, is woken by the next call that holds none.
     pub(crate) fn with_nobody_woken<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
-        act(&mut self.shared.lock())
+        act(&mut self.lock())
+    }
+
+    /// Every way to the engine leads through here.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.shared.lock();
+        if !self.home.is_here() {
+            state.desert();
+        }
+        state
     }
 
     /// Whether `runtime`, the current one, can wait for the engine.
@@ -199,6 +214,13 @@ impl Hub {
     fn follow_from(&self, now: MutexGuard<'_, State>, returns: u64, most: Duration) {
         let still = |state: &mut State| state.returns == returns;
         drop(self.leader_is_back.wait_timeout_while(now, most, still));
+    }
+}
+
+/// In a child, before the engine is dropped.
+impl Drop for Hub {
+    fn drop(&mut self) {
+        drop(self.lock());
     }
 }
 
@@ -346,6 +368,15 @@ impl State {
         self.close_doors();
         self.meeting.fail_all(|| Step::Ring.failed()(copy_of(error)), &mut self.woken);
         self.engine.forsake_connects();
+    }
+
+    /// In a child of `fork(2)`: gives up what is the parent's, without another call on it than `close(2)`.
+    fn desert(&mut self) {
+        if !std::mem::replace(&mut self.deserted, true) {
+            self.engine.desert();
+            self.ready = None;
+            self.give_up(&Errno::ESTALE.into());
+        }
     }
 
     fn route(&mut self, landing: Landing) {

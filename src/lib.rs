@@ -89,6 +89,7 @@ pub mod how_it_works {
     #[doc = include_str!("how_it_works/ring_engine.md")]
     pub mod ring_engine {}
 }
+mod home;
 mod hub;
 mod listener;
 mod making;

@@ -46,6 +46,8 @@ pub(crate) struct Epoll {
     roused: bool,
     /// What it needs for itself has failed; asked again, it would fail again.
     broken: bool,
+    /// The epoll and its timer are the parent's.
+    deserted: bool,
 }
 
 enum End {
@@ -86,6 +88,7 @@ impl Epoll {
             alarmed: false,
             roused: false,
             broken: false,
+            deserted: false,
         })
     }
 
@@ -110,6 +113,7 @@ impl Epoll {
     }
 
     pub(super) fn launch(&mut self) -> io::Result<()> {
+        self.refuse_if_deserted()?;
         let mut untried = std::mem::take(&mut self.untried);
         untried.retain(|key| !self.try_connect(*key));
         self.try_accepts();
@@ -143,6 +147,15 @@ impl Epoll {
         self.ended.retain(|end| !matches!(end, End::Connect(key, _) if *key == flight));
     }
 
+    pub(super) fn desert(&mut self) {
+        self.deserted = true;
+        self.broken = true;
+    }
+
+    fn refuse_if_deserted(&self) -> io::Result<()> {
+        if self.deserted { Err(Errno::ESTALE.into()) } else { Ok(()) }
+    }
+
     pub(super) fn forsake_connects(&mut self) {
         let connects: Vec<Key> = self.connects.iter().map(|(key, _)| key).collect();
         connects.into_iter().for_each(|connect| self.call_off(connect));
@@ -155,6 +168,7 @@ impl Epoll {
     }
 
     pub(super) fn alarm(&mut self, after: Duration) -> io::Result<()> {
+        self.refuse_if_deserted()?;
         if self.roused {
             return Ok(()); // it goes off sooner, and whoever set it asks again
         }
@@ -166,7 +180,7 @@ impl Epoll {
     }
 
     pub(super) fn rouse(&mut self) {
-        if self.ended.is_empty() {
+        if self.ended.is_empty() || self.deserted {
             return;
         }
         // Who waits for a later one is woken by this one, and asks again.
@@ -200,7 +214,9 @@ impl Epoll {
         if let Some(connect) = self.connects.get_mut(key).filter(|connect| connect.registered) {
             connect.registered = false;
             self.registered -= 1;
-            let _ = self.epoll.delete(&connect.socket); // it is registered and open: this cannot fail
+            if !self.deserted {
+                let _ = self.epoll.delete(&connect.socket); // it is registered and open: this cannot fail
+            }
         }
     }
 
@@ -244,6 +260,9 @@ impl Epoll {
             let gate = self.gates.swap_remove(place);
             if gate.registered {
                 self.registered -= 1;
+                if self.deserted {
+                    return;
+                }
                 let _ = self.epoll.delete(borrow(&gate.listener)); // it is registered and open: this cannot fail
             }
         }

@@ -178,6 +178,12 @@ impl Engine {
         on!(self, engine => engine.call_off_accept(gate))
     }
 
+    /// In a child of `fork(2)`: from here on the kernel is asked for nothing any more that the parent would notice, and nothing is
+    /// taken down that is the parent's.
+    pub(crate) fn desert(&mut self) {
+        on!(self, engine => engine.desert());
+    }
+
     /// Closes the sockets of all connects that have not landed: of an engine that is of no use any more, and that may stay until
     /// another one can be had.
     pub(crate) fn forsake_connects(&mut self) {

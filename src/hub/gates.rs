@@ -80,7 +80,7 @@ impl State {
         if !self.meeting.is_over(gate) {
             return;
         }
-        if self.counting {
+        if self.counting && !self.deserted {
             self.bar(gate);
             self.count_who_waits(gate);
         }
@@ -91,7 +91,7 @@ impl State {
     /// making, these count them.
     pub(crate) fn sweep(&mut self, gate: Key) {
         self.close_left_gate();
-        if self.meeting.is_idle(gate) {
+        if self.meeting.is_idle(gate) && !self.deserted {
             // No more than these: who keeps on coming must not keep us here.
             let waiting = backlog::waiting_at(self.listener(gate)).unwrap_or(BACKLOG);
             self.turn_away_who_waits(gate, waiting);
@@ -100,6 +100,9 @@ impl State {
 
     /// Closes the doors of an engine that is of no use any more: its accepts need not land, and must not bring anyone.
     pub(super) fn close_doors(&mut self) {
+        if self.deserted {
+            return; // they are the parent's, and open there
+        }
         for gate in self.meeting.gates() {
             if self.counting {
                 self.bar(gate);

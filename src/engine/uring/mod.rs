@@ -129,6 +129,10 @@ impl Uring {
         true
     }
 
+    pub(super) fn desert(&mut self) {
+        self.ring.desert();
+    }
+
     pub(super) fn forsake_connects(&mut self) {
         self.flights.forsake_connects();
     }

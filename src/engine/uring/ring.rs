@@ -27,6 +27,8 @@ pub(super) struct Ring {
     /// Set once the kernel would not take what is queued: then the queue holds entries that name descriptors long closed,
     /// and must never be submitted again.
     broken: Option<i32>,
+    /// The ring is the parent's, and its queues are shared with it.
+    deserted: bool,
     /// Whether the kernel knows `IORING_OP_SOCKET` (Linux 5.19).
     opens_sockets: bool,
 }
@@ -40,7 +42,7 @@ impl Ring {
             outcome => outcome?,
         };
         let opens_sockets = knows_opcodes(&uring)?;
-        Ok(Ring { uring, queued: 0, aside: VecDeque::new(), broken: None, opens_sockets })
+        Ok(Ring { uring, queued: 0, aside: VecDeque::new(), broken: None, deserted: false, opens_sockets })
     }
 
     pub(super) fn opens_sockets(&self) -> bool {
@@ -122,8 +124,17 @@ impl Ring {
         Ok(taken)
     }
 
+    pub(super) fn desert(&mut self) {
+        self.deserted = true;
+        self.broken = Some(Errno::ESTALE as i32);
+        self.aside.clear();
+    }
+
     /// The oldest completion that has not been taken yet.
     pub(super) fn next(&mut self) -> Option<cqueue::Entry> {
+        if self.deserted {
+            return None;
+        }
         let aside = self.aside.pop_front();
         if aside.is_some() {
             return aside;
