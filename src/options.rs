@@ -180,6 +180,9 @@ impl PairOptions {
     /// How long the making of one pair, or of one submission in a batch, may be waited for; ten seconds unless told. Zero is
     /// refused. A pair that is through without waiting is never late.
     ///
+    /// An async call learns of the end of that time from its runtime, as of all else. A runtime of one thread that is entered
+    /// but not run, by another executor's `block_on` within it, tells nobody anything: there a late pair is waited for without end.
+    ///
     /// ```
     /// use std::net::TcpStream;
     /// use std::time::Duration;
