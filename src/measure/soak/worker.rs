@@ -152,10 +152,19 @@ fn block_on(on_a_ring: bool, future: impl Future<Output = ()>) -> Result<(), Err
         runtime.block_on(future);
         return Ok(());
     }
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = patiently(|| builder.enable_io().enable_time().build()).map_err(Error::Start)?;
-    runtime.block_on(LocalSet::new().run_until(future));
+    tokio_runtime()?.block_on(LocalSet::new().run_until(future));
     Ok(())
+}
+
+fn tokio_runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    patiently(|| builder.enable_io().enable_time().build()).map_err(Error::Start)
+}
+
+/// Opens what the first runtime of a process leaves open for good, and would look like a leak of its soak: two sockets, where anyone
+/// in the build asks for tokio's feature `signal`. There is one of tokio's in each of tokio-uring's, too.
+pub(super) fn open_for_good() -> Result<(), Error> {
+    tokio_runtime().map(drop)
 }
 
 /// What the tasks of a thread share.
