@@ -334,6 +334,11 @@ fn wrong_input_is_refused_with_a_reason() {
         (&["--linger", "softly"], "invalid value 'softly'"),
         (&["--shard", "3/3"], "there is no shard 3 of 3"),
         (&["--shard", "one"], "such as 0/4"),
+        (
+            &["--shard", "3/4", "--pairs", "2"],
+            "shard 3/4 has no pair to make: 2 are fewer than the shards; ask for 4 or more",
+        ),
+        (&["--shard", "3/4", "--pairs", "0"], "a soak of no pairs shows nothing"),
         (&["--live", "9999999"], "descriptors, and this process may have "),
         (&["--json", "--json-lines"], "cannot be used with"),
     ] {
