@@ -267,6 +267,7 @@ fn without_a_ring_it_measures_by_epoll_and_every_form_of_the_report_says_so() {
 fn wrong_input_is_refused_with_a_reason_before_anything_is_measured() {
     for (arguments, reason) in [
         (&["--pairs", "0"][..], "closing no pairs measures nothing"),
+        (&["--pairs", "18446744073709551615"], "so many pairs in each cell are more than can be counted; ask for "),
         (&["--pairs", "many"], "invalid value 'many' for '--pairs <N>'"),
         (&["--ways", "slam"], "there is no way `slam`; the ways are reset, fin, "),
         (&["--ways", "fin,fin"], "the way fin is named twice"),

@@ -52,10 +52,17 @@ fn it_ends_early_when_it_is_told_to_and_keeps_what_it_has(options: PairOptions) 
     assert!(report.cells.iter().all(|cell| cell.surprises == 0));
 }
 
+fn as_many_pairs_as_can_be_counted_may_be_asked_for(options: PairOptions) {
+    let close = Close::new().backend(backend_of(&options)).pairs(usize::MAX / 28);
+    let report = close.run_while(|progress| progress.done > 0 || progress.total < usize::MAX / 28).unwrap();
+    assert!(report.ended_early && report.cells.iter().all(|cell| cell.pairs == 0));
+}
+
 on_every_engine!(
     every_cell_closes_as_many_pairs_as_asked_for_and_leaves_no_descriptor_open,
     what_fails_halfway_is_told_with_its_cause_and_leaves_no_descriptor_open,
     it_ends_early_when_it_is_told_to_and_keeps_what_it_has,
+    as_many_pairs_as_can_be_counted_may_be_asked_for,
 );
 
 #[test]
@@ -70,9 +77,19 @@ fn what_cannot_be_measured_is_refused_before_anything_is_opened() {
         (close().ways([Way::Fin, Way::Reset, Way::Fin]), "the way fin is named twice"),
         (close().unread(0), "from 1 to 65536 bytes can lie unread, not 0"),
     ] {
-        let refused = under(libc::SYS_socket, answer(Errno::ENFILE), move || close.run().unwrap_err());
-        assert!(matches!(&refused, Error::Options(why) if why == reason), "{refused:?}");
+        assert_refused(close, reason);
     }
+    for (close, cells) in [(close(), 28), (close().ways([Way::Wait]), 4)] {
+        let most = usize::MAX / cells;
+        let reason = format!("so many pairs in each cell are more than can be counted; ask for {most} or fewer");
+        assert_refused(close.clone().pairs(most + 1), &reason);
+        assert_refused(close.pairs(usize::MAX), &reason);
+    }
+}
+
+fn assert_refused(close: Close, reason: &str) {
+    let refused = under(libc::SYS_socket, answer(Errno::ENFILE), move || close.run().unwrap_err());
+    assert!(matches!(&refused, Error::Options(why) if why == reason), "{refused:?}");
 }
 
 #[test]

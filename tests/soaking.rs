@@ -153,7 +153,19 @@ fn it_ends_when_it_is_told_to_and_when_its_time_is_up() {
     // Not even a pair that is planned for the far end of the hour holds it up.
     let slow = Soak::new().pairs(10).rate(0.001);
     let report = slow.run_while(ping, |progress| progress.pairs == 0).unwrap();
-    assert!(report.ended_early && report.pairs <= 2, "{report:?}");
+    assert!(report.ended_early && report.pairs == 1, "{report:?}");
+}
+
+#[test]
+fn a_pair_that_is_never_due_is_never_made() {
+    // In a year, and later than an `Instant`, a `Duration` and a number can tell.
+    for rate in [3e-8, 1e-19, 1e-30, f64::from_bits(1)] {
+        let soak = Soak::new().pairs(5).concurrency(2).rate(rate);
+        let report = soak.clone().duration(Duration::from_millis(20)).run(ping).unwrap();
+        assert_eq!((report.pairs, report.failures.len(), report.ended_early), (1, 0, false), "{rate}");
+        let report = soak.run_while(ping, |progress| progress.pairs == 0).unwrap();
+        assert_eq!((report.pairs, report.failures.len(), report.ended_early), (1, 0, true), "{rate}");
+    }
 }
 
 #[test]
@@ -322,6 +334,11 @@ fn wrong_input_is_refused_with_a_reason() {
         (&["--linger", "softly"], "invalid value 'softly'"),
         (&["--shard", "3/3"], "there is no shard 3 of 3"),
         (&["--shard", "one"], "such as 0/4"),
+        (
+            &["--shard", "3/4", "--pairs", "2"],
+            "shard 3/4 has no pair to make: 2 are fewer than the shards; ask for 4 or more",
+        ),
+        (&["--shard", "3/4", "--pairs", "0"], "a soak of no pairs shows nothing"),
         (&["--live", "9999999"], "descriptors, and this process may have "),
         (&["--json", "--json-lines"], "cannot be used with"),
     ] {

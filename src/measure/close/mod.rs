@@ -85,7 +85,7 @@ impl Close {
         Close { pairs: 1000, ways: Way::ALL.to_vec(), unread: 1024, seed: None, backend: Backend::Auto }
     }
 
-    /// How many pairs each cell closes, from 1 up.
+    /// How many pairs each cell closes, from 1 up; in all cells together not more than a `usize` counts.
     pub fn pairs(mut self, pairs: usize) -> Close {
         self.pairs = pairs;
         self
@@ -164,6 +164,11 @@ impl Close {
         if let Some(twice) = self.ways.iter().enumerate().find(|(place, way)| self.ways[..*place].contains(way)) {
             return refuse(format!("the way {} is named twice", twice.1));
         }
+        // Where there is no ring it is half as many cells, which is known only once something is open.
+        let most = usize::MAX / (self.ways.len() * Call::ALL.len() * Order::ALL.len());
+        if self.pairs > most {
+            return refuse(format!("so many pairs in each cell are more than can be counted; ask for {most} or fewer"));
+        }
         if !(1..=MOST_UNREAD).contains(&self.unread) {
             return refuse(format!("from 1 to {MOST_UNREAD} bytes can lie unread, not {}", self.unread));
         }
@@ -172,7 +177,7 @@ impl Close {
 
     fn report(&self, factory: &PairFactory) -> Report {
         let engine = factory.backend();
-        let calls = if engine == Backend::Uring { &[Call::Close, Call::Uring][..] } else { &[Call::Close] };
+        let calls = if engine == Backend::Uring { &Call::ALL[..] } else { &[Call::Close] };
         let of_way = |way| calls.iter().flat_map(move |call| Order::ALL.map(|order| Cell::new(way, *call, order)));
         Report {
             engine,

@@ -113,6 +113,10 @@ pub enum Call {
     Uring,
 }
 
+impl Call {
+    pub(super) const ALL: [Call; 2] = [Call::Close, Call::Uring];
+}
+
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

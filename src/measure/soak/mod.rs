@@ -48,7 +48,7 @@ use crate::{Backend, Linger, PairOptions, PairSocket};
 use self::crew::Crew;
 pub use self::facts::Facts;
 pub use self::report::Report;
-use self::worker::Course;
+use self::worker::{Course, open_for_good};
 
 /// How often it is looked what the process holds.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -225,6 +225,7 @@ impl Soak {
         B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + Clone + Send + 'static,
     {
         self.check()?;
+        open_for_good()?;
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let (before, begin) = (Facts::now(), Instant::now());
         let pairs = self.pairs.or(if self.duration.is_some() { None } else { Some(10_000) });

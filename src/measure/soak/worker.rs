@@ -44,8 +44,8 @@ impl Course {
         Course { begin, pairs, duration, rate, seed, begun, done, failed, over, interrupted }
     }
 
-    /// The next pair, and when it is to begin; none when all have begun.
-    fn next(&self) -> Option<(Turn, Option<Instant>)> {
+    /// The next pair, and how long after the beginning it is due; none when all have begun.
+    fn next(&self) -> Option<(Turn, Option<Duration>)> {
         if self.over.load(Relaxed) {
             return None;
         }
@@ -53,20 +53,26 @@ impl Course {
         if self.pairs.is_some_and(|pairs| number >= pairs) {
             return None;
         }
-        let planned = self.rate.map(|rate| self.begin + Duration::from_secs_f64(number as f64 / rate));
-        let begins = planned.unwrap_or_else(Instant::now);
-        if self.duration.is_some_and(|duration| begins - self.begin >= duration) {
+        let due = self.rate.map(|rate| Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX));
+        let begins = due.unwrap_or_else(|| self.begin.elapsed());
+        if self.duration.is_some_and(|duration| begins >= duration) {
             return None;
         }
         let seed = fastrand::Rng::with_seed(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).u64(..);
-        Some((Turn { number, seed }, planned))
+        Some((Turn { number, seed }, due))
     }
 
-    /// Waits until a pair is to begin, or the course is over.
-    async fn wait_until(&self, planned: Instant) {
-        while Instant::now() < planned && !self.over.load(Relaxed) {
-            tokio::time::sleep_until(planned.min(Instant::now() + LOOK_EVERY).into()).await;
+    /// Waits until a pair is due. Returns when that was; none where the course is over before.
+    async fn wait_until(&self, due: Duration) -> Option<Instant> {
+        let planned = self.begin.checked_add(due); // none where that is later than any clock will tell
+        while planned.is_none_or(|planned| Instant::now() < planned) {
+            if self.over.load(Relaxed) {
+                return None;
+            }
+            let look = Instant::now() + LOOK_EVERY;
+            tokio::time::sleep_until(planned.map_or(look, |planned| planned.min(look)).into()).await;
         }
+        planned
     }
 
     pub(super) fn end(&self) {
@@ -152,10 +158,19 @@ fn block_on(on_a_ring: bool, future: impl Future<Output = ()>) -> Result<(), Err
         runtime.block_on(future);
         return Ok(());
     }
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = patiently(|| builder.enable_io().enable_time().build()).map_err(Error::Start)?;
-    runtime.block_on(LocalSet::new().run_until(future));
+    tokio_runtime()?.block_on(LocalSet::new().run_until(future));
     Ok(())
+}
+
+fn tokio_runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    patiently(|| builder.enable_io().enable_time().build()).map_err(Error::Start)
+}
+
+/// Opens what the first runtime of a process leaves open for good, and would look like a leak of its soak: two sockets, where anyone
+/// in the build asks for tokio's feature `signal`. There is one of tokio's in each of tokio-uring's, too.
+pub(super) fn open_for_good() -> Result<(), Error> {
+    tokio_runtime().map(drop)
 }
 
 /// What the tasks of a thread share.
@@ -173,11 +188,13 @@ where
     B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + 'static,
 {
     async fn go_on(self: Rc<Self>) {
-        while let Some((turn, planned)) = self.worker.course.next() {
-            if let Some(planned) = planned {
-                self.worker.course.wait_until(planned).await;
-            }
-            self.take(turn, planned.unwrap_or_else(Instant::now)).await;
+        while let Some((turn, due)) = self.worker.course.next() {
+            let planned = match due {
+                Some(due) => self.worker.course.wait_until(due).await,
+                None => Some(Instant::now()),
+            };
+            let Some(planned) = planned else { return };
+            self.take(turn, planned).await;
         }
     }
 

@@ -94,6 +94,7 @@ Shards:
   Without --shard, the shard is that of the scheduler that has started this: JOB_COMPLETION_INDEX and RINGPAIR_SHARDS
   (a Kubernetes indexed Job), SLURM_ARRAY_TASK_ID, SLURM_ARRAY_TASK_MIN and SLURM_ARRAY_TASK_COUNT (a Slurm array),
   CI_NODE_INDEX and CI_NODE_TOTAL (GitLab's `parallel`). `ringpair merge` adds up the reports.
+  Ask for as many pairs as there are shards, or more: one that has none to make is refused.
 
 Exit codes:
   0    soaked, and nothing failed or was left behind
@@ -108,13 +109,14 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 fn soak(options: &Options) -> Result<u8, Refusal> {
     let shard = options.shard.map_or_else(Shard::of_the_scheduler, |shard| Ok(Some(shard))).map_err(refused(WRONG))?;
+    let pairs = pairs_of(options, shard).map_err(refused(WRONG))?;
     if options.netns {
         namespace::enter().map_err(refused(FAILED))?;
     }
     raise_limit().map_err(refused(FAILED))?;
     let interrupted = interrupt::caught().map_err(refused(FAILED))?;
     let told = Teller { lines: options.json_lines, interrupted, said: 0, refused: None };
-    let (report, refused_line) = measured(options, shard, told)?;
+    let (report, refused_line) = measured(options, shard, pairs, told)?;
     if let Some(error) = refused_line {
         return Err((WRONG, error.into()));
     }
@@ -132,10 +134,11 @@ fn soak(options: &Options) -> Result<u8, Refusal> {
 fn measured(
     options: &Options,
     shard: Option<Shard>,
+    pairs: Option<u64>,
     mut teller: Teller,
 ) -> Result<(Report, Option<io::Error>), Refusal> {
     let engine = PairOptions::new().factory().map_err(|error| (FAILED, Error::from(error).into()))?.backend();
-    let soak = asked_for(options, shard, engine);
+    let soak = asked_for(options, shard, pairs, engine);
     let go_on = |progress| teller.tell(progress);
     let report = match engine {
         #[cfg(feature = "tokio-uring")]
@@ -149,16 +152,28 @@ fn measured(
     Ok((report, teller.refused))
 }
 
-fn asked_for(options: &Options, shard: Option<Shard>, engine: Backend) -> Soak {
+/// How many pairs are this shard's, where they are counted. One that has none is told so: green, it would have shown nothing.
+fn pairs_of(options: &Options, shard: Option<Shard>) -> Result<Option<u64>, String> {
+    let whole = options.pairs.or(if options.duration.is_some() { None } else { Some(10_000) });
+    let (Some(pairs), Some(shard)) = (whole, shard) else { return Ok(whole) };
+    match shard.share_of(pairs) {
+        0 if pairs > 0 => Err(format!(
+            "shard {shard} has no pair to make: {pairs} are fewer than the shards; ask for {} or more",
+            shard.of
+        )),
+        share => Ok(Some(share)),
+    }
+}
+
+fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>, engine: Backend) -> Soak {
     let mut soak = Soak::new().backend(engine).live(options.live);
     soak = soak.threads(options.threads).concurrency(options.concurrency);
     soak = soak.linger(match options.linger {
         Closing::Reset => Linger::Reset,
         Closing::Graceful => Linger::Graceful,
     });
-    let whole = options.pairs.or(if options.duration.is_some() { None } else { Some(10_000) });
-    if let Some(pairs) = whole {
-        soak = soak.pairs(shard.map_or(pairs, |shard| shard.share_of(pairs)));
+    if let Some(pairs) = pairs {
+        soak = soak.pairs(pairs);
     }
     if let Some(duration) = options.duration {
         soak = soak.duration(duration);
