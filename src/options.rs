@@ -64,8 +64,13 @@ pub enum Linger {
 #[cfg_attr(feature = "cli", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Backend {
-    /// The ring; where this host has none, and the feature `epoll` is there, epoll. Only absence falls back: `ENOSYS`,
-    /// `EPERM`, `EACCES` and `EOPNOTSUPP` from `io_uring_setup(2)`. Any other error reaches the caller.
+    /// The ring; where there is none for the calling thread, and the feature `epoll` is there, epoll. Only absence falls back:
+    /// `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` from `io_uring_setup(2)`, and a seccomp filter that kills who calls it. Any
+    /// other error reaches the caller.
+    ///
+    /// Whether a filter of the thread kills is found out by a child process, a copy of this one, as [`probe`](crate::probe())
+    /// does: once for the filters that the process began with, and once in each thread that has got others. A thread without
+    /// filters, which is the rule outside containers, forks none.
     ///
     /// `RINGPAIR_BACKEND=uring` or `epoll` in the environment decides instead, and `RINGPAIR_REQUIRE_URING=1` keeps it from
     /// falling back.

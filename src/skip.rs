@@ -28,7 +28,7 @@ use crate::patience::patiently;
 ///
 /// # Source
 ///
-/// `io_uring_setup(2)`: `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` are absence, and so is the signal of a seccomp filter that
+/// `io_uring_setup(2)`: `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` are absence, and so is a seccomp filter of this thread that
 /// kills who asks.
 pub fn ring_or_skip(name: &str) -> bool {
     let error = match patiently(|| Engine::open(Choice::Uring)) {

@@ -9,7 +9,8 @@ use std::net::TcpStream;
 
 use common::{alone_with, descriptors, kill_who_calls, refuse, ring_is_there};
 use nix::errno::Errno;
-use nix::libc::SYS_io_uring_setup;
+use nix::libc::{SYS_io_uring_setup, SYS_reboot};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use ringpair::{Backend, PairOptions, Step};
 
 const ABSENCE: [Errno; 4] = [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP];
@@ -92,6 +93,105 @@ fn auto_falls_back_to_epoll_where_asking_for_a_ring_kills() {
             .join()
             .unwrap();
         assert_eq!(descriptors(), before + 2, "the thread keeps its epoll, with its timer");
+    });
+}
+
+fn have_a_harmless_filter() {
+    refuse(SYS_reboot, Errno::EPERM);
+}
+
+fn in_a_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
+}
+
+fn assert_only_epoll_is_there() {
+    let options = PairOptions::new();
+    assert_eq!(backend_of(&options), Backend::Epoll);
+    options.make_pair_blocking::<TcpStream>().unwrap();
+    assert_eq!(options.backend(Backend::Uring).factory().unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+}
+
+#[test]
+fn a_filter_that_kills_is_heeded_also_by_who_had_a_harmless_one_when_first_asked() {
+    alone_with(&[], || {
+        have_a_harmless_filter();
+        PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
+        in_a_thread(|| {
+            kill_who_calls(SYS_io_uring_setup);
+            assert_only_epoll_is_there();
+        });
+        in_a_thread(|| {
+            PairOptions::new().factory().unwrap();
+            kill_who_calls(SYS_io_uring_setup);
+            assert_only_epoll_is_there();
+        });
+    });
+}
+
+#[test]
+fn a_filter_that_kills_in_one_thread_leaves_the_ring_to_another_with_as_many_filters() {
+    alone_with(&[], || {
+        if !ring_is_there() {
+            return;
+        }
+        in_a_thread(|| {
+            kill_who_calls(SYS_io_uring_setup);
+            assert_only_epoll_is_there();
+        });
+        in_a_thread(|| {
+            have_a_harmless_filter();
+            assert_eq!(backend_of(&PairOptions::new()), Backend::Uring);
+            assert_eq!(backend_of(&PairOptions::new().backend(Backend::Uring)), Backend::Uring);
+        });
+        in_a_thread(|| {
+            kill_who_calls(SYS_io_uring_setup);
+            assert_only_epoll_is_there();
+        });
+    });
+}
+
+#[test]
+#[allow(unsafe_code)] // ignores a signal
+fn a_filter_that_kills_is_told_from_a_harmless_one_also_where_nobody_may_see_a_child_die() {
+    alone_with(&[], || {
+        // SAFETY: no handler is set, and this process is the test's own.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
+        let has_a_ring = ring_is_there();
+        in_a_thread(|| {
+            have_a_harmless_filter();
+            let expected = if has_a_ring { Backend::Uring } else { Backend::Epoll };
+            assert_eq!(backend_of(&PairOptions::new()), expected);
+        });
+        in_a_thread(|| {
+            kill_who_calls(SYS_io_uring_setup);
+            assert_only_epoll_is_there();
+        });
+    });
+}
+
+#[test]
+fn a_filter_that_kills_does_not_either_where_no_descriptor_is_left_to_ask_with() {
+    alone_with(&[], || {
+        kill_who_calls(SYS_io_uring_setup);
+        let ask = || PairOptions::new().backend(Backend::Uring).make_pair_blocking::<TcpStream>().unwrap_err();
+        common::leave_descriptors(1);
+        assert_eq!(ask().raw_os_error(), Some(Errno::EMFILE as i32));
+        common::leave_all_descriptors();
+        assert_only_epoll_is_there();
+        common::leave_descriptors(1);
+        assert_eq!(ask().kind(), std::io::ErrorKind::Unsupported, "this thread knows it");
+        common::leave_all_descriptors();
+    });
+}
+
+#[test]
+fn of_the_filters_that_a_process_began_with_a_child_is_asked_once() {
+    common::alone_in_a_container(|| {
+        let ask = || in_a_thread(|| drop(PairOptions::new().factory().unwrap()));
+        ask();
+        let before = common::newest_task();
+        (0..20).for_each(|_| ask());
+        assert_eq!(common::newest_task() - before, 20, "each is a thread, and a child where one is asked");
     });
 }
 

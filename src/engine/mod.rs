@@ -230,8 +230,8 @@ impl Engine {
 }
 
 /// The answers that mean "no ring here", and no others: `ENOSYS` of an old kernel or a seccomp profile, `EPERM` of a seccomp
-/// profile or `kernel.io_uring_disabled`, `EACCES` of a security module, `EOPNOTSUPP` of a sandbox, and the signal of a filter
-/// that kills, which [`refuse_if_asking_kills`] has seen a child die of.
+/// profile or `kernel.io_uring_disabled`, `EACCES` of a security module, `EOPNOTSUPP` of a sandbox, and a filter that kills,
+/// which [`refuse_if_asking_kills`] has had a child die of.
 pub(crate) fn is_absence(error: &io::Error) -> bool {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(errno) => matches!(errno, Errno::ENOSYS | Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP),

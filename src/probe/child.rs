@@ -138,7 +138,9 @@ impl Watch {
         let _ = kill(self.child, Signal::SIGKILL);
         match self.reap(WaitPidFlag::empty()) {
             Some(Ending::Killed(signal)) if signal == Signal::SIGKILL as i32 => Ending::Overdue,
-            ending => ending.unwrap_or(Ending::Lost), // it was faster than we were
+            // It was there a moment ago, so that it was us also where nobody can tell.
+            Some(Ending::Lost) | None => Ending::Overdue,
+            Some(ending) => ending, // it was faster than we were
         }
     }
 
@@ -157,6 +159,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{SigHandler, signal};
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(10);
@@ -184,6 +188,22 @@ mod tests {
         });
         assert_eq!((records, ending), (vec![[1; 8]], Ending::Overdue));
         assert!(begin.elapsed() < LONG / 2);
+    }
+
+    #[test]
+    fn a_child_that_does_not_end_is_overdue_also_where_nobody_may_see_it_die() {
+        // In a child, since the rest of this process has children to see die.
+        let (records, _) = in_a_child(LONG, |report| {
+            // SAFETY: no handler is set; the signal is ignored, which is this child's affair alone.
+            let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
+            let (_, ending) = in_a_child(Duration::from_millis(50), |_| {
+                loop {
+                    std::thread::sleep(LONG);
+                }
+            });
+            report.send([u8::from(ending == Ending::Overdue); 8]);
+        });
+        assert_eq!(records, [[1; 8]]);
     }
 
     #[test]

@@ -121,12 +121,25 @@ impl Host {
 const CAP_IPC_LOCK: u32 = 14;
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// `/proc/thread-self/status`.
-struct Status(String);
+/// `/proc/thread-self/status`, or that of a process.
+pub(super) struct Status(String);
 
 impl Status {
-    fn read() -> Status {
+    /// The calling thread's.
+    pub(super) fn read() -> Status {
         Status(of_this_thread("status").unwrap_or_default())
+    }
+
+    /// That of the process's parent; `None` where the parent is none of this namespace.
+    pub(super) fn of_the_parent(&self) -> Option<Status> {
+        // Not by getppid(2), whose number may be one of another namespace than this /proc is of.
+        let parent = self.field("PPid")?;
+        fs::read_to_string(format!("/proc/{parent}/status")).ok().map(Status)
+    }
+
+    #[cfg(test)]
+    pub(super) fn from_text(text: String) -> Status {
+        Status(text)
     }
 
     fn field(&self, name: &str) -> Option<&str> {
@@ -136,6 +149,11 @@ impl Status {
 
     fn seccomp(&self) -> Option<u32> {
         self.field("Seccomp")?.parse().ok()
+    }
+
+    /// How many filters (Linux 5.9).
+    pub(super) fn seccomp_filters(&self) -> Option<u32> {
+        self.field("Seccomp_filters")?.parse().ok()
     }
 
     fn has_capability(&self, number: u32) -> Option<bool> {
@@ -212,12 +230,13 @@ fn version_of(release: &str) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
-    const STATUS: &str = "Name:\tsleep\nGid:\t7\t8\t8\t9\nGroups:\t20 21 \nCapEff:\t0000000000204000\nSeccomp:\t2\n";
+    const STATUS: &str = "Name:\tsleep\nGid:\t7\t8\t8\t9\nGroups:\t20 21 \nCapEff:\t0000000000204000\nSeccomp:\t2\n\
+        Seccomp_filters:\t3\n";
 
     #[test]
     fn a_status_is_read_field_by_field() {
         let status = Status(STATUS.to_owned());
-        assert_eq!(status.seccomp(), Some(2));
+        assert_eq!((status.seccomp(), status.seccomp_filters()), (Some(2), Some(3)));
         assert_eq!(status.has_capability(CAP_IPC_LOCK), Some(true));
         assert_eq!(status.has_capability(CAP_SYS_ADMIN), Some(true));
         assert_eq!(status.has_capability(0), Some(false));

@@ -147,6 +147,28 @@ pub(crate) fn steer_packets(away: bool) {
     std::fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", if away { "2" } else { "0" }).unwrap();
 }
 
+/// Runs `body` in a process with a filter that it began with, as its parent did, and in a process namespace of its own: nobody
+/// else takes numbers of threads and processes. Skipped where no namespace can be had.
+pub(crate) fn alone_in_a_container(body: impl FnOnce()) {
+    let own = ["--map-root-user", "--pid", "--fork", "--mount-proc", "--"];
+    if std::env::var_os(ALONE).is_none() {
+        if !Command::new("unshare").args(own).arg("true").output().is_ok_and(|output| output.status.success()) {
+            return skip(
+                "no process namespace of its own can be had here: that takes unshare, and the right to use it",
+            );
+        }
+        refuse(nix::libc::SYS_reboot, nix::errno::Errno::EPERM);
+    }
+    let mut command = Command::new("unshare");
+    command.args(own).args(["sh", "-c", r#""$0" "$@"; exit $?"#]).arg(std::env::current_exe().unwrap());
+    alone_by(command, body);
+}
+
+/// The number that the newest thread or process of this process namespace was given.
+pub(crate) fn newest_task() -> u32 {
+    std::fs::read_to_string("/proc/loadavg").unwrap().split_whitespace().last().unwrap().parse().unwrap()
+}
+
 fn alone_by(mut command: Command, body: impl FnOnce()) {
     let name = test_name();
     if std::env::var_os(ALONE).is_some() {
