@@ -129,7 +129,8 @@ impl State {
         let waiting = || backlog::waiting_at(self.listener(gate)).ok();
         match self.meeting.expects_nobody(gate).then(waiting).flatten() {
             Some(waiting) => (0..waiting).for_each(|_| self.meeting.turn_away(gate, None)),
-            None => self.turn_away_who_waits(gate, MOST_AT_A_BARRED_GATE), // some may be ours; only who is accepted tells where it comes from
+            // Some may be ours; only who is accepted tells where it comes from.
+            None => self.turn_away_who_waits(gate, MOST_AT_A_BARRED_GATE),
         }
     }
 
