@@ -7,7 +7,7 @@ mod common;
 
 use std::net::TcpStream;
 
-use common::{alone_with, descriptors, kill_who_calls, refuse, ring_is_there};
+use common::{alone_with, descriptors, in_a_thread, kill_who_calls, refuse, ring_is_there};
 use nix::errno::Errno;
 use nix::libc::{SYS_io_uring_setup, SYS_reboot};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -24,12 +24,9 @@ fn in_a_thread_without_a_ring(errno: Errno, act: impl FnOnce() + Send) {
     if asked.is_err_and(|error| error.raw_os_error().is_none()) {
         return common::skip("a filter that kills is in force, and another one cannot have it answer instead");
     }
-    std::thread::scope(|scope| {
-        let barred = scope.spawn(|| {
-            refuse(SYS_io_uring_setup, errno);
-            act();
-        });
-        barred.join().unwrap();
+    in_a_thread(|| {
+        refuse(SYS_io_uring_setup, errno);
+        act();
     });
 }
 
@@ -98,10 +95,6 @@ fn auto_falls_back_to_epoll_where_asking_for_a_ring_kills() {
 
 fn have_a_harmless_filter() {
     refuse(SYS_reboot, Errno::EPERM);
-}
-
-fn in_a_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
 }
 
 fn assert_only_epoll_is_there() {

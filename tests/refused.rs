@@ -12,7 +12,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use common::{
-    alone, alone_in_a_network, descriptors, eventually, is_asleep, on_every_engine, on_the_ring_alone, refuse, run,
+    alone, alone_in_a_network, descriptors, eventually, in_a_thread, is_asleep, on_every_engine, on_the_ring_alone,
+    refuse, run,
 };
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -223,12 +224,9 @@ fn a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_no
         let factory = options.factory().unwrap();
         let listener = factory.pair_blocking::<TcpStream>().unwrap().0.local_addr().unwrap();
         let strangers = [(); 3].map(|()| TcpStream::connect(listener).unwrap());
-        std::thread::scope(|scope| {
-            let barred = scope.spawn(|| {
-                refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
-                assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
-            });
-            barred.join().unwrap();
+        in_a_thread(|| {
+            refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
+            assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
         });
         factory.pair_blocking::<TcpStream>().unwrap();
         factory.pairs_blocking::<TcpStream>(100).unwrap();
@@ -261,14 +259,11 @@ fn a_ring_that_is_given_up_lets_nobody_in_any_more(options: PairOptions) {
                 let _ = stay.recv(); // with the thread, its accept would go
             }
         });
-        eventually("it waits", || thread.load(SeqCst) != 0 && is_asleep(thread.load(SeqCst)));
-        in_a_thread({
-            let factory = Arc::clone(&factory);
-            move || {
-                refuse(nix::libc::SYS_io_uring_setup, Errno::ENOMEM);
-                refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
-                assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
-            }
+        eventually("it waits", || is_asleep(thread.load(SeqCst)));
+        in_a_thread(|| {
+            refuse(nix::libc::SYS_io_uring_setup, Errno::ENOMEM);
+            refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
+            assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
         });
         assert_is(told.recv().unwrap().unwrap_err(), Step::Ring, Errno::EPERM);
         run("tc", &["qdisc", "del", "dev", "lo", "root"]);
@@ -295,14 +290,11 @@ fn a_ring_that_another_thread_finds_refused_is_told_to_blocking_calls_that_wait(
                 waiter.store(nix::unistd::gettid().as_raw(), SeqCst);
                 tell.send(factory.pair_blocking::<TcpStream>().map(drop)).unwrap();
             });
-            eventually("it waits", || thread.load(SeqCst) != 0 && is_asleep(thread.load(SeqCst)));
+            eventually("it waits", || is_asleep(thread.load(SeqCst)));
         }
-        in_a_thread({
-            let factory = Arc::clone(&factory);
-            move || {
-                refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
-                assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
-            }
+        in_a_thread(|| {
+            refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
+            assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
         });
         for _ in 0..2 {
             let made = told.recv_timeout(Duration::from_secs(20)).unwrap();
@@ -455,10 +447,6 @@ fn with_spare_descriptors<R>(spare: usize, act: impl FnOnce() -> R) -> R {
     let result = act();
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     result
-}
-
-fn in_a_thread(act: impl FnOnce() + Send + 'static) {
-    std::thread::spawn(act).join().unwrap();
 }
 
 on_every_engine!(

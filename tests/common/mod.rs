@@ -200,7 +200,12 @@ pub(crate) fn run(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Whether a thread of this process, by its number for the kernel, sleeps.
+/// Does something in a thread of its own: what is refused to that, or kept by it, is no one else's.
+pub(crate) fn in_a_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
+}
+
+/// Whether a thread of this process, by its number for the kernel, sleeps. Number 0, which is not known yet, does not.
 pub(crate) fn is_asleep(thread: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))

@@ -127,7 +127,6 @@ impl Ring {
     pub(super) fn desert(&mut self) {
         self.deserted = true;
         self.broken = Some(Errno::ESTALE as i32);
-        self.aside.clear();
     }
 
     /// The oldest completion that has not been taken yet.
