@@ -17,8 +17,8 @@ use crate::making::{Making, refuse_if_it_cannot_wait, runtime};
 use crate::one_shot::{clear_away, hand_out, thread_hub};
 use crate::options::{Choice, PairOptions};
 use crate::patience::{PATIENCE, is_passing};
-use crate::socket::PairSocket;
 use crate::source::Source;
+use crate::streams::PairSocket;
 
 impl PairOptions {
     /// Makes one pair, with a listener of its own, closed before the pair is handed out.

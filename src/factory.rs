@@ -13,8 +13,8 @@ use crate::making::{Making, Tally, delivered, finish};
 use crate::options::{Backend, PairOptions, needs_the_ring};
 use crate::patience::patiently;
 use crate::rendezvous::Ends;
-use crate::socket::PairSocket;
 use crate::source::Source;
+use crate::streams::PairSocket;
 
 /// Makes many pairs, with a listener and an engine that are kept between them.
 ///

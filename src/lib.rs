@@ -107,8 +107,8 @@ mod rendezvous;
 #[cfg(feature = "tokio-uring")]
 mod room;
 mod skip;
-mod socket;
 mod source;
+mod streams;
 
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 pub use asynchronous::PairStream;
@@ -121,9 +121,9 @@ pub use factory::{FactoryStats, PairFactory};
 pub use options::{Backend, End, Linger, PairOptions};
 pub use probe::{Probe, probe};
 pub use skip::ring_or_skip;
-pub use socket::PairSocket;
 /// What [`PairOptions::configure`] is given: a borrowed socket with every option that `socket2` knows.
 pub use socket2::SockRef;
+pub use streams::PairSocket;
 
 #[cfg(feature = "tokio-uring")]
 pub use with_runtime::{make_socket_pair, with_pair};

@@ -15,8 +15,8 @@ use crate::error::{Error, Result, Step};
 use crate::hub::{Hub, Seats, State, Wait};
 use crate::options::End;
 use crate::rendezvous::{Ends, Key, Progress};
-use crate::socket::PairSocket;
 use crate::source::Source;
+use crate::streams::PairSocket;
 
 pub(crate) struct Making<'a> {
     source: &'a Source,

@@ -11,8 +11,8 @@ use crate::making::{Making, delivered, finish};
 use crate::options::{Backend, Choice, PairOptions, Plan};
 use crate::patience::patiently;
 use crate::rendezvous::Ends;
-use crate::socket::PairSocket;
 use crate::source::Source;
+use crate::streams::PairSocket;
 
 thread_local! {
     static SHELVES: RefCell<[Shelf; 3]> = const { RefCell::new([Shelf::EMPTY, Shelf::EMPTY, Shelf::EMPTY]) };

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use common::{alone, descriptors, every_way, every_way_in, flags_of, limit_descriptors, on_every_engine};
+use common::{
+    alone, descriptors, every_way, every_way_in, flags_of, flags_of_number, limit_descriptors, on_every_engine,
+};
 use nix::libc::{O_CLOEXEC, O_NONBLOCK};
 use nix::sys::socket::{getsockopt, sockopt};
 #[cfg(not(feature = "epoll"))]
@@ -98,7 +100,9 @@ fn whatever_is_open_while_a_pair_is_made_is_closed_on_exec(options: PairOptions)
         let open = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&open);
         let options = options.configure(move |_, _| {
-            seen.lock().unwrap().extend(descriptor_numbers().into_iter().map(|number| (number, flags_of(&number))));
+            seen.lock()
+                .unwrap()
+                .extend(descriptor_numbers().into_iter().map(|number| (number, flags_of_number(number))));
             Ok(())
         });
         let factory = options.factory().unwrap();

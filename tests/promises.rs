@@ -7,7 +7,7 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use common::{alone_with_late_handshakes, eventually, on_every_engine, ring_is_there};
 use ringpair::{Error, PairFactory, PairOptions, PairSocket};
@@ -161,23 +161,21 @@ fn options_and_errors_stay_small() {
     assert_eq!(size_of::<Option<Error>>(), size_of::<Error>());
 }
 
-/// The smallest that anyone could ask for, to see that no kind of stream is needed to be `Send`.
+/// A stream type that is not `Send`.
 struct NotSend(OwnedFd, PhantomData<*const ()>);
-
-impl std::os::fd::AsRawFd for NotSend {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
-    }
-}
 
 impl PairSocket for NotSend {
     fn from_fd(fd: OwnedFd) -> std::io::Result<Self> {
         Ok(NotSend(fd, PhantomData))
     }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 #[test]
-fn a_stream_of_ones_own_need_not_be_send() {
+fn a_stream_type_need_not_be_send() {
     if ring_is_there() {
         common::on_the_ring().make_pair_blocking::<NotSend>().unwrap();
     }

@@ -1,11 +1,11 @@
-//! Owes: both ends of a pair are whole streams, of any kind that can be asked for: bytes, half-close, and conversion.
+//! Both ends of a pair are complete streams of every type: bytes, half-close, conversion.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use common::{alone, descriptors, every_way, every_way_in, on_every_engine};
@@ -13,7 +13,7 @@ use ringpair::{Linger, PairOptions, PairSocket, Step};
 
 const MEBIBYTE: usize = 1 << 20;
 
-/// Bytes that are the same at no two places of a page, and other ones in each direction.
+/// Returns a sequence that never repeats, different for each seed.
 fn bytes(seed: u64) -> Vec<u8> {
     let mut state = seed;
     let next = |_| {
@@ -63,22 +63,20 @@ fn an_end_that_is_shut_for_writing_still_reads(options: PairOptions) {
     }
 }
 
-/// A stream of the caller's own: it takes the descriptor, and nothing needs to be told about it.
+/// A stream type defined outside ringpair.
 struct Own(OwnedFd);
-
-impl AsRawFd for Own {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
 
 impl PairSocket for Own {
     fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         Ok(Own(fd))
     }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
-fn every_kind_of_stream_that_can_be_asked_for_is_one(options: PairOptions) {
+fn pairs_are_made_of_every_stream_type(options: PairOptions) {
     fn assert_streams<S: PairSocket>(options: &PairOptions, into: impl Fn(S) -> TcpStream) {
         for (way, pair) in every_way::<S>(options) {
             let (accepted, connected) = pair.unwrap();
@@ -99,16 +97,10 @@ fn every_kind_of_stream_that_can_be_asked_for_is_one(options: PairOptions) {
     assert_streams::<Own>(&options, |own| own.0.into());
 }
 
-/// Refuses every second descriptor, so that the accepted end is one already when the connected one cannot be.
+/// Refuses every second descriptor: the accepted end is converted already when the connected one fails.
 struct EverySecond(OwnedFd);
 
 static OFFERED: AtomicUsize = AtomicUsize::new(0);
-
-impl AsRawFd for EverySecond {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
 
 impl PairSocket for EverySecond {
     fn from_fd(fd: OwnedFd) -> io::Result<Self> {
@@ -117,25 +109,27 @@ impl PairSocket for EverySecond {
             _ => Err(io::Error::new(ErrorKind::Unsupported, "one of these is enough")),
         }
     }
-}
 
-/// Refuses all, with an errno.
-#[derive(Debug)]
-struct Never;
-
-impl AsRawFd for Never {
-    fn as_raw_fd(&self) -> RawFd {
-        -1
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
+
+/// Refuses every descriptor, with an errno.
+#[derive(Debug)]
+enum Never {}
 
 impl PairSocket for Never {
     fn from_fd(_: OwnedFd) -> io::Result<Self> {
         Err(nix::errno::Errno::EPROTO.into())
     }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
 }
 
-fn a_stream_that_cannot_be_made_is_a_convert_error_and_leaves_nothing_open(options: PairOptions) {
+fn a_failed_conversion_is_a_convert_error_and_leaks_nothing(options: PairOptions) {
     alone(|| {
         let runtime = common::runtime();
         let factory = options.factory().unwrap();
@@ -159,8 +153,8 @@ fn a_stream_that_cannot_be_made_is_a_convert_error_and_leaves_nothing_open(optio
 on_every_engine!(
     a_mebibyte_goes_each_way_at_once_and_arrives_as_it_was,
     an_end_that_is_shut_for_writing_still_reads,
-    every_kind_of_stream_that_can_be_asked_for_is_one,
-    a_stream_that_cannot_be_made_is_a_convert_error_and_leaves_nothing_open,
+    pairs_are_made_of_every_stream_type,
+    a_failed_conversion_is_a_convert_error_and_leaks_nothing,
 );
 
 #[cfg(feature = "tokio-uring")]

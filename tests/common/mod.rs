@@ -3,7 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each file uses a part; in a test a panic is the report
 
 use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::process::Command;
 
@@ -299,9 +299,14 @@ pub(crate) async fn every_async_way<S: PairSocket>(options: &PairOptions) -> Vec
     ]
 }
 
-/// `O_NONBLOCK`, `O_CLOEXEC` and the like of a descriptor that is known by number only.
-pub(crate) fn flags_of(descriptor: &impl AsRawFd) -> i32 {
-    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd())).unwrap();
+/// Returns the open flags of a stream's descriptor: `O_NONBLOCK`, `O_CLOEXEC`.
+pub(crate) fn flags_of(stream: &impl PairSocket) -> i32 {
+    flags_of_number(stream.fd().as_raw_fd())
+}
+
+/// Returns the open flags of a descriptor.
+pub(crate) fn flags_of_number(number: RawFd) -> i32 {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
     let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
     i32::from_str_radix(flags.trim(), 8).unwrap()
 }

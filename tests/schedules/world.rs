@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -54,19 +54,17 @@ fn count_down(calls_left: &'static std::thread::LocalKey<Cell<u32>>) {
     }
 }
 
-/// An end that may panic as it is made.
+/// A stream whose conversion may panic.
 struct Line(TcpStream);
-
-impl AsRawFd for Line {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
 
 impl PairSocket for Line {
     fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         count_down(&FROM_FD);
         Ok(Line(fd.into()))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
