@@ -71,9 +71,9 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringpair is for Linux: its pairs are made through io_uring");
 
+mod abort;
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod asynchronous;
-mod close;
 #[cfg(feature = "epoll")]
 pub mod conformance;
 mod descriptors;
@@ -110,9 +110,9 @@ mod skip;
 mod source;
 mod streams;
 
+pub use abort::abort;
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 pub use asynchronous::PairStream;
-pub use close::abort;
 #[cfg(ringpair_faults)]
 #[doc(hidden)]
 pub use engine::faults;

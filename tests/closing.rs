@@ -1,9 +1,10 @@
-//! Owes: each linger closes as it says, by the other end's read and by the kernel's own counters; `abort` resets whatever else
-//! holds the socket.
+//! Each linger closes as documented, by the other end's read and by the kernel's counters. `abort` resets at once, even
+//! while operations or duplicates hold the socket.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -17,11 +18,11 @@ use ringpair::{Linger, PairFactory, PairOptions, abort};
 
 const PAIRS: usize = 20;
 
-/// What the kernel has counted in this network so far.
+/// The kernel's counters of this network namespace.
 #[derive(Debug, PartialEq, Clone, Copy)]
 struct Counted {
     time_wait: u64,
-    /// Closed by zero linger, or by `connect` to no family.
+    /// Closed by zero linger or by `abort`.
     aborted: u64,
     /// Closed with unread data.
     aborted_unread: u64,
@@ -39,8 +40,8 @@ fn counted() -> Counted {
 
 const NOTHING: Counted = Counted { time_wait: 0, aborted: 0, aborted_unread: 0, resets_sent: 0 };
 
-/// Pairs of which each end closes first in half of them: (the one that closes, the one that is left).
-fn pairs_by_who_closes_first(factory: &PairFactory) -> Vec<(TcpStream, TcpStream)> {
+/// Makes pairs as (the end that closes first, the other end). Accepted and connected ends close first in turn.
+fn pairs_by_closing_end(factory: &PairFactory) -> Vec<(TcpStream, TcpStream)> {
     let pairs = factory.pairs_blocking(PAIRS).unwrap().into_iter().enumerate();
     let by_turns = |(number, (accepted, connected))| {
         if number % 2 == 0 { (accepted, connected) } else { (connected, accepted) }
@@ -48,9 +49,9 @@ fn pairs_by_who_closes_first(factory: &PairFactory) -> Vec<(TcpStream, TcpStream
     pairs.map(by_turns).collect()
 }
 
-fn dropping_either_end_of_a_resetting_pair_resets_the_other(options: PairOptions) {
+fn dropping_either_end_resets_the_other(options: PairOptions) {
     let factory = options.factory().unwrap();
-    for (closing, mut left) in pairs_by_who_closes_first(&factory) {
+    for (closing, mut left) in pairs_by_closing_end(&factory) {
         drop(closing);
         assert_eq!(left.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
         assert_eq!(left.write(&[0]).unwrap_err().kind(), ErrorKind::BrokenPipe);
@@ -63,10 +64,10 @@ fn dropping_either_end_of_a_resetting_pair_resets_the_other(options: PairOptions
     assert_eq!(accepted.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-fn a_reset_leaves_no_time_wait_and_is_counted_as_the_abort_that_it_is(options: PairOptions) {
+fn a_reset_leaves_no_time_wait_and_counts_as_an_abort(options: PairOptions) {
     alone_in_a_network(|| {
         let factory = options.linger(Linger::Reset).factory().unwrap();
-        for (closing, mut left) in pairs_by_who_closes_first(&factory) {
+        for (closing, mut left) in pairs_by_closing_end(&factory) {
             drop(closing);
             assert_eq!(left.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
         }
@@ -75,10 +76,10 @@ fn a_reset_leaves_no_time_wait_and_is_counted_as_the_abort_that_it_is(options: P
     });
 }
 
-fn what_was_received_before_a_reset_is_read_before_it(options: PairOptions) {
+fn bytes_that_arrived_before_a_reset_are_read_before_it(options: PairOptions) {
     let (mut accepted, mut connected) = options.linger(Linger::Reset).make_pair_blocking::<TcpStream>().unwrap();
     accepted.write_all(b"last words").unwrap();
-    connected.peek(&mut [0]).unwrap(); // they have arrived
+    connected.peek(&mut [0]).unwrap(); // waits until they have arrived
     drop(accepted);
     let mut read = Vec::new();
     let end = connected.read_to_end(&mut read);
@@ -86,18 +87,18 @@ fn what_was_received_before_a_reset_is_read_before_it(options: PairOptions) {
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-fn a_fin_is_read_as_the_end_of_file_and_leaves_time_wait_at_the_end_that_closed_first(options: PairOptions) {
+fn a_fin_is_read_as_end_of_file_and_leaves_a_time_wait(options: PairOptions) {
     alone_in_a_network(|| assert_ends_with_fin(&options.linger(Linger::Graceful).factory().unwrap()));
 }
 
-fn a_close_that_waits_ends_with_a_fin_too(options: PairOptions) {
+fn a_waiting_close_ends_with_a_fin(options: PairOptions) {
     alone_in_a_network(|| {
         assert_ends_with_fin(&options.linger(Linger::Wait(Duration::from_secs(5))).factory().unwrap());
     });
 }
 
 fn assert_ends_with_fin(factory: &PairFactory) {
-    for (mut closing, mut left) in pairs_by_who_closes_first(factory) {
+    for (mut closing, mut left) in pairs_by_closing_end(factory) {
         closing.write_all(b"last words").unwrap();
         drop(closing);
         let mut read = Vec::new();
@@ -108,16 +109,16 @@ fn assert_ends_with_fin(factory: &PairFactory) {
     assert_eq!(counted(), Counted { time_wait: PAIRS as u64, ..NOTHING });
 }
 
-/// More than fits into the buffers that the kernel was asked for, so that some is left unsent while nobody reads.
+/// More than fits into the buffers: part of it stays unsent while the other end does not read.
 const MORE_THAN_FITS: usize = 4 << 20;
 
-fn close_returns_at_once_after_fin_and_only_when_all_has_arrived_where_it_waits(options: PairOptions) {
+fn close_waits_for_delivery_only_under_linger_wait(options: PairOptions) {
     alone_in_a_network(|| {
         let options = options.recv_buffer_size(4096);
         let (accepted, connected) = options.clone().linger(Linger::Graceful).make_pair_blocking().unwrap();
         let name = fill(&accepted);
         drop(accepted);
-        // Nobody has read, so the close cannot have waited for it.
+        // Still unsent, so the close did not wait for delivery.
         assert!(unsent(name) > 0);
         drop::<TcpStream>(connected);
 
@@ -126,15 +127,14 @@ fn close_returns_at_once_after_fin_and_only_when_all_has_arrived_where_it_waits(
         let name = fill(&accepted);
         assert!(unsent(name) > 0);
         let reader = std::thread::spawn(move || std::io::copy(&mut connected, &mut std::io::sink()).unwrap());
-        // In a thread that never had a ring: the kernel clears a dropped one away with a signal to each thread that used
-        // it, which no handler sees, but which ends a close that waits (6.18). `ring_is_there` has just dropped one.
+        // In a thread that never used a ring: on Linux 6.18, ring teardown interrupts a waiting close in such a thread.
         std::thread::spawn(move || drop(accepted)).join().unwrap();
         assert_eq!(unsent(name), 0);
         assert!(reader.join().unwrap() > 0);
     });
 }
 
-/// Writes until the socket takes no more. Returns by which addresses the kernel knows it.
+/// Writes until the socket is full. Returns its local and peer address.
 fn fill(stream: &TcpStream) -> (SocketAddr, SocketAddr) {
     stream.set_nonblocking(true).unwrap();
     let mut stream = stream;
@@ -151,7 +151,7 @@ fn fill(stream: &TcpStream) -> (SocketAddr, SocketAddr) {
     (stream.local_addr().unwrap(), stream.peer_addr().unwrap())
 }
 
-/// Bytes that the other side has not acknowledged, of a socket that may be closed already: `/proc/net/tcp`.
+/// Returns how many bytes of a socket, possibly closed, are not acknowledged: `/proc/net/tcp`.
 fn unsent((local, peer): (SocketAddr, SocketAddr)) -> u64 {
     let ends = format!(": 0100007F:{:04X} 0100007F:{:04X} ", local.port(), peer.port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -160,13 +160,12 @@ fn unsent((local, peer): (SocketAddr, SocketAddr)) -> u64 {
     u64::from_str_radix(queue, 16).unwrap()
 }
 
-fn abort_resets_the_other_end_though_a_duplicate_is_open(options: PairOptions) {
+fn abort_resets_even_if_a_duplicate_is_open(options: PairOptions) {
     let factory = options.factory().unwrap();
-    for (ours, mut other) in pairs_by_who_closes_first(&factory) {
+    for (ours, mut other) in pairs_by_closing_end(&factory) {
         let duplicate = ours.try_clone().unwrap();
         let another = ours.try_clone().unwrap();
-        // What closing does here: nothing.
-        drop(another);
+        drop(another); // sends nothing
         other.set_nonblocking(true).unwrap();
         assert_eq!(other.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
         other.set_nonblocking(false).unwrap();
@@ -176,12 +175,12 @@ fn abort_resets_the_other_end_though_a_duplicate_is_open(options: PairOptions) {
     }
 }
 
-fn abort_resets_whatever_the_linger_and_leaves_no_time_wait(options: PairOptions) {
+fn abort_resets_under_every_linger_and_leaves_no_time_wait(options: PairOptions) {
     alone_in_a_network(|| {
         let mut aborted = 0;
         for linger in [Linger::Reset, Linger::Graceful, Linger::Wait(Duration::from_secs(5))] {
             let factory = options.clone().linger(linger).factory().unwrap();
-            for (ours, mut other) in pairs_by_who_closes_first(&factory) {
+            for (ours, mut other) in pairs_by_closing_end(&factory) {
                 abort(&ours).unwrap();
                 abort(&ours).unwrap(); // the second time there is nothing to reset
                 assert_eq!(other.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -193,7 +192,7 @@ fn abort_resets_whatever_the_linger_and_leaves_no_time_wait(options: PairOptions
     });
 }
 
-fn abort_wakes_a_thread_that_is_blocked_in_a_read(options: PairOptions) {
+fn abort_wakes_a_blocked_reader(options: PairOptions) {
     let (accepted, mut connected) = options.make_pair_blocking::<TcpStream>().unwrap();
     let accepted = Arc::new(accepted);
     let reading = Arc::clone(&accepted);
@@ -203,7 +202,7 @@ fn abort_wakes_a_thread_that_is_blocked_in_a_read(options: PairOptions) {
         report.store(nix::unistd::gettid().as_raw(), SeqCst);
         (&*reading).read(&mut [0])
     });
-    // The one place where that thread can sleep from here on is the read.
+    // From here on, the thread can sleep only in the read.
     eventually("the reader sleeps in its read", || is_asleep(reader.load(SeqCst)));
     abort(&*accepted).unwrap();
     let read = read.join().unwrap();
@@ -211,7 +210,7 @@ fn abort_wakes_a_thread_that_is_blocked_in_a_read(options: PairOptions) {
     assert_eq!(connected.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-fn abort_takes_any_kind_of_socket_by_reference(options: PairOptions) {
+fn abort_takes_every_kind_of_stream(options: PairOptions) {
     let (accepted, connected) = options.make_pair_blocking::<OwnedFd>().unwrap();
     abort(&accepted).unwrap();
     let mut connected = TcpStream::from(connected);
@@ -223,24 +222,22 @@ fn abort_takes_any_kind_of_socket_by_reference(options: PairOptions) {
 }
 
 on_every_engine!(
-    dropping_either_end_of_a_resetting_pair_resets_the_other,
-    a_reset_leaves_no_time_wait_and_is_counted_as_the_abort_that_it_is,
-    what_was_received_before_a_reset_is_read_before_it,
-    a_fin_is_read_as_the_end_of_file_and_leaves_time_wait_at_the_end_that_closed_first,
-    a_close_that_waits_ends_with_a_fin_too,
-    close_returns_at_once_after_fin_and_only_when_all_has_arrived_where_it_waits,
-    abort_resets_the_other_end_though_a_duplicate_is_open,
-    abort_resets_whatever_the_linger_and_leaves_no_time_wait,
-    abort_wakes_a_thread_that_is_blocked_in_a_read,
-    abort_takes_any_kind_of_socket_by_reference,
+    dropping_either_end_resets_the_other,
+    a_reset_leaves_no_time_wait_and_counts_as_an_abort,
+    bytes_that_arrived_before_a_reset_are_read_before_it,
+    a_fin_is_read_as_end_of_file_and_leaves_a_time_wait,
+    a_waiting_close_ends_with_a_fin,
+    close_waits_for_delivery_only_under_linger_wait,
+    abort_resets_even_if_a_duplicate_is_open,
+    abort_resets_under_every_linger_and_leaves_no_time_wait,
+    abort_wakes_a_blocked_reader,
+    abort_takes_every_kind_of_stream,
 );
 
 #[test]
-fn abort_says_so_where_there_is_no_socket() {
-    let file = std::fs::File::open("/dev/null").unwrap();
+fn abort_of_a_file_is_refused() {
+    let file = OwnedFd::from(File::open("/dev/null").unwrap());
     assert_eq!(abort(&file).unwrap_err().raw_os_error(), Some(Errno::ENOTSOCK as i32));
-    // So a mocket names the descriptor that it has closed.
-    assert_eq!(abort(&-1).unwrap_err().raw_os_error(), Some(Errno::EBADF as i32));
 }
 
 #[cfg(feature = "tokio-uring")]
@@ -249,7 +246,7 @@ mod on_tokio_uring_streams {
 
     use super::*;
 
-    /// Spawns a read on the accepted end that the kernel has when this returns. The connected end is the other.
+    /// Returns both ends and a read on the accepted end. The read is pending in the kernel.
     async fn reading()
     -> (Rc<tokio_uring::net::TcpStream>, tokio_uring::net::TcpStream, tokio::task::JoinHandle<std::io::Result<usize>>)
     {
@@ -258,14 +255,14 @@ mod on_tokio_uring_streams {
         let reading = Rc::clone(&accepted);
         let read = tokio_uring::spawn(async move { reading.read(vec![0; 1]).await.0 });
         tokio::task::yield_now().await;
-        // Entries are submitted in order: the write is through, so the kernel has the read as well.
+        // Entries are submitted in order: the write has completed, so the read was submitted too.
         accepted.write_all(b"x".to_vec()).await.0.unwrap();
         assert!(!read.is_finished());
         (accepted, connected, read)
     }
 
     async fn assert_has_been_reset(end: &tokio_uring::net::TcpStream) {
-        // What had arrived before the reset may be read first.
+        // A byte that arrived before the reset is read first.
         let mut read = end.read(vec![0; 8]).await.0;
         if let Ok(1) = read {
             read = end.read(vec![0; 8]).await.0;
@@ -291,7 +288,7 @@ mod on_tokio_uring_streams {
     }
 
     #[test]
-    fn the_other_ends_abort_ends_a_pending_read_with_a_reset() {
+    fn an_abort_by_the_other_end_fails_a_pending_read() {
         if !common::ring_is_there() {
             return;
         }
@@ -306,7 +303,7 @@ mod on_tokio_uring_streams {
     }
 
     #[test]
-    fn dropping_either_end_of_a_resetting_pair_resets_the_other() {
+    fn dropping_either_end_resets_the_other() {
         if !common::ring_is_there() {
             return;
         }

@@ -32,7 +32,8 @@ use ::std::os::fd::{BorrowedFd, OwnedFd};
 ///     }
 /// }
 ///
-/// let (_accepted, _connected) = PairOptions::new().make_pair_blocking::<Line>().unwrap();
+/// let (accepted, _connected) = PairOptions::new().make_pair_blocking::<Line>().unwrap();
+/// ringpair::abort(&accepted).unwrap();
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not implement `PairSocket`, so it cannot be an end of a pair",
