@@ -244,7 +244,7 @@ impl Report {
 
     fn graceful_in_words(&self) -> String {
         match &self.graceful {
-            Err(error) => format!("graceful pairs: {error}: {}", cause_of(error)),
+            Err(error) => format!("graceful pairs: {error}"),
             Ok(graceful) => {
                 let Spread { median, least, greatest } = graceful.spread();
                 format!(
@@ -278,9 +278,7 @@ impl Report {
 
     fn graceful_json(&self) -> Json {
         match &self.graceful {
-            Err(error) => {
-                object([("error", Json::Text(format!("{error}: {}", cause_of(error)))), ("met", Json::Flag(false))])
-            }
+            Err(error) => object([("error", Json::Text(error.to_string())), ("met", Json::Flag(false))]),
             Ok(graceful) => object([
                 ("worst_over_median", Json::Number(graceful.worst_over_median())),
                 ("wanted", Json::Number(GRACEFUL_AT_MOST)),
@@ -301,8 +299,4 @@ fn at_most(wanted: f64) -> String {
 
 fn at_least(wanted: f64) -> String {
     format!(">= {wanted:.2}")
-}
-
-fn cause_of(error: &ringpair::Error) -> String {
-    error.source().map_or_else(String::new, |cause| cause.to_string())
 }

@@ -1,4 +1,4 @@
-//! What can go wrong on the way to a pair: the step, and what the kernel said.
+//! [`Error`]: the step that failed, and the cause.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,9 @@ use nix::errno::Errno;
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The step on the way to a pair at which an [`Error`] came up.
+/// The step at which a call failed; see [`Error::step`].
+///
+/// `Display` is the first half of the error's text.
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -18,22 +20,23 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// let error = factory.pairs_blocking::<TcpStream>(usize::MAX).unwrap_err();
 /// let advice = match (error.step(), error.raw_os_error()) {
 ///     (Step::Socket | Step::Accept, Some(24)) => "raise ulimit -n", // EMFILE
-///     (Step::Ring, _) => "see what `ringpair doctor` says",
+///     (Step::Ring, _) => "run `ringpair doctor`",
 ///     _ => "",
 /// };
 /// assert_eq!(advice, "raise ulimit -n");
-/// assert_eq!(error.step().to_string(), "a socket could not be opened");
+/// assert_eq!(error.step().to_string(), "opening a socket failed");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// What was asked for cannot be had here: options that cannot be, or an async call outside a runtime. Nothing was opened.
+    /// Checking the options and the place of the call, before anything is opened.
     Options,
-    /// Setting up an engine, or submitting to it: `io_uring_setup(2)`, `io_uring_enter(2)`.
+    /// Opening the engine, submitting to it or waiting for it: `io_uring_setup(2)`, `io_uring_enter(2)`,
+    /// `epoll_create1(2)`.
     Ring,
     /// Opening a socket: `socket(2)`.
     Socket,
-    /// Giving the listener its address: `bind(2)`.
+    /// Binding the listener, or the connecting end, to the loopback address: `bind(2)`.
     Bind,
     /// Listening: `listen(2)`.
     Listen,
@@ -41,23 +44,23 @@ pub enum Step {
     Connect,
     /// Accepting: `IORING_OP_ACCEPT`, `accept(2)`.
     Accept,
-    /// Asking who is at the other end: `getsockname(2)`, `getpeername(2)`.
+    /// Reading the addresses of both ends: `getsockname(2)`, `getpeername(2)`.
     Verify,
-    /// Setting an option, the caller's own `configure` among them: `setsockopt(2)`.
+    /// Setting a socket option, including those set by [`configure`](crate::PairOptions::configure): `setsockopt(2)`.
     SetOption,
-    /// Turning a descriptor into the stream that was asked for.
+    /// Converting the descriptor with [`PairSocket::from_fd`](crate::PairSocket::from_fd).
     Convert,
-    /// The time allowed for one pair ran out.
+    /// Waiting for the pair: [`timeout`](crate::PairOptions::timeout) has passed.
     Timeout,
 }
 
 impl Step {
-    /// Makes the closure that turns an `io::Error` into an [`Error`] of this step, for `map_err`.
+    /// Returns the closure that turns an `io::Error` into an [`Error`] of this step, for `map_err`.
     pub(crate) fn failed<E: Into<io::Error>>(self) -> impl FnOnce(E) -> Error {
         move |source| Error { step: self, source: source.into() }
     }
 
-    /// An error of this step that no system call reported.
+    /// Returns an error of this step that no system call reported.
     pub(crate) fn refused(self, kind: io::ErrorKind, why: impl Into<String>) -> Error {
         Error { step: self, source: io::Error::new(kind, why.into()) }
     }
@@ -66,25 +69,24 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Step::Options => "what was asked for cannot be had here",
-            Step::Ring => "the io_uring, or the epoll in its place, could not be used",
-            Step::Socket => "a socket could not be opened",
-            Step::Bind => "the listener could not be bound to its loopback address",
-            Step::Listen => "the listener could not listen",
-            Step::Connect => "the connect failed",
-            Step::Accept => "the accept failed",
-            Step::Verify => "the ends could not be asked for their addresses",
-            Step::SetOption => "a socket option could not be set",
-            Step::Convert => "the socket could not be turned into the stream asked for",
-            Step::Timeout => "the pair was not made in time",
+            Step::Options => "invalid options",
+            Step::Ring => "io_uring or epoll failed",
+            Step::Socket => "opening a socket failed",
+            Step::Bind => "bind failed",
+            Step::Listen => "listen failed",
+            Step::Connect => "connect failed",
+            Step::Accept => "accept failed",
+            Step::Verify => "address check failed",
+            Step::SetOption => "setting a socket option failed",
+            Step::Convert => "conversion to the stream type failed",
+            Step::Timeout => "timed out",
         })
     }
 }
 
-/// Why there is no pair: the [`Step`], and behind it the cause.
+/// The error of every call that makes pairs: the [`Step`] that failed, and the cause.
 ///
-/// `Display` names the step alone; the cause is [`source`](Error::source), as error reporters expect it. Where the
-/// kernel refused, [`raw_os_error`](Error::raw_os_error) is its errno.
+/// `Display` names both. `{:?}`, which `unwrap` prints, is the same sentence with a remedy, if one is known.
 ///
 /// ```
 /// use std::io::{self, ErrorKind};
@@ -92,34 +94,40 @@ impl fmt::Display for Step {
 ///
 /// let error = PairOptions::new().address([192, 0, 2, 1].into()).factory().unwrap_err();
 /// assert_eq!((error.step(), error.kind(), error.raw_os_error()), (Step::Options, ErrorKind::InvalidInput, None));
-/// let cause = error.source().unwrap();
-/// assert_eq!(cause.to_string(), "192.0.2.1 is not in 127.0.0.0/8 and is not ::1; a pair stays on loopback");
-/// assert_eq!(io::Error::from(error).kind(), ErrorKind::InvalidInput);
+/// assert_eq!(error.to_string(), "invalid options: 192.0.2.1 is not a loopback address (127.0.0.0/8 or ::1)");
+/// assert_eq!(error.source().unwrap().to_string(), "192.0.2.1 is not a loopback address (127.0.0.0/8 or ::1)");
+///
+/// let (kind, text) = (error.kind(), error.to_string());
+/// let error = io::Error::from(error);
+/// assert_eq!((error.kind(), error.to_string()), (kind, text));
 /// ```
 ///
-/// `{:?}`, which is what `unwrap` shows, has the cause too, and a remedy where one is known.
+/// [`std::error::Error::source`] skips the cause, which the text contains: a reporter that prints the whole chain says each
+/// thing once.
 pub struct Error {
     step: Step,
     source: io::Error,
 }
 
 impl Error {
-    /// The step at which it came up.
+    /// Returns the step that failed.
     pub fn step(&self) -> Step {
         self.step
     }
 
-    /// The cause, always there; the same as [`std::error::Error::source`], without the import.
+    /// Returns the cause, an [`io::Error`]; always `Some`.
+    ///
+    /// [`std::error::Error::source`] of the same value returns the source *of the cause*.
     pub fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
     }
 
-    /// The errno, where it was the kernel that refused.
+    /// Returns the errno, if the kernel reported one.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.source.raw_os_error()
     }
 
-    /// The kind of the cause.
+    /// Returns the kind of the cause.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
@@ -129,48 +137,159 @@ impl Error {
         let errno = Errno::from_raw(self.raw_os_error()?);
         Some(match (self.step, errno) {
             (Step::Ring, EPERM | EACCES | ENOSYS | EOPNOTSUPP) => {
-                "`ringpair doctor` tells what bars io_uring here, `ring_or_skip` skips a test; but for tokio-uring's, pairs can be \
-                 made without, by the feature `epoll`"
+                "run `ringpair doctor` to see what blocks io_uring, skip the test with `ring_or_skip`, or enable the \
+                 feature `epoll`, which replaces io_uring for all but tokio-uring streams"
             }
-            (Step::Ring, ENOMEM) => "`ulimit -l` limits the memory that rings lock: keep a factory, and fewer runtimes",
-            (_, EMFILE) => "`ulimit -n` limits the descriptors of a process, and a pair takes two",
+            (Step::Ring, ENOMEM) => {
+                "`ulimit -l` limits the memory that rings lock; keep one factory and start fewer runtimes"
+            }
+            (_, EMFILE) => "raise `ulimit -n`, the limit of open descriptors; each pair takes two",
             (Step::Bind, EADDRNOTAVAIL) => {
-                "`ip address show lo` tells which addresses there are: no `::1` where IPv6 is disabled, none where `lo` is down"
+                "check `ip address show lo`; `::1` is missing if IPv6 is disabled, and every address if `lo` is down"
             }
             (Step::Connect, EADDRNOTAVAIL) | (Step::Bind, EADDRINUSE) => {
-                "the local ports are used up: `Linger::Reset` leaves no TIME_WAIT"
+                "all local ports are in use; `Linger::Reset` leaves no TIME_WAIT"
             }
             _ => return None,
         })
     }
 }
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut told = f.debug_struct("Error");
-        told.field("step", &self.step).field("source", &self.source);
-        if let Some(remedy) = self.remedy() {
-            told.field("remedy", &format_args!("{remedy}"));
-        }
-        told.finish()
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.step.fmt(f)
+        write!(f, "{}: {}", self.step, self.source)
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        match self.remedy() {
+            Some(remedy) => write!(f, " (remedy: {remedy})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Skips the cause, which `Display` contains.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        self.source.source()
     }
 }
 
-/// Keeps the kind; step and cause stay reachable through `get_ref` and `source`.
+/// Keeps the kind and the text; `get_ref` and `into_inner` return the [`Error`].
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         io::Error::new(error.kind(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCTOR: &str = "run `ringpair doctor` to see what blocks io_uring, skip the test with `ring_or_skip`, or enable \
+        the feature `epoll`, which replaces io_uring for all but tokio-uring streams";
+    const LOCKED: &str = "`ulimit -l` limits the memory that rings lock; keep one factory and start fewer runtimes";
+    const DESCRIPTORS: &str = "raise `ulimit -n`, the limit of open descriptors; each pair takes two";
+    const ADDRESSES: &str =
+        "check `ip address show lo`; `::1` is missing if IPv6 is disabled, and every address if `lo` is down";
+    const PORTS: &str = "all local ports are in use; `Linger::Reset` leaves no TIME_WAIT";
+
+    #[test]
+    fn every_error_of_the_kernel_has_its_text() {
+        let table = [
+            (Step::Ring, Errno::EPERM, "io_uring or epoll failed: Operation not permitted (os error 1)", Some(DOCTOR)),
+            (
+                Step::Ring,
+                Errno::ENOSYS,
+                "io_uring or epoll failed: Function not implemented (os error 38)",
+                Some(DOCTOR),
+            ),
+            (Step::Ring, Errno::EACCES, "io_uring or epoll failed: Permission denied (os error 13)", Some(DOCTOR)),
+            (
+                Step::Ring,
+                Errno::EOPNOTSUPP,
+                "io_uring or epoll failed: Operation not supported (os error 95)",
+                Some(DOCTOR),
+            ),
+            (Step::Ring, Errno::ENOMEM, "io_uring or epoll failed: Cannot allocate memory (os error 12)", Some(LOCKED)),
+            (
+                Step::Ring,
+                Errno::EMFILE,
+                "io_uring or epoll failed: Too many open files (os error 24)",
+                Some(DESCRIPTORS),
+            ),
+            (
+                Step::Socket,
+                Errno::EMFILE,
+                "opening a socket failed: Too many open files (os error 24)",
+                Some(DESCRIPTORS),
+            ),
+            (Step::Socket, Errno::ENOMEM, "opening a socket failed: Cannot allocate memory (os error 12)", None),
+            (Step::Bind, Errno::EADDRINUSE, "bind failed: Address already in use (os error 98)", Some(PORTS)),
+            (
+                Step::Bind,
+                Errno::EADDRNOTAVAIL,
+                "bind failed: Cannot assign requested address (os error 99)",
+                Some(ADDRESSES),
+            ),
+            (Step::Listen, Errno::EACCES, "listen failed: Permission denied (os error 13)", None),
+            (Step::Connect, Errno::ECONNREFUSED, "connect failed: Connection refused (os error 111)", None),
+            (
+                Step::Connect,
+                Errno::EADDRNOTAVAIL,
+                "connect failed: Cannot assign requested address (os error 99)",
+                Some(PORTS),
+            ),
+            (Step::Accept, Errno::EMFILE, "accept failed: Too many open files (os error 24)", Some(DESCRIPTORS)),
+            (Step::Verify, Errno::ENOBUFS, "address check failed: No buffer space available (os error 105)", None),
+            (
+                Step::SetOption,
+                Errno::ENOPROTOOPT,
+                "setting a socket option failed: Protocol not available (os error 92)",
+                None,
+            ),
+            (Step::Convert, Errno::EPROTO, "conversion to the stream type failed: Protocol error (os error 71)", None),
+        ];
+        for (step, errno, text, remedy) in table {
+            let error = step.failed()(errno);
+            assert_eq!(error.to_string(), text);
+            let shown = remedy.map_or(text.to_owned(), |remedy| format!("{text} (remedy: {remedy})"));
+            assert_eq!(format!("{error:?}"), shown);
+            assert_eq!(io::Error::from(error).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_error_without_errno_has_no_remedy() {
+        let error = Step::Timeout.refused(io::ErrorKind::TimedOut, "no connection after 30ms");
+        assert_eq!(error.to_string(), "timed out: no connection after 30ms");
+        assert_eq!(format!("{error:?}"), "timed out: no connection after 30ms");
+    }
+
+    #[derive(Debug)]
+    struct Outer(io::Error);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("outer")
+        }
+    }
+
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn a_chain_begins_behind_the_cause() {
+        let error = Step::Convert.failed()(io::Error::other(Outer(io::Error::other("inner"))));
+        assert_eq!(error.to_string(), "conversion to the stream type failed: outer");
+        assert_eq!(error.source().unwrap().to_string(), "outer");
+        let error: &dyn std::error::Error = &error;
+        assert_eq!(error.source().unwrap().to_string(), "inner");
     }
 }

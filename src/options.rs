@@ -265,11 +265,11 @@ impl PairOptions {
     /// Checks every choice, and turns them into what the makers of pairs go by.
     pub(crate) fn plan(&self) -> Result<Plan> {
         if !is_offered(self.address) {
-            let why = format!("{} is not in 127.0.0.0/8 and is not ::1; a pair stays on loopback", self.address);
+            let why = format!("{} is not a loopback address (127.0.0.0/8 or ::1)", self.address);
             return Err(Step::Options.refused(InvalidInput, why));
         }
         if self.timeout.is_zero() {
-            return Err(Step::Options.refused(InvalidInput, "a timeout of zero leaves no time to make a pair"));
+            return Err(Step::Options.refused(InvalidInput, "the timeout is zero"));
         }
         Ok(Plan {
             choice: chosen(self.backend)?,
@@ -339,7 +339,7 @@ impl Plan {
 
 /// What a stream that lives on a ring is answered where pairs are made by epoll.
 pub(crate) fn needs_the_ring() -> Error {
-    let why = "this stream lives on an io_uring only, and pairs are made by epoll here; take another stream";
+    let why = "this stream type needs io_uring, but these pairs are made by epoll";
     Step::Options.refused(ErrorKind::Unsupported, why)
 }
 
@@ -366,7 +366,7 @@ fn epoll() -> Result<Choice> {
 
 #[cfg(not(feature = "epoll"))]
 fn epoll() -> Result<Choice> {
-    let why = "the epoll engine is behind ringpair's feature `epoll`, which is not enabled";
+    let why = "the epoll engine needs ringpair's feature `epoll`";
     Err(Step::Options.refused(ErrorKind::Unsupported, why))
 }
 
@@ -404,7 +404,7 @@ fn seconds_of(linger: Linger) -> Result<Option<Softer>> {
             Ok(Some(Softer(Some(wait))))
         }
         Linger::Wait(wait) => {
-            let why = format!("SO_LINGER counts whole seconds from 1 to {LONGEST_WAIT}, so it cannot wait {wait:?}");
+            let why = format!("Linger::Wait takes whole seconds from 1 to {LONGEST_WAIT}, not {wait:?}");
             Err(Step::Options.refused(InvalidInput, why))
         }
     }
@@ -413,7 +413,7 @@ fn seconds_of(linger: Linger) -> Result<Option<Softer>> {
 fn checked_size(which: &str, bytes: Option<usize>) -> Result<Option<usize>> {
     match bytes {
         Some(bytes) if bytes == 0 || i32::try_from(bytes).is_err() => {
-            let why = format!("a {which} buffer has from 1 to {} bytes, so it cannot have {bytes}", i32::MAX);
+            let why = format!("the {which} buffer size must be from 1 to {} bytes, not {bytes}", i32::MAX);
             Err(Step::Options.refused(InvalidInput, why))
         }
         fits => Ok(fits),

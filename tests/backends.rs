@@ -222,7 +222,7 @@ fn a_required_ring_is_not_replaced() {
         in_a_thread_without_a_ring(Errno::EPERM, || {
             let error = PairOptions::new().factory().unwrap_err();
             assert_eq!((error.step(), error.raw_os_error()), (Step::Ring, Some(Errno::EPERM as i32)));
-            assert!(format!("{error:?}").contains("`ringpair doctor` tells what bars io_uring here"), "{error:?}");
+            assert!(format!("{error:?}").contains("remedy: run `ringpair doctor`"), "{error:?}");
             std::panic::catch_unwind(|| ringpair::ring_or_skip("a test")).unwrap_err();
         });
         assert_eq!(backend_of(&PairOptions::new().backend(Backend::Epoll)), Backend::Epoll, "this one was asked for");

@@ -303,8 +303,7 @@ fn a_pair_that_cannot_be_made_is_told_with_all_causes() {
     let refused = || ringpair(&["close", "--pairs", "3"]).output().unwrap();
     let output = under(libc::SYS_listen, answer(Errno::EACCES), refused);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(FAILED), String::new()));
-    let expected =
-        "error: there is no pair to measure with: the listener could not listen: Permission denied (os error 13)\n";
+    let expected = "error: cannot make a pair: listen failed: Permission denied (os error 13)\n";
     assert_eq!(text(&output.stderr), expected);
 }
 

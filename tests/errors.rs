@@ -1,71 +1,130 @@
-//! Owes: an error tells its step in words, its cause behind it, once each, and stays what it is as an `io::Error`.
+//! Every error names its step and its cause once, with a remedy if one is known, and keeps both as an `io::Error`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 
 use std::error::Error as _;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use common::{alone, alone_in_a_network, descriptors, every_way_in, leave_descriptors, on_every_engine, run, skip};
 use nix::errno::Errno;
-use ringpair::{Error, PairOptions, Step};
-
-const TEXTS: [(Step, &str); 11] = [
-    (Step::Options, "what was asked for cannot be had here"),
-    (Step::Ring, "the io_uring, or the epoll in its place, could not be used"),
-    (Step::Socket, "a socket could not be opened"),
-    (Step::Bind, "the listener could not be bound to its loopback address"),
-    (Step::Listen, "the listener could not listen"),
-    (Step::Connect, "the connect failed"),
-    (Step::Accept, "the accept failed"),
-    (Step::Verify, "the ends could not be asked for their addresses"),
-    (Step::SetOption, "a socket option could not be set"),
-    (Step::Convert, "the socket could not be turned into the stream asked for"),
-    (Step::Timeout, "the pair was not made in time"),
-];
-
-#[test]
-fn what_unwrap_shows_has_the_cause_and_the_remedy_where_one_is_known() {
-    let shown = |error: Error| format!("{error:?}");
-    let factory = PairOptions::new().factory().unwrap();
-    assert_eq!(
-        shown(factory.pairs_blocking::<TcpStream>(usize::MAX).unwrap_err()),
-        "Error { step: Socket, source: Os { code: 24, kind: Uncategorized, message: \"Too many open files\" }, remedy: \
-         `ulimit -n` limits the descriptors of a process, and a pair takes two }"
-    );
-    let elsewhere = PairOptions::new().address([192, 0, 2, 1].into()).factory().unwrap_err();
-    assert!(
-        shown(elsewhere)
-            .starts_with("Error { step: Options, source: Custom { kind: InvalidInput, error: \"192.0.2.1 is")
-    );
-}
+use ringpair::{Error, Linger, PairOptions, PairSocket, Step};
 
 #[test]
 fn every_step_has_its_text() {
-    for (step, text) in TEXTS {
+    let table = [
+        (Step::Options, "invalid options"),
+        (Step::Ring, "io_uring or epoll failed"),
+        (Step::Socket, "opening a socket failed"),
+        (Step::Bind, "bind failed"),
+        (Step::Listen, "listen failed"),
+        (Step::Connect, "connect failed"),
+        (Step::Accept, "accept failed"),
+        (Step::Verify, "address check failed"),
+        (Step::SetOption, "setting a socket option failed"),
+        (Step::Convert, "conversion to the stream type failed"),
+        (Step::Timeout, "timed out"),
+    ];
+    for (step, text) in table {
         assert_eq!(step.to_string(), text, "{step:?}");
     }
 }
 
-/// Everything that is to be said of any error, and the step and the kind that are to be those of this one.
+/// The errors that need no process or network of their own. The tests below and those in `src/error.rs` cover the others.
+fn every_error_has_its_text(options: PairOptions) {
+    let refused = |options: PairOptions| options.factory().unwrap_err();
+    let failed = |errno: Errno| {
+        let options = options.clone().configure(move |_, _| Err(errno.into()));
+        options.make_pair_blocking::<TcpStream>().unwrap_err()
+    };
+    let full = options.factory().unwrap().pairs_blocking::<TcpStream>(usize::MAX).unwrap_err();
+    let unfit = options.make_pair_blocking::<Unfit>().err().unwrap();
+    let table = [
+        (
+            refused(options.clone().address([8, 8, 8, 8].into())),
+            "invalid options: 8.8.8.8 is not a loopback address (127.0.0.0/8 or ::1)",
+            None,
+        ),
+        (refused(options.clone().timeout(Duration::ZERO)), "invalid options: the timeout is zero", None),
+        (
+            refused(options.clone().linger(Linger::Wait(Duration::from_millis(1500)))),
+            "invalid options: Linger::Wait takes whole seconds from 1 to 4294967, not 1.5s",
+            None,
+        ),
+        (
+            refused(options.clone().recv_buffer_size(0)),
+            "invalid options: the receive buffer size must be from 1 to 2147483647 bytes, not 0",
+            None,
+        ),
+        (
+            refused(options.clone().send_buffer_size(1 << 31)),
+            "invalid options: the send buffer size must be from 1 to 2147483647 bytes, not 2147483648",
+            None,
+        ),
+        (
+            full,
+            "opening a socket failed: Too many open files (os error 24)",
+            Some("raise `ulimit -n`, the limit of open descriptors; each pair takes two"),
+        ),
+        (failed(Errno::ENOPROTOOPT), "setting a socket option failed: Protocol not available (os error 92)", None),
+        (unfit, "conversion to the stream type failed: unfit", None),
+    ];
+    for (error, text, remedy) in table {
+        assert_eq!(error.to_string(), text);
+        let shown = remedy.map_or(text.to_owned(), |remedy| format!("{text} (remedy: {remedy})"));
+        assert_eq!(format!("{error:?}"), shown);
+        let converted = io::Error::from(error);
+        assert_eq!(converted.to_string(), text);
+    }
+}
+
+/// A stream type whose conversion always fails.
+enum Unfit {}
+
+impl PairSocket for Unfit {
+    fn from_fd(_: OwnedFd) -> io::Result<Self> {
+        Err(io::Error::other(Reason(io::Error::other("no reason"))))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}
+
+#[derive(Debug)]
+struct Reason(io::Error);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unfit")
+    }
+}
+
+impl std::error::Error for Reason {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Checks what holds for every error, and returns it.
 fn assert_is(error: Error, step: Step, kind: ErrorKind) -> Error {
-    assert_eq!((error.step(), error.kind()), (step, kind), "{:?}", error.source());
-    let (_, text) = TEXTS.into_iter().find(|(known, _)| *known == step).unwrap();
-    assert_eq!(error.to_string(), text);
-
+    assert_eq!((error.step(), error.kind()), (step, kind), "{error:?}");
     let cause = error.source().unwrap().downcast_ref::<io::Error>().expect("the cause is an io::Error");
-    assert!(!error.to_string().contains(&cause.to_string()), "the text repeats its cause: {error}");
     assert_eq!((cause.kind(), cause.raw_os_error()), (kind, error.raw_os_error()));
-    let as_error: &dyn std::error::Error = &error;
-    assert_eq!(as_error.source().unwrap().to_string(), cause.to_string());
 
-    let (cause, errno) = (cause.to_string(), error.raw_os_error());
+    let (text, errno) = (format!("{step}: {cause}"), error.raw_os_error());
+    assert_eq!(error.to_string(), text);
+    assert!(format!("{error:?}").starts_with(&text), "{error:?}");
+    let as_error: &dyn std::error::Error = &error;
+    assert!(as_error.source().is_none(), "{:?}", as_error.source());
+
     let converted = io::Error::from(error);
-    assert_eq!(converted.kind(), kind);
-    assert_eq!(converted.to_string(), text);
-    assert_eq!(converted.source().unwrap().to_string(), cause);
+    assert_eq!((converted.kind(), converted.to_string()), (kind, text));
+    assert!(converted.source().is_none(), "{:?}", converted.source());
     let error = converted.into_inner().unwrap().downcast::<Error>().unwrap();
     assert_eq!((error.step(), error.raw_os_error()), (step, errno));
     *error
@@ -78,21 +137,27 @@ fn assert_errno(error: Error, step: Step, errno: Errno) {
     assert_eq!(error.source().unwrap().to_string(), io::Error::from(errno).to_string());
 }
 
-/// The whole chain as a reporter prints it: each part once.
-fn the_chain_of_an_error_says_each_thing_once(options: PairOptions) {
-    let options = options.configure(|_, _| Err(io::Error::other("the test says no")));
-    let error = io::Error::from(options.make_pair_blocking::<TcpStream>().unwrap_err());
-    let mut chain = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        chain.push(cause.to_string());
-        next = cause.source();
-    }
-    assert_eq!(chain, ["a socket option could not be set", "the test says no"]);
+fn assert_remedy(error: &Error, remedy: &str) {
+    assert_eq!(format!("{error:?}"), format!("{error} (remedy: {remedy})"));
 }
 
-/// Errors go through `?` where `io::Result` is the currency.
-fn an_error_passes_as_an_io_error(options: PairOptions) {
+/// What an error reporter prints, line by line.
+fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
+}
+
+fn a_printed_chain_says_each_thing_once(options: PairOptions) {
+    let error = options.clone().configure(|_, _| Err(io::Error::other("the test says no")));
+    let error = error.make_pair_blocking::<TcpStream>().unwrap_err();
+    assert_eq!(chain(&error), ["setting a socket option failed: the test says no"]);
+    assert_eq!(chain(&io::Error::from(error)), ["setting a socket option failed: the test says no"]);
+
+    let error = options.make_pair_blocking::<Unfit>().err().unwrap();
+    assert_eq!(chain(&error), ["conversion to the stream type failed: unfit", "no reason"]);
+    assert_eq!(chain(&io::Error::from(error)), ["conversion to the stream type failed: unfit", "no reason"]);
+}
+
+fn an_error_converts_to_an_io_error(options: PairOptions) {
     fn pair(options: &PairOptions) -> io::Result<(TcpStream, TcpStream)> {
         Ok(options.make_pair_blocking()?)
     }
@@ -100,7 +165,7 @@ fn an_error_passes_as_an_io_error(options: PairOptions) {
     assert_eq!(pair(&options.timeout(Duration::ZERO)).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
-fn refused_options_are_an_options_error(options: PairOptions) {
+fn invalid_options_are_an_options_error(options: PairOptions) {
     let error = options.timeout(Duration::ZERO).factory().unwrap_err();
     let error = assert_is(error, Step::Options, ErrorKind::InvalidInput);
     assert_eq!(error.raw_os_error(), None);
@@ -123,13 +188,13 @@ fn a_ring_that_cannot_be_opened_is_a_ring_error() {
     });
 }
 
-/// As [`descriptors`], where there is none left to ask with: Linux 6.2 and later tell by the folder's size.
+/// Counts descriptors without opening one, by the size of the folder (Linux 6.2).
 fn open_descriptors() -> u64 {
     std::fs::metadata("/proc/self/fd").unwrap().len()
 }
 
-/// With a factory's ring and listener there, the first end needs one more descriptor and the second end another one.
-fn an_end_that_has_no_descriptor_is_a_socket_or_an_accept_error(options: PairOptions) {
+/// A factory has its engine and listener already: the connecting end takes one descriptor, the accepted end another.
+fn a_factory_names_the_end_that_lacks_a_descriptor(options: PairOptions) {
     alone(|| {
         let runtime = common::runtime();
         for (left, step) in [(0, Step::Socket), (1, Step::Accept)] {
@@ -149,9 +214,9 @@ fn an_end_that_has_no_descriptor_is_a_socket_or_an_accept_error(options: PairOpt
     });
 }
 
-/// The listener, the connecting end, the accepted end; before them the thread's ring, where it is an engine that has one.
+/// The order is: the thread's ring, the listener, the connecting end, the accepted end.
 #[test]
-fn a_one_shot_that_lacks_a_descriptor_tells_at_which_step_and_leaves_nothing_open() {
+fn a_one_shot_names_the_step_that_lacks_a_descriptor() {
     if !common::ring_is_there() {
         return;
     }
@@ -159,7 +224,7 @@ fn a_one_shot_that_lacks_a_descriptor_tells_at_which_step_and_leaves_nothing_ope
         for (left, step) in [(0, Step::Ring), (1, Step::Socket), (2, Step::Socket), (3, Step::Accept)] {
             leave_descriptors(left);
             let before = open_descriptors();
-            // A thread that fails keeps no ring, so it is a first call each time.
+            // A failed call keeps no ring, so each call is a first one.
             for _ in 0..3 {
                 assert_errno(common::on_the_ring().make_pair_blocking::<TcpStream>().unwrap_err(), step, Errno::EMFILE);
                 assert_eq!(open_descriptors(), before);
@@ -171,32 +236,37 @@ fn a_one_shot_that_lacks_a_descriptor_tells_at_which_step_and_leaves_nothing_ope
     });
 }
 
-fn an_address_that_is_not_there_is_a_bind_error(options: PairOptions) {
+fn a_missing_address_is_a_bind_error(options: PairOptions) {
     alone_in_a_network(|| {
         if std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1").is_err() {
-            return skip("there is no IPv6 here that could be turned off");
+            return skip("IPv6 cannot be disabled here");
         }
         let (runtime, before) = (common::runtime(), descriptors());
         let options = options.address(Ipv6Addr::LOCALHOST.into());
         for (way, pair) in every_way_in::<TcpStream>(&runtime, &options) {
             let error = pair.expect_err(way);
-            assert!(format!("{error:?}").contains("remedy: `ip address show lo` tells"), "{error:?}");
+            assert_remedy(
+                &error,
+                "check `ip address show lo`; `::1` is missing if IPv6 is disabled, and every address if `lo` is down",
+            );
             assert_errno(error, Step::Bind, Errno::EADDRNOTAVAIL);
         }
         assert_eq!(descriptors(), before);
     });
 }
 
-fn a_listener_that_finds_no_port_is_a_bind_error_and_a_connect_that_finds_none_a_connect_error(options: PairOptions) {
+fn no_free_port_fails_at_bind_or_connect(options: PairOptions) {
     alone_in_a_network(|| {
         if std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "20000 20000").is_err() {
-            return skip("the range of ports cannot be set here");
+            return skip("the port range cannot be set here");
         }
         let runtime = common::runtime();
         let factory = options.factory().unwrap();
         let before = descriptors();
-        // The one port is the listener's, and there is none for the connect.
-        assert_errno(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Connect, Errno::EADDRNOTAVAIL);
+        // The listener has the only port, so the connect finds none.
+        let error = factory.pair_blocking::<TcpStream>().unwrap_err();
+        assert_remedy(&error, "all local ports are in use; `Linger::Reset` leaves no TIME_WAIT");
+        assert_errno(error, Step::Connect, Errno::EADDRNOTAVAIL);
         assert_errno(factory.pairs_blocking::<TcpStream>(50).unwrap_err(), Step::Connect, Errno::EADDRNOTAVAIL);
         assert_eq!(descriptors(), before);
         drop(factory);
@@ -206,22 +276,22 @@ fn a_listener_that_finds_no_port_is_a_bind_error_and_a_connect_that_finds_none_a
         let _taken = TcpListener::bind("127.0.0.1:20000").unwrap();
         for (way, pair) in every_way_in::<TcpStream>(&runtime, &options) {
             let error = pair.expect_err(way);
-            assert!(format!("{error:?}").contains("remedy: the local ports are used up"), "{error:?}");
+            assert_remedy(&error, "all local ports are in use; `Linger::Reset` leaves no TIME_WAIT");
             assert_errno(error, Step::Bind, Errno::EADDRINUSE);
         }
     });
 }
 
-fn an_option_that_cannot_be_set_is_a_set_option_error(options: PairOptions) {
+fn an_option_the_kernel_refuses_is_a_set_option_error(options: PairOptions) {
     let options = options.configure(|_, socket| socket.set_only_v6(true));
     assert_errno(options.make_pair_blocking::<TcpStream>().unwrap_err(), Step::SetOption, Errno::ENOPROTOOPT);
 }
 
-fn a_handshake_that_gets_lost_is_a_timeout_that_tells_how_long_was_waited_and_for_what(options: PairOptions) {
+fn a_lost_handshake_is_a_timeout_that_says_what_is_missing(options: PairOptions) {
     alone_in_a_network(|| {
         let options = options.timeout(Duration::from_millis(30));
         let factory = options.factory().unwrap();
-        run("ip", &["link", "set", "lo", "down"]); // packets are dropped from now on
+        run("ip", &["link", "set", "lo", "down"]); // drops all packets
         let runtime = common::runtime();
         let before = descriptors();
         for (way, pair) in every_way_in::<TcpStream>(&runtime, &options) {
@@ -243,12 +313,13 @@ fn assert_timeout(error: Error) {
 }
 
 on_every_engine!(
-    the_chain_of_an_error_says_each_thing_once,
-    an_error_passes_as_an_io_error,
-    refused_options_are_an_options_error,
-    an_end_that_has_no_descriptor_is_a_socket_or_an_accept_error,
-    an_address_that_is_not_there_is_a_bind_error,
-    a_listener_that_finds_no_port_is_a_bind_error_and_a_connect_that_finds_none_a_connect_error,
-    an_option_that_cannot_be_set_is_a_set_option_error,
-    a_handshake_that_gets_lost_is_a_timeout_that_tells_how_long_was_waited_and_for_what,
+    every_error_has_its_text,
+    a_printed_chain_says_each_thing_once,
+    an_error_converts_to_an_io_error,
+    invalid_options_are_an_options_error,
+    a_factory_names_the_end_that_lacks_a_descriptor,
+    a_missing_address_is_a_bind_error,
+    no_free_port_fails_at_bind_or_connect,
+    an_option_the_kernel_refuses_is_a_set_option_error,
+    a_lost_handshake_is_a_timeout_that_says_what_is_missing,
 );

@@ -217,7 +217,7 @@ fn meet(stage: &Stage, road: Road, wrong: Wrong) -> Report {
         pairs.iter().for_each(|pair| complaints.extend(what_is_wrong_with(pair)));
     }
     let made = made.map(|pairs| pairs.len()).map_err(|error| {
-        let why = std::error::Error::source(&error).unwrap().to_string();
+        let why = error.source().unwrap().to_string();
         (error.step(), error.raw_os_error(), why)
     });
     if made.is_err() && descriptors() > before {

@@ -7,6 +7,7 @@ mod faces;
 use std::cell::RefCell;
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use faces::{Face, Scripted, Stream, on_every_face};
@@ -53,6 +54,18 @@ fn a_run_may_end_in_the_failure_or_go_on_after_it() {
     let wraps = |fuse: Fuse| three_points(&fuse).map_err(|error| io::Error::new(ErrorKind::NotFound, Wrapped(error)));
     assert_eq!(both_ways(&FuseOptions::new(), wraps).unwrap(), 3);
     assert_eq!(both_ways(&FuseOptions::new(), |_| Ok(())).unwrap(), 0);
+}
+
+#[test]
+fn a_point_is_found_behind_the_error_of_a_pair() {
+    if !common::ring_is_there() {
+        return;
+    }
+    let makes_a_pair = |fuse: Fuse| {
+        let options = common::on_the_ring().configure(move |_, _| fuse.maybe_fail());
+        Ok(options.make_pair_blocking::<TcpStream>().map(drop)?)
+    };
+    assert_eq!(both_ways(&FuseOptions::new(), makes_a_pair).unwrap(), 2);
 }
 
 #[derive(Debug)]

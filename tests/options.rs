@@ -323,7 +323,7 @@ fn refusals(options: &PairOptions) -> Vec<(&'static str, PairOptions)> {
     ] {
         refusals.push((shown, options.clone().linger(Linger::Wait(wait))));
     }
-    for (shown, bytes) in [("have 0", 0), ("2147483648", 1 << 31), ("18446744073709551615", usize::MAX)] {
+    for (shown, bytes) in [("not 0", 0), ("2147483648", 1 << 31), ("18446744073709551615", usize::MAX)] {
         refusals.push((shown, options.clone().recv_buffer_size(bytes)));
         refusals.push((shown, options.clone().send_buffer_size(bytes)));
     }

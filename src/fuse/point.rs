@@ -89,12 +89,18 @@ pub(super) fn stems_from(error: &io::Error, point: &Point) -> bool {
         if cause.downcast_ref::<Blown>().is_some_and(|blown| blown.point.number == point.number) {
             return true;
         }
-        // `source` of an `io::Error` passes over the error that it holds.
-        let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match held {
-            Some(held) => Some(held),
-            None => cause.source(),
-        };
+        next = next_cause(cause);
     }
     false
+}
+
+/// Returns the next cause, including those that `source` skips because the text before them contains theirs.
+fn next_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    if let Some(held) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        return Some(held);
+    }
+    match error.downcast_ref::<crate::Error>() {
+        Some(error) => error.source(),
+        None => error.source(),
+    }
 }

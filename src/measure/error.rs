@@ -1,8 +1,8 @@
-//! Why something could not be measured.
+//! [`Error`]: why a measurement failed.
 
 use std::{fmt, io};
 
-/// Why there are no figures: what was being done, and behind it, as [`source`](std::error::Error::source), the cause.
+/// The error of every measurement: what failed, and as [`source`](std::error::Error::source) the cause.
 ///
 /// ```
 /// use ringpair::measure::{Error, close::Close};
@@ -14,25 +14,25 @@ use std::{fmt, io};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// What was asked for cannot be measured. Nothing was opened.
+    /// Invalid options. Nothing was opened.
     Options(String),
-    /// A pair could not be made, or what makes it could not be set up.
+    /// Making a pair or a factory failed.
     Pair(crate::Error),
-    /// Something failed on the way from a pair to its end.
+    /// Using or closing a pair failed.
     Closing {
-        /// What it was, such as `shut the first end`.
+        /// What failed: `shut the first end`.
         act: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The kernel's counters could not be read from `/proc`.
+    /// Reading the kernel's counters from `/proc` failed.
     Counters(io::Error),
-    /// A thread or its runtime could not be started.
+    /// Starting a thread or its runtime failed.
     Start(io::Error),
 }
 
 impl Error {
-    /// Makes the closure that turns an `io::Error` into one of this act, for `map_err`.
+    /// Returns the closure that turns an `io::Error` into [`Error::Closing`], for `map_err`.
     pub(super) fn at<E: Into<io::Error>>(act: &'static str) -> impl FnOnce(E) -> Error {
         move |source| Error::Closing { act, source: source.into() }
     }
@@ -48,7 +48,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Options(why) => f.write_str(why),
-            Error::Pair(_) => f.write_str("there is no pair to measure with"),
+            Error::Pair(_) => f.write_str("cannot make a pair"),
             Error::Closing { act, .. } => write!(f, "could not {act}"),
             Error::Counters(_) => f.write_str("the kernel's counters cannot be read"),
             Error::Start(_) => f.write_str("a thread with a runtime of its own cannot be started"),

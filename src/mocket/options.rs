@@ -245,9 +245,7 @@ impl Default for MocketOptions {
 
 fn at_least_one(name: &str, size: Option<usize>) -> Result<Option<NonZeroUsize>> {
     size.map(|size| {
-        let why = || {
-            Step::Options.refused(ErrorKind::InvalidInput, format!("{name} must be 1 at least: 0 would move nothing"))
-        };
+        let why = || Step::Options.refused(ErrorKind::InvalidInput, format!("{name} must be at least 1"));
         NonZeroUsize::new(size).ok_or_else(why)
     })
     .transpose()

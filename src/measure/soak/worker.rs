@@ -202,7 +202,7 @@ where
     async fn take(&self, turn: Turn, planned: Instant) {
         let (mut accepted, mut connected) = match self.factory.pair::<S>().await {
             Ok(pair) => pair,
-            Err(error) => return self.failed(step_of(&error), told(&error)),
+            Err(error) => return self.failed(step_of(&error), error.to_string()),
         };
         let made = Instant::now();
         let run = (self.body)(&mut accepted, &mut connected, turn);
@@ -268,13 +268,6 @@ fn step_of(error: &crate::Error) -> &'static str {
         SetOption => "set_option",
         Convert => "convert",
         Timeout => "timeout",
-    }
-}
-
-fn told(error: &crate::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 
