@@ -84,7 +84,7 @@ impl std::error::Error for Wrapped {
 }
 
 #[test]
-fn the_failure_has_the_kind_that_was_chosen_and_says_where_it_lies() {
+fn a_failure_has_the_chosen_kind_and_names_its_location() {
     let options = FuseOptions::new().kind(ErrorKind::ConnectionReset);
     let lines = RefCell::new(Vec::new());
     let body = |fuse: Fuse| {
@@ -253,7 +253,7 @@ async fn a_mocket_fails_at_each_of_its_reads_and_writes<F: Face>() {
     assert_eq!(points.await.unwrap(), 4);
 }
 
-async fn the_point_of_a_mocket_is_named_by_its_call_and_by_where_the_fuse_was_laid<F: Face>() {
+async fn a_mockets_point_names_its_call_and_its_fuse<F: Face>() {
     let line = RefCell::new(0);
     let broken = Fuse::armed(async |fuse| {
         *line.borrow_mut() = line!() + 1;
@@ -296,6 +296,6 @@ async fn after_a_failure_nothing_is_owed_but_the_script_still_holds<F: Face>() {
 
 on_every_face!(
     a_mocket_fails_at_each_of_its_reads_and_writes,
-    the_point_of_a_mocket_is_named_by_its_call_and_by_where_the_fuse_was_laid,
+    a_mockets_point_names_its_call_and_its_fuse,
     after_a_failure_nothing_is_owed_but_the_script_still_holds,
 );

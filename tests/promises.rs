@@ -1,4 +1,4 @@
-//! Owes: what types promise without a test that runs into it: Send, sizes, and how often they allocate.
+//! What types promise beyond behaviour: `Send`, sizes, allocations.
 #![allow(unsafe_code)] // a global allocator is unsafe by its trait
 #![allow(clippy::unwrap_used)]
 
@@ -64,7 +64,7 @@ fn the_counter_counts() {
     assert_eq!(allocations_of(|| 1 + 1).0, 0);
 }
 
-fn a_factory_that_has_warmed_up_makes_a_pair_without_an_allocation(options: PairOptions) {
+fn a_warm_factory_makes_pairs_without_allocations(options: PairOptions) {
     let factory = options.factory().unwrap();
     (0..10).for_each(|_| drop(factory.pair_blocking::<OwnedFd>().unwrap()));
     // So many that the factory turns to a fresh listener meanwhile.
@@ -115,7 +115,7 @@ fn a_batch_allocates_its_list_and_nothing_for_each_pair(options: PairOptions) {
 }
 
 on_every_engine!(
-    a_factory_that_has_warmed_up_makes_a_pair_without_an_allocation,
+    a_warm_factory_makes_pairs_without_allocations,
     a_pair_that_is_late_is_made_without_an_allocation_too,
     a_one_shot_allocates_nothing_after_the_first_of_its_thread,
     a_batch_allocates_its_list_and_nothing_for_each_pair,
@@ -142,7 +142,7 @@ impl<T: Sync> Asked<T> {
 }
 
 #[test]
-fn a_factory_its_options_and_its_errors_go_to_other_threads_and_are_shared_with_them() {
+fn factories_options_and_errors_are_send_and_sync() {
     fn assert_send_and_sync<T: Send + Sync + 'static>() {}
     assert_send_and_sync::<PairFactory>();
     assert_send_and_sync::<PairOptions>();
@@ -259,7 +259,7 @@ mod asynchronous {
     on_every_engine!(an_async_pair_allocates_nothing_once_warm);
 
     #[test]
-    fn a_tokio_uring_pair_allocates_no_more_than_the_conversion_of_its_streams() {
+    fn a_tokio_uring_pair_allocates_only_its_streams() {
         if !ring_is_there() {
             return;
         }

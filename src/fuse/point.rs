@@ -1,10 +1,10 @@
-//! A point, and the failure of one.
+//! [`Point`], and [`Blown`], its failure.
 
 use std::fmt;
 use std::io;
 use std::panic::Location;
 
-/// A point at which something may fail: its number, counted from 1 in each run, and where it lies.
+/// A point at which a run may fail: its number, counted from 1 in each run, and its location.
 ///
 /// ```
 /// use ringpair::fuse::{Error, Fuse};
@@ -26,18 +26,20 @@ pub struct Point {
 }
 
 impl Point {
-    /// Its place among the points of its run, from 1.
+    /// Returns the number of the point within its run, from 1.
     pub fn number(&self) -> usize {
         self.number
     }
 
-    /// Where [`Fuse::maybe_fail`](super::Fuse::maybe_fail) was called; for a point inside a mocket, where the mocket was given the fuse.
+    /// Returns where [`Fuse::maybe_fail`](super::Fuse::maybe_fail) was called.
+    ///
+    /// For a point inside a mocket, this is where [`MocketOptions::fuse`](crate::mocket::MocketOptions::fuse) was called.
     pub fn location(&self) -> &'static Location<'static> {
         self.location
     }
 }
 
-/// `point 3, src/store.rs:12:9`, and for a mocket's point `point 3, write 2 of the mocket given the fuse at tests/store.rs:30:6`.
+/// `point 3, src/store.rs:12:9`; inside a mocket, `point 3, write 2 of the mocket given the fuse at tests/store.rs:30:6`.
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "point {}, ", self.number)?;
@@ -68,7 +70,7 @@ pub struct Blown {
 }
 
 impl Blown {
-    /// The point that failed.
+    /// Returns the point that failed.
     pub fn point(&self) -> &Point {
         &self.point
     }
@@ -82,7 +84,7 @@ impl fmt::Display for Blown {
 
 impl std::error::Error for Blown {}
 
-/// Whether an error is the failure of this point, or has it among its causes.
+/// Returns whether the error is the failure of this point or has it among its causes.
 pub(super) fn stems_from(error: &io::Error, point: &Point) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
@@ -94,7 +96,7 @@ pub(super) fn stems_from(error: &io::Error, point: &Point) -> bool {
     false
 }
 
-/// Returns the next cause, including those that `source` skips because the text before them contains theirs.
+/// Returns the next cause, including those that `source` skips because the text already contains them.
 fn next_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
     if let Some(held) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         return Some(held);

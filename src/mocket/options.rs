@@ -1,4 +1,4 @@
-//! What a caller may choose about a mocket.
+//! [`MocketOptions`]: the options of a mocket.
 
 use std::borrow::Borrow;
 use std::io::ErrorKind;
@@ -12,7 +12,7 @@ use super::{Mocket, NoSocket, Script};
 use crate::fuse::Fuse;
 use crate::{PairOptions, PairSocket, Result, Step};
 
-/// What a mocket is to be like. One value makes as many as wanted, each with a script of its own.
+/// The options of a mocket. One value makes any number of mockets, each with its own copy of the script.
 ///
 /// ```
 /// use std::io::Read;
@@ -38,11 +38,11 @@ pub struct MocketOptions {
     patience: Duration,
 }
 
-/// How long a read may wait for its turn, unless told.
+/// The default of [`MocketOptions::patience`].
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl MocketOptions {
-    /// The defaults: an empty script, transfers of any size, no fuse, ten seconds of patience, and the defaults of
+    /// Returns the defaults: an empty script, transfers of any size, no fuse, ten seconds of patience, and the defaults of
     /// [`PairOptions`].
     pub fn new() -> Self {
         MocketOptions {
@@ -56,7 +56,7 @@ impl MocketOptions {
         }
     }
 
-    /// How the pair is made.
+    /// Sets the options of the pair.
     ///
     /// ```
     /// # use std::{io::Read, net::TcpStream};
@@ -71,31 +71,31 @@ impl MocketOptions {
         self
     }
 
-    /// The script that each mocket begins with.
+    /// Sets the script that each mocket begins with.
     pub fn script(mut self, script: Script) -> Self {
         self.script = script;
         self
     }
 
-    /// No read moves more bytes than this, of the script or of the socket. 0 is refused when a mocket is asked for.
+    /// Limits the bytes of each read, from the script or from the socket. Making a mocket fails if `size` is 0.
     pub fn max_read_size(mut self, size: usize) -> Self {
         self.max_read_size = Some(size);
         self
     }
 
-    /// No write moves more bytes than this, to the script or to the socket. 0 is refused when a mocket is asked for.
+    /// Limits the bytes of each write, to the script or to the socket. Making a mocket fails if `size` is 0.
     pub fn max_write_size(mut self, size: usize) -> Self {
         self.max_write_size = Some(size);
         self
     }
 
-    /// Transfers of sizes that look random and come again with the same seed: [`Script::chunk_seed`].
+    /// Makes the sizes of transfers pseudo-random; the same seed repeats them. See [`Script::chunk_seed`].
     pub fn chunk_seed(mut self, seed: u64) -> Self {
         self.chunk_seed = Some(seed);
         self
     }
 
-    /// Each read, write and shutdown is a point of this fuse.
+    /// Makes each read, write and shutdown a point of the fuse.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -116,10 +116,10 @@ impl MocketOptions {
         self
     }
 
-    /// How long a read of a task may wait for its turn; then it is a mismatch. Ten seconds unless told.
+    /// Sets how long an async read waits for its turn in the script before it is a mismatch [default: 10 s].
     ///
-    /// A task that reads before it has written what the script expects first would wait forever, if no other task writes.
-    /// With a patience of zero it does not wait at all, as a blocking read never does.
+    /// A task that reads before it writes what the script expects would wait forever if no other task writes. With zero, the
+    /// read does not wait; blocking reads never do.
     ///
     /// ```
     /// # #[cfg(feature = "epoll")]
@@ -166,7 +166,7 @@ impl MocketOptions {
     ///
     /// # Errors
     ///
-    /// [`Step::Options`] for a size of 0. Otherwise as [`PairOptions::make_pair`].
+    /// [`Step::Options`] if a size is 0. Otherwise as [`PairOptions::make_pair`].
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     pub async fn make_pair<S: PairSocket>(&self) -> Result<(Mocket<S>, S)> {
         let stage = self.stage(true)?;
@@ -174,11 +174,11 @@ impl MocketOptions {
         Ok((Mocket::new(stage, accepted), connected))
     }
 
-    /// The same in a call that blocks, and needs no runtime.
+    /// Makes a pair and puts a mocket in front of its accepted end, in a blocking call without a runtime.
     ///
     /// # Errors
     ///
-    /// [`Step::Options`] for a size of 0. Otherwise as [`PairOptions::make_pair_blocking`].
+    /// [`Step::Options`] if a size is 0. Otherwise as [`PairOptions::make_pair_blocking`].
     pub fn make_pair_blocking<S: PairSocket>(&self) -> Result<(Mocket<S>, S)> {
         let stage = self.stage(true)?;
         let (accepted, connected) = self.pair.make_pair_blocking()?;
@@ -198,16 +198,16 @@ impl MocketOptions {
     ///
     /// # Errors
     ///
-    /// [`Step::Options`] for a size of 0; the stream is dropped.
+    /// [`Step::Options`] if a size is 0; the stream is dropped.
     pub fn in_front_of<S>(&self, stream: S) -> Result<Mocket<S>> {
         Ok(Mocket::new(self.stage(true)?, stream))
     }
 
-    /// A mocket without a socket; see [`Mocket::scripted`].
+    /// Makes a mocket without a socket; see [`Mocket::scripted`].
     ///
     /// # Errors
     ///
-    /// [`Step::Options`] for a size of 0.
+    /// [`Step::Options`] if a size is 0.
     ///
     /// ```
     /// # use std::io::ErrorKind;
