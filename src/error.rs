@@ -122,6 +122,10 @@ impl Error {
         Some(&self.source)
     }
 
+    pub(crate) fn cause(&self) -> &io::Error {
+        &self.source
+    }
+
     /// Returns the errno, if the kernel reported one.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.source.raw_os_error()

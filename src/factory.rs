@@ -1,22 +1,24 @@
-//! A listener and an engine kept between pairs.
+//! The calls of a factory, async and blocking side by side.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::future::poll_fn;
 
 use nix::errno::Errno;
 
-use crate::descriptors::can_open;
+use crate::attempt::{Attempt, Ends, Made};
 use crate::error::{Result, Step};
-use crate::hub::Hub;
-use crate::making::{Making, Tally, delivered, finish};
-use crate::options::{Backend, PairOptions, needs_the_ring};
-use crate::patience::patiently;
-use crate::rendezvous::Ends;
-use crate::source::Source;
+use crate::finish::finish;
+use crate::hazards::descriptors::can_open;
+use crate::hazards::fork::PerProcess;
+use crate::lease::{Acquire, Lease, patiently};
+use crate::maker::{Maker, Purpose};
+use crate::options::{Backend, Choice, PairOptions, Plan, needs_the_ring};
+use crate::pool::{Count, Pool};
+use crate::stream::PairStream;
 use crate::streams::PairSocket;
+use crate::wait::Deadline;
 
-/// Makes many pairs, with a listener and an engine that are kept between them.
+/// Makes many pairs with engines and listeners that are kept between calls.
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -32,25 +34,27 @@ use crate::streams::PairSocket;
 /// # }
 /// ```
 ///
-/// It keeps three descriptors, the ring, the listener and a socket for the next pair to connect with, and turns to a fresh
-/// listener in time, so that pairs that close with FIN cost the same however many there are. Pairs outlive the factory.
+/// **Threads.** A factory and its futures are `Send` and `Sync`. While a call makes pairs, it has an engine, a listener and a
+/// spare socket to itself: three descriptors, and two pages of locked memory for a ring. Between calls the factory keeps at most
+/// one such set per CPU. At most 64 are in use at once; further calls wait their turn, first come first served, as long as
+/// their [timeout](PairOptions::timeout) allows.
 ///
-/// After `fork(2)` a factory is of use on both sides: the child's opens an engine and a listener of its own when it is used first,
-/// and leaves the parent's alone. As everywhere, fork while no other thread is in a call; and as tokio's runtimes are of no use in a
-/// child, nor are futures that wait in one.
+/// **Ports.** After 2,048 pairs, or if a connect finds no free port, a call turns to a fresh listener. Pairs outlive the factory.
 ///
-/// A factory and its futures are `Send` and `Sync`: any number of tasks and threads can share one, and blocking calls may
-/// go on beside async ones. Threads that each have a factory of their own are faster, as they share no lock.
+/// **Strangers.** Every pair is verified. Connections from other processes are reset and counted; if many come, the factory's
+/// listeners accept only connections of its own.
 ///
-/// Every pair is verified: whoever else connects to the listener is turned away by a reset, and counted. Where a crowd of them
-/// waits there, the factory turns to a fresh listener.
+/// **Fork.** After `fork(2)` the factory works on both sides, also if other threads were in a call. The child opens its own
+/// engines and listeners and leaves the parent's alone. Futures that wait at that moment are of no use in the child.
 pub struct PairFactory {
-    source: Source,
-    inline: AtomicU64,
-    parked: AtomicU64,
+    pub(crate) plan: Plan,
+    /// The engine in use, never a choice of two.
+    pub(crate) choice: Choice,
+    backend: Backend,
+    pool: PerProcess<Pool<Maker>>,
 }
 
-/// What a factory has done so far; see [`PairFactory::stats`].
+/// Counts of a factory; see [`PairFactory::stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FactoryStats {
@@ -60,42 +64,81 @@ pub struct FactoryStats {
     pub inline: u64,
     /// Of those, pairs that the caller had to wait for.
     pub parked: u64,
-    /// Connections to the listener that were none of ours, and were reset.
+    /// Connections of other processes to a listener, which were accepted and reset.
     pub strangers: u64,
-    /// Listeners opened, the one in use among them.
+    /// Ports listened on, those in use included.
     pub listeners: u64,
 }
 
 impl PairOptions {
-    /// Sets up an engine and a listener to make many pairs with.
+    /// Creates a factory, with one engine and one listener.
     ///
     /// ```
     /// use std::time::Duration;
     /// use ringpair::{PairOptions, Step};
     ///
     /// let error = PairOptions::new().timeout(Duration::ZERO).factory().unwrap_err();
-    /// assert_eq!(error.step(), Step::Options); // told here, and not by the first pair
+    /// assert_eq!(error.step(), Step::Options); // reported here, and not by the first pair
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Step::Options`] before anything is opened; [`Step::Ring`] where there is no engine to be had; [`Step::Socket`],
-    /// [`Step::SetOption`], [`Step::Bind`], [`Step::Listen`] and [`Step::Verify`] from the opening of the listener.
+    /// [`Step::Options`] before anything is opened; [`Step::Ring`] if there is no engine; [`Step::Socket`],
+    /// [`Step::SetOption`], [`Step::Bind`], [`Step::Listen`] and [`Step::Verify`] if the listener cannot be opened.
     ///
     /// # Source
     ///
-    /// `io_uring_setup(2)`, with `IORING_SETUP_COOP_TASKRUN` where it is known (Linux 5.19); `listen(2)`. By the epoll engine,
-    /// `epoll_create1(2)` and `timerfd_create(2)`.
+    /// `io_uring_setup(2)`, with `IORING_SETUP_COOP_TASKRUN` if the kernel knows it (Linux 5.19); `listen(2)`. With the epoll
+    /// engine, `epoll_create1(2)`.
     pub fn factory(&self) -> Result<PairFactory> {
         let plan = self.plan()?;
-        let hub = patiently(|| Hub::open(plan.choice, true)).map_err(Step::Ring.failed())?;
-        let source = Source::lasting(plan, hub);
-        source.prepare()?;
-        Ok(PairFactory { source, inline: AtomicU64::new(0), parked: AtomicU64::new(0) })
+        let pool = Pool::new();
+        let mut maker = patiently(|| Maker::open(&plan, plan.choice, Purpose::Factory))?;
+        let (choice, backend) = (maker.engine.choice(), maker.engine.backend());
+        pool.add(Count::Listeners, std::mem::take(&mut maker.tally).listeners);
+        pool.reserve();
+        pool.put(maker);
+        Ok(PairFactory { plan, choice, backend, pool: PerProcess::new(pool) })
     }
 }
 
 impl PairFactory {
+    /// Makes one pair.
+    ///
+    /// Works in any executor. The future is `Send`, never waits inside the kernel, and can be dropped at any point.
+    ///
+    /// ```
+    /// # #[cfg(feature = "epoll")]
+    /// # fn main() -> ringpair::Result<()> {
+    /// use ringpair::PairOptions;
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// use tokio::net::TcpStream;
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let factory = PairOptions::new().factory()?;
+    /// let (mut accepted, mut connected) = factory.pair::<TcpStream>().await?;
+    /// connected.write_all(b"ping").await.unwrap();
+    /// let mut read = [0; 4];
+    /// accepted.read_exact(&mut read).await.unwrap();
+    /// assert_eq!(&read, b"ping");
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// # #[cfg(not(feature = "epoll"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`pair_blocking`](PairFactory::pair_blocking).
+    pub async fn pair<S: PairSocket>(&self) -> Result<(S, S)> {
+        let mut attempt = self.attempt::<S>().await?;
+        attempt.begin(1)?;
+        poll_fn(|context| attempt.poll(context)).await?;
+        self.hand_out_one(attempt)
+    }
+
     /// Makes one pair, without a runtime.
     ///
     /// ```
@@ -113,26 +156,63 @@ impl PairFactory {
     ///
     /// # Errors
     ///
-    /// [`Step::Options`] for a stream that needs a ring from a factory that has none; otherwise
-    /// [`Step::Socket`], [`Step::SetOption`], [`Step::Connect`], [`Step::Accept`], [`Step::Verify`], [`Step::Convert`] and
-    /// [`Step::Timeout`], each with what the kernel said; [`Step::Ring`] where it takes no submission; and those of
-    /// [`PairOptions::factory`] where a fresh listener was due. The factory stays of use, and keeps no more descriptors
-    /// than before.
+    /// [`Step::Options`] for a stream that needs a ring, if the factory uses epoll; otherwise [`Step::Socket`],
+    /// [`Step::SetOption`], [`Step::Connect`], [`Step::Accept`], [`Step::Verify`], [`Step::Convert`] and [`Step::Timeout`], each
+    /// with the kernel's errno; [`Step::Ring`] if a submission is refused; and those of [`PairOptions::factory`] if an engine
+    /// or a listener had to be opened. After an error the factory still works, and keeps no more descriptors than before.
     ///
     /// # Source
     ///
-    /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5), and `IORING_OP_SOCKET` where it is known (Linux
-    /// 5.19); to wait, `poll(2)` on the ring's descriptor. By the epoll engine, `connect(2)`, `accept4(2)`, and `poll(2)` on an
-    /// `epoll(7)`.
+    /// `io_uring_enter(2)`, `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5), and `IORING_OP_SOCKET` if the kernel knows
+    /// it (Linux 5.19); to wait, `poll(2)` on the ring's descriptor. With the epoll engine, `connect(2)`, `accept4(2)`, and
+    /// `poll(2)` on an `epoll(7)`.
     pub fn pair_blocking<S: PairSocket>(&self) -> Result<(S, S)> {
-        let mut ends = None;
-        let tally = self.begin::<S>(1)?.wait(|both| ends = Some(both))?;
-        self.finish_one(ends, tally)
+        let mut attempt = self.attempt_blocking::<S>()?;
+        attempt.begin(1)?;
+        attempt.finish_blocking()?;
+        self.hand_out_one(attempt)
     }
 
-    /// Makes `count` pairs, without a runtime, up to 32 in one submission.
+    /// Makes `count` pairs, up to 32 in one submission.
     ///
-    /// All or nothing: on an error every pair made so far is closed. None are asked for: none are made.
+    /// All or nothing: on an error, and when the future is dropped, every pair made so far is closed.
+    ///
+    /// ```
+    /// # fn main() -> ringpair::Result<()> {
+    /// use std::net::TcpStream;
+    /// use ringpair::PairOptions;
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let factory = PairOptions::new().factory()?;
+    /// let pairs = factory.pairs::<TcpStream>(40).await?;
+    /// assert_eq!((pairs.len(), factory.stats().pairs), (40, 40));
+    ///
+    /// drop(factory.pairs::<TcpStream>(40)); // never polled: nothing is made
+    /// assert_eq!(factory.stats().pairs, 40);
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`pairs_blocking`](PairFactory::pairs_blocking).
+    pub async fn pairs<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
+        let mut batch = Batch::of(count)?;
+        if count > 0 {
+            let mut attempt = self.attempt::<S>().await?;
+            while batch.begin_next(&mut attempt)? {
+                poll_fn(|context| attempt.poll(context)).await?;
+                batch.take(&mut attempt)?;
+            }
+        }
+        self.hand_out_all(batch)
+    }
+
+    /// Makes `count` pairs, up to 32 in one submission, without a runtime.
+    ///
+    /// All or nothing: on an error every pair made so far is closed. `count == 0` returns an empty `Vec`.
     ///
     /// ```
     /// use std::net::TcpStream;
@@ -148,23 +228,53 @@ impl PairFactory {
     ///
     /// # Errors
     ///
-    /// [`Step::Socket`] with `EMFILE` where `2 * count` descriptors are not to be had; nothing is opened in that case.
-    /// [`Step::Timeout`] where one submission takes longer than [`PairOptions::timeout`]. Otherwise as
+    /// [`Step::Socket`] with `EMFILE` if the process cannot open `2 * count` descriptors; nothing is opened in that case.
+    /// [`Step::Timeout`] if one submission takes longer than [`PairOptions::timeout`]. Otherwise as
     /// [`pair_blocking`](PairFactory::pair_blocking).
     ///
     /// # Source
     ///
     /// As [`pair_blocking`](PairFactory::pair_blocking).
     pub fn pairs_blocking<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
-        let mut made = Batch::of(count, self.room())?;
-        while let Some(chunk) = made.next_chunk() {
-            let tally = self.begin::<S>(chunk)?.wait(|ends| made.ends.push(ends))?;
-            made.tally += tally;
+        let mut batch = Batch::of(count)?;
+        if count > 0 {
+            let mut attempt = self.attempt_blocking::<S>()?;
+            while batch.begin_next(&mut attempt)? {
+                attempt.finish_blocking()?;
+                batch.take(&mut attempt)?;
+            }
         }
-        self.finish_all(made)
+        self.hand_out_all(batch)
     }
 
-    /// The engine in use, never `Auto`.
+    /// Makes `count` pairs one after the other, each when it is asked for. The stream ends after an error.
+    ///
+    /// ```
+    /// # fn main() -> ringpair::Result<()> {
+    /// use std::net::TcpStream;
+    /// use futures_util::StreamExt;
+    /// use ringpair::PairOptions;
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let factory = PairOptions::new().factory()?;
+    /// let mut pairs = factory.stream::<TcpStream>(1000);
+    /// let (accepted, connected) = pairs.next().await.unwrap()?;
+    /// assert_eq!(accepted.peer_addr().unwrap(), connected.local_addr().unwrap());
+    /// assert_eq!(factory.stats().pairs, 1); // the others have not been asked for
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Each item's are those of [`pair`](PairFactory::pair).
+    pub fn stream<S: PairSocket>(&self, count: usize) -> PairStream<'_, S> {
+        PairStream::new(self, count)
+    }
+
+    /// Returns the engine in use, never `Auto`.
     ///
     /// ```
     /// use ringpair::{Backend, PairOptions};
@@ -173,11 +283,13 @@ impl PairFactory {
     /// assert_ne!(factory.backend(), Backend::Auto);
     /// ```
     pub fn backend(&self) -> Backend {
-        self.hub().backend()
+        self.backend
     }
 
-    /// What the factory has done so far. Strangers who wait at the listener at this moment are turned away first, and
-    /// counted, so that none is missed; while pairs are in the making, these turn them away.
+    /// Returns what the factory has done so far.
+    ///
+    /// Strangers that wait at listeners of no call are turned away first, and counted. A call that makes pairs turns away
+    /// those at its own listener, and they are counted when it ends.
     ///
     /// ```
     /// use std::net::TcpStream;
@@ -192,84 +304,131 @@ impl PairFactory {
     /// assert_eq!(stats.inline + stats.parked, stats.pairs);
     /// ```
     pub fn stats(&self) -> FactoryStats {
-        let (inline, parked) = (self.inline.load(Relaxed), self.parked.load(Relaxed));
+        let pool = self.pool();
+        pool.for_each_idle(|maker| {
+            maker.turn_away_waiting();
+            pool.add(Count::Strangers, std::mem::take(&mut maker.tally.strangers));
+        });
+        let (inline, parked) = (pool.sum(Count::Inline), pool.sum(Count::Parked));
         FactoryStats {
             pairs: inline + parked,
             inline,
             parked,
-            strangers: self.source.sweep(),
-            listeners: self.source.listeners_opened(),
+            strangers: pool.sum(Count::Strangers),
+            listeners: pool.sum(Count::Listeners),
         }
     }
 
-    /// How many pairs may be started at once.
-    pub(crate) fn room(&self) -> usize {
-        self.source.room()
+    /// Returns the pool of this process. The one place that asks whether there was a fork.
+    pub(crate) fn pool(&self) -> &Pool<Maker> {
+        self.pool.get(|parents| {
+            parents.take_all().for_each(Maker::close_copy);
+            let pool = Pool::new();
+            for count in [Count::Inline, Count::Parked, Count::Strangers, Count::Listeners] {
+                pool.add(count, parents.sum(count));
+            }
+            pool
+        })
     }
 
-    pub(crate) fn hub(&self) -> Arc<Hub> {
-        self.source.hub()
+    async fn attempt<S: PairSocket>(&self) -> Result<Attempt<'_>> {
+        let mut deadline = self.deadline::<S>()?;
+        let pool = self.pool();
+        let lease = match Lease::of_an_idle_maker(pool) {
+            Some(lease) => lease,
+            None => {
+                let mut acquire = Acquire::new(pool, self.choice);
+                poll_fn(|context| acquire.poll(&self.plan, &mut deadline, context)).await?
+            }
+        };
+        Ok(Attempt::new(&self.plan, lease, deadline))
     }
 
-    pub(crate) fn begin<S: PairSocket>(&self, count: usize) -> Result<Making<'_>> {
-        if S::NEEDS_RING && self.source.nonblocking {
+    fn attempt_blocking<S: PairSocket>(&self) -> Result<Attempt<'_>> {
+        let mut deadline = self.deadline::<S>()?;
+        let pool = self.pool();
+        let lease = match Lease::of_an_idle_maker(pool) {
+            Some(lease) => lease,
+            None => Acquire::new(pool, self.choice).block(&self.plan, &mut deadline)?,
+        };
+        Ok(Attempt::new(&self.plan, lease, deadline))
+    }
+
+    pub(crate) fn deadline<S: PairSocket>(&self) -> Result<Deadline> {
+        if S::NEEDS_RING && self.backend == Backend::Epoll {
             return Err(needs_the_ring());
         }
-        Making::begin(&self.source, count)
+        Ok(Deadline::after(self.plan.timeout))
     }
 
-    pub(crate) fn finish_one<S: PairSocket>(&self, ends: Option<Ends>, tally: Tally) -> Result<(S, S)> {
-        let pair = finish(&self.source, delivered(ends)?)?;
-        self.count(tally);
+    pub(crate) fn hand_out_one<S: PairSocket>(&self, mut attempt: Attempt<'_>) -> Result<(S, S)> {
+        let (ends, made) = attempt.take_pair()?;
+        let pool = attempt.pool();
+        drop(attempt); // before code of the caller runs, which may use the factory
+        let pair = finish(&self.plan, self.backend, ends)?;
+        if let Some(pool) = pool {
+            made.count(pool);
+        }
         Ok(pair)
     }
 
-    pub(crate) fn finish_all<S: PairSocket>(&self, made: Batch) -> Result<Vec<(S, S)>> {
-        let mut pairs = Vec::with_capacity(made.ends.len()); // collecting would have it grow
-        for ends in made.ends {
-            pairs.push(finish(&self.source, ends)?);
+    fn hand_out_all<S: PairSocket>(&self, batch: Batch) -> Result<Vec<(S, S)>> {
+        let mut pairs = Vec::with_capacity(batch.ends.len());
+        for ends in batch.ends {
+            pairs.push(finish(&self.plan, self.backend, ends)?);
         }
-        self.count(made.tally);
+        batch.made.count(self.pool());
         Ok(pairs)
     }
+}
 
-    fn count(&self, tally: Tally) {
-        self.inline.fetch_add(tally.inline as u64, Relaxed);
-        self.parked.fetch_add(tally.parked as u64, Relaxed);
+/// In a forked child, closes the copies of the parent's descriptors.
+impl Drop for PairFactory {
+    fn drop(&mut self) {
+        self.pool();
     }
 }
 
 impl fmt::Debug for PairFactory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sum = |count| self.pool().sum(count);
         f.debug_struct("PairFactory")
-            .field("backend", &self.backend())
-            .field("inline", &self.inline)
-            .field("parked", &self.parked)
+            .field("backend", &self.backend)
+            .field("inline", &sum(Count::Inline))
+            .field("parked", &sum(Count::Parked))
             .finish_non_exhaustive()
     }
 }
 
-/// Pairs made so far of those that were asked for.
-pub(crate) struct Batch {
-    pub(crate) ends: Vec<Ends>,
-    pub(crate) tally: Tally,
+/// The pairs of a batch that have been made so far.
+struct Batch {
     count: usize,
-    /// So many are made at once, at most.
-    most: usize,
+    ends: Vec<Ends>,
+    made: Made,
 }
 
 impl Batch {
-    /// Refuses at once what the descriptors left cannot make.
-    pub(crate) fn of(count: usize, most: usize) -> Result<Batch> {
+    /// Refuses more pairs than there are descriptors for.
+    fn of(count: usize) -> Result<Batch> {
         if count > 0 && !can_open(count.saturating_mul(2))? {
             return Err(Step::Socket.failed()(Errno::EMFILE));
         }
-        Ok(Batch { ends: Vec::with_capacity(count), tally: Tally::default(), count, most })
+        Ok(Batch { count, ends: Vec::with_capacity(count), made: Made::default() })
     }
 
-    /// How many to make next; none when all are there.
-    pub(crate) fn next_chunk(&self) -> Option<usize> {
-        let left = self.count - self.ends.len();
-        (left > 0).then(|| left.min(self.most))
+    /// Begins the next submission; false if all pairs are there.
+    fn begin_next(&self, attempt: &mut Attempt<'_>) -> Result<bool> {
+        let next = (self.count - self.ends.len()).min(attempt.room());
+        if next > 0 {
+            attempt.begin(next)?;
+        }
+        Ok(next > 0)
+    }
+
+    fn take(&mut self, attempt: &mut Attempt<'_>) -> Result<()> {
+        let made = attempt.take_pairs(|ends| self.ends.push(ends))?;
+        self.made.inline += made.inline;
+        self.made.parked += made.parked;
+        Ok(())
     }
 }

@@ -18,16 +18,16 @@
 //! # fn main() {}
 //! ```
 //!
-//! **Use it** where the code under test needs real TCP: addresses, socket options, half-close, end of file, reset. Or where you
+//! **Use it** if the code under test needs real TCP: addresses, socket options, half-close, end of file, reset. Or if you
 //! need very many pairs and no TIME_WAIT left behind.
 //!
-//! **Use something else** where that does more for you:
+//! **Use something else** if that does more for you:
 //!
 //! | you need | take |
 //! |---|---|
 //! | bytes in and out, no sockets | `tokio::io::duplex` |
 //! | any pair of stream sockets, TCP or not | [`UnixStream::pair`](std::os::unix::net::UnixStream::pair) |
-//! | TCP on other systems than Linux | a listener of your own; set a timeout, and check who connected |
+//! | TCP on other systems than Linux | a listener of your own; set a timeout, and check the peer's address |
 //! | several hosts, latency, lost packets, partitions | turmoil or madsim |
 //! | production traffic | not this crate |
 //!
@@ -40,47 +40,50 @@
 //! | that `close` returns only when the other end's kernel has every byte, or the time is up | [`Linger::Wait(duration)`](Linger::Wait); dropping the end then blocks its thread |
 //! | a reset now, although an operation is pending or a duplicate is open | any of them, and call [`ringpair::abort(&end)`](abort) |
 //!
-//! Three things that the kernel does, whatever you choose:
+//! The kernel does three things with every choice:
 //!
 //! - A reset does not take back what has arrived. The other end reads that first, then gets `ECONNRESET`.
-//! - An end that closes with unread bytes in its receive buffer sends a reset, under `Graceful` too.
-//! - When both ends have called `shutdown(Write)`, closing leaves a TIME_WAIT, under `Reset` too.
+//! - An end that closes with unread bytes in its receive buffer sends a reset, even with `Graceful`.
+//! - When both ends have called `shutdown(Write)`, closing leaves a TIME_WAIT, even with `Reset`.
 //!
 //! # Which call
 //!
 //! | you have | you want | call |
 //! |---|---|---|
-//! | no runtime | a test body with a pair in hand | [`with_pair`] |
+//! | no runtime | a test body that gets a pair of tokio-uring streams | [`with_pair`] |
 //! | a tokio-uring runtime | one pair | [`make_socket_pair`] |
-//! | either | other options, other streams | [`PairOptions::make_pair`], [`PairOptions::make_pair_blocking`] |
-//! | either | many pairs | [`PairOptions::factory`] |
-//! | code under test | what its peer does in a script, with or without a socket | [`mocket`] |
+//! | any executor | one pair with other options, or of other streams | [`PairOptions::make_pair`] |
+//! | no executor | the same | [`PairOptions::make_pair_blocking`] |
+//! | any executor, or none | many pairs | [`PairOptions::factory`] |
+//! | code under test | a peer that plays a script, with or without a socket | [`mocket`] |
 //! | code under test | each of its reads and writes to fail in turn | [`fuse`] |
-//! | a socket that others hold too | a reset now | [`abort`] |
-//! | a host that may have no ring | a test that needs one to be skipped | [`ring_or_skip`] |
-//! | a host that has none | to know why, and what to do about it | [`probe`](probe()) |
+//! | a socket that is also held elsewhere | a reset now | [`abort`] |
+//! | a host that may not have io_uring | to skip a test that needs it | [`ring_or_skip`] |
+//! | a host without io_uring | to know why, and what to do about it | [`probe`](probe()) |
+//!
+//! Async calls need no feature and run in every executor: ringpair waits by itself, and knows no runtime. A stream type may need
+//! one: `tokio::net::TcpStream` is registered with the runtime that is current when the pair is handed out.
 //!
 //! [Recipes](recipes): TLS, framing, HTTP, short transfers, cancellation and more, each at most a screen.
-//! [How it works](how_it_works) tells the way of a pair from the call to the submission queue and back, and what either engine
-//! does on it.
+//! [How it works](how_it_works) describes how a pair is made, from the call to the submission queue and back, and what each
+//! engine does.
 
-// Without a runtime to wait in, all that serves the waiting lies idle, and this page speaks of calls that are not there.
-#![cfg_attr(not(any(feature = "tokio-uring", feature = "epoll")), allow(dead_code))]
+// This page speaks of calls that need the feature.
 #![cfg_attr(not(feature = "tokio-uring"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringpair is for Linux: its pairs are made through io_uring");
 
 mod abort;
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
-mod asynchronous;
+mod attempt;
 #[cfg(feature = "epoll")]
 pub mod conformance;
-mod descriptors;
 mod engine;
 mod error;
 mod factory;
+mod finish;
 pub mod fuse;
+mod hazards;
 #[cfg(doc)]
 #[doc = include_str!("how_it_works.md")]
 pub mod how_it_works {
@@ -89,30 +92,26 @@ pub mod how_it_works {
     #[doc = include_str!("how_it_works/ring_engine.md")]
     pub mod ring_engine {}
 }
-mod home;
-mod hub;
+mod lease;
 mod listener;
-mod making;
+mod maker;
+mod matching;
 #[cfg(feature = "measure")]
 pub mod measure;
 pub mod mocket;
 mod one_shot;
 mod options;
-mod patience;
-mod ports;
+mod pool;
 pub mod probe;
 #[cfg(all(doc, not(doctest)))] // they run as tests, in tests/recipes
 pub mod recipes;
-mod rendezvous;
-#[cfg(feature = "tokio-uring")]
-mod room;
 mod skip;
-mod source;
+mod sockets;
+mod stream;
 mod streams;
+mod wait;
 
 pub use abort::abort;
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
-pub use asynchronous::PairStream;
 #[cfg(ringpair_faults)]
 #[doc(hidden)]
 pub use engine::faults;
@@ -121,8 +120,9 @@ pub use factory::{FactoryStats, PairFactory};
 pub use options::{Backend, End, Linger, PairOptions};
 pub use probe::{Probe, probe};
 pub use skip::ring_or_skip;
-/// What [`PairOptions::configure`] is given: a borrowed socket with every option that `socket2` knows.
+/// The borrowed socket that the closure of [`PairOptions::configure`] gets, with every option that `socket2` knows.
 pub use socket2::SockRef;
+pub use stream::PairStream;
 pub use streams::PairSocket;
 
 #[cfg(feature = "tokio-uring")]
@@ -135,14 +135,13 @@ mod with_runtime {
     use tokio_uring::net::TcpStream;
 
     use crate::engine::is_absence;
-    use crate::one_shot::thread_hub;
-    use crate::patience::patiently;
+    use crate::hazards::memlock::{patiently, refuse_without_room};
+    use crate::lease::Lease;
     use crate::probe::refuse_if_asking_kills;
-    use crate::room::refuse_without_room;
     use crate::skip::say_skipped;
     use crate::{Error, PairOptions, Result, Step};
 
-    /// Makes a pair on the tokio-uring runtime that it is awaited in, with the default options: 127.0.0.1, reset on close.
+    /// Makes a pair of tokio-uring streams with the default options: 127.0.0.1, reset on close.
     ///
     /// ```
     /// # if !ringpair::ring_or_skip("make_socket_pair") { return }
@@ -155,17 +154,22 @@ mod with_runtime {
     /// });
     /// ```
     ///
-    /// The streams work on a tokio-uring runtime only. On a plain tokio runtime the pair is made, and its first operation
-    /// panics, "Not in a runtime context": there take [`PairOptions::make_pair`] with a stream of that runtime.
+    /// The streams work in a tokio-uring runtime only. In a plain tokio runtime the pair is made, but its first read or write
+    /// panics with "Not in a runtime context". Use [`PairOptions::make_pair`] with a stream of that runtime instead.
     ///
     /// # Errors
     ///
-    /// As [`PairOptions::make_pair`].
+    /// [`Step::Options`] if this thread is in no runtime. Otherwise as [`PairOptions::make_pair`].
     ///
     /// # Source
     ///
     /// As [`PairOptions::make_pair`]: `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5).
     pub async fn make_socket_pair() -> Result<(TcpStream, TcpStream)> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            let why = "make_socket_pair makes streams for a tokio-uring runtime, and this thread is in none; \
+                       with_pair starts one";
+            return Err(Step::Options.refused(ErrorKind::Unsupported, why));
+        }
         PairOptions::new().make_pair().await
     }
 
@@ -189,11 +193,10 @@ mod with_runtime {
     ///
     /// # Errors
     ///
-    /// [`Step::Options`] where this thread is in a runtime already: await [`make_socket_pair`] there, or in
-    /// tokio's [`PairOptions::make_pair`]. [`Step::Ring`] where
-    /// no runtime can be had; where that is because this host has no io_uring, it says so past libtest's capture, as
-    /// [`ring_or_skip`](crate::ring_or_skip) does, which is the call that skips a test. Otherwise as
-    /// [`PairOptions::make_pair`].
+    /// [`Step::Options`] if this thread is in a runtime already: await [`make_socket_pair`] in one of tokio-uring, and
+    /// [`PairOptions::make_pair`] in one of tokio. [`Step::Ring`] if the runtime cannot be started. If the host has no io_uring,
+    /// this call also prints a line to standard error, past libtest's capture, as [`ring_or_skip`](crate::ring_or_skip) does;
+    /// to skip a test, call that one. Otherwise as [`PairOptions::make_pair`].
     ///
     /// # Source
     ///
@@ -204,28 +207,30 @@ mod with_runtime {
                        make_socket_pair, in tokio's PairOptions::make_pair with a stream of tokio";
             return Err(Step::Options.refused(ErrorKind::Unsupported, why));
         }
-        // The thread's own ring first, which the pair needs anyhow: it can tell whether there is room for the runtime's.
+        // The thread's own ring first, which the pair needs anyway: it tells whether there is room for the runtime's.
         let plan = PairOptions::new().plan_for::<TcpStream>()?;
-        let hub = patiently(|| thread_hub(plan.choice)).map_err(no_ring)?;
+        let mut lease = Lease::of_this_thread_blocking(&plan).map_err(skipped_if_absent)?;
         let mut builder = tokio_uring::builder();
         builder.entries(ENTRIES);
         let runtime = || {
             refuse_if_asking_kills()?;
-            refuse_without_room(&hub)?;
+            refuse_without_room(&lease.engine)?;
             tokio_uring::Runtime::new(&builder)
         };
-        let runtime = patiently(runtime).map_err(no_ring)?;
+        let runtime = patiently(runtime).map_err(Step::Ring.failed()).map_err(skipped_if_absent)?;
+        lease.keep();
+        drop(lease);
         runtime.block_on(async {
             let (accepted, connected) = make_socket_pair().await?;
             Ok(body(accepted, connected).await)
         })
     }
 
-    /// Where that is because this host has no io_uring, it is said so.
-    fn no_ring(error: std::io::Error) -> Error {
-        if is_absence(&error) {
-            say_skipped(std::thread::current().name().unwrap_or("with_pair"), &error);
+    /// Prints that io_uring is missing, past the test harness's capture, if that is the error.
+    fn skipped_if_absent(error: Error) -> Error {
+        if error.step() == Step::Ring && is_absence(error.cause()) {
+            say_skipped(std::thread::current().name().unwrap_or("with_pair"), error.cause());
         }
-        Step::Ring.failed()(error)
+        error
     }
 }

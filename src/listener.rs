@@ -1,96 +1,240 @@
-//! The loopback listener: how it is opened, what accepted sockets inherit from it, when to turn to a fresh one.
+//! The loopback listener: how it is opened, listens again at a fresh port, keeps strangers out, and what it inherits to the
+//! sockets that it accepts.
+//!
+//! Zero linger on the listener is inherited, so a half-made pair and a stranger are both closed by a reset.
+//! `SO_REUSEADDR` is set after the bind; `SO_REUSEPORT` never, because another process could share the port then.
+#![allow(unsafe_code)] // neither nix nor socket2 knows SO_MEMINFO, nor TCP_INFO of a listener
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, SockAddr, Socket, Type};
+use nix::errno::Errno;
+use nix::libc::{self, c_int, socklen_t};
+use socket2::{SockAddr, SockRef, Socket};
 
 use crate::error::{Result, Step};
-use crate::options::Plan;
-use crate::ports;
+use crate::hazards::ports;
+use crate::options::{Plan, Shape};
+use crate::sockets::{FULL_HOPS, open_socket, peer_of, set_least_hops};
 
-/// How many connections wait to be accepted before the kernel drops a SYN; `net.core.somaxconn` may make it fewer.
-/// Small enough that a backlog full of strangers is soon turned away.
-pub(crate) const BACKLOG: u32 = 256;
+/// Connections that wait to be accepted before the kernel drops a SYN; `net.core.somaxconn` may lower it.
+const BACKLOG: u32 = 256;
 
-/// How many pairs a kept listener serves. Ends that close with FIN first leave their port in TIME_WAIT towards this
-/// listener for a minute; once half of the ports are, each connect searches long for a free one.
-pub(crate) const PAIRS_PER_LISTENER: u32 = 2048;
+/// Pairs that one port serves at most. Ends that close with FIN first leave a TIME_WAIT towards it for a minute, and when half
+/// of the local ports have one, each connect searches long for a free port.
+const PAIRS_PER_LISTENER: usize = 2048;
 
 /// A TCP listener on an ephemeral port of loopback, in the mode that the engine needs.
 pub(crate) struct Listener {
     socket: Socket,
+    shape: Shape,
     nonblocking: bool,
-    target: Arc<SockAddr>,
+    address: SockAddr,
+    listens: bool,
+    /// The port was chosen by name: `listen` would choose the same one again.
+    is_named: bool,
+    /// It has listened at another port before. A handshake that began there can still end here.
+    is_reused: bool,
+    is_gated: bool,
+    served: usize,
+    /// Pairs that it may serve.
+    most: usize,
+    most_at_once: usize,
+    /// The kernel's counter of dropped packets, as last seen.
+    drops: u32,
 }
 
 impl Listener {
-    /// Opens one. `spare` is an address nobody uses any more, to be filled anew where that saves an allocation.
-    pub(crate) fn open(plan: &Plan, nonblocking: bool, spare: Option<Arc<SockAddr>>) -> Result<Listener> {
-        let (socket, took) = match listen_at_a_named_port(plan, nonblocking)? {
+    /// Opens a listener at a port that the kernel chooses, or at one in TIME_WAIT if it has none to choose from.
+    pub(crate) fn open(plan: &Plan, nonblocking: bool, gated: bool) -> Result<Listener> {
+        let (socket, searched) = match listen_at_a_named_port(plan, nonblocking)? {
             Some(socket) => (socket, None),
             None => listen_at_any_port(plan, nonblocking)?,
         };
         let address = socket.local_addr().map_err(Step::Verify.failed())?;
-        if let (Some(took), Some(address)) = (took, address.as_socket()) {
+        if let (Some(took), Some(address)) = (searched, address.as_socket()) {
             ports::chosen(address.port(), took);
         }
-        Ok(Listener { socket, nonblocking, target: refilled(spare, address) })
-    }
-
-    /// Where to connect to.
-    pub(crate) fn target(&self) -> &Arc<SockAddr> {
-        &self.target
-    }
-
-    pub(crate) fn socket(&self) -> &Socket {
-        &self.socket
-    }
-
-    /// Accepts and resets those who wait, `most` at most, without waiting itself.
-    pub(crate) fn drain(&self, most: u32, mut turn_away: impl FnMut(SockAddr)) -> io::Result<()> {
-        self.socket.set_nonblocking(true)?;
-        let accept = || loop {
-            match self.socket.accept() {
-                Ok((_, peer)) => break Ok(Some(peer)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
+        let mut listener = Listener {
+            socket,
+            shape: plan.shape,
+            nonblocking,
+            address,
+            listens: true,
+            is_named: searched.is_none(),
+            is_reused: false,
+            is_gated: false,
+            served: 0,
+            most: PAIRS_PER_LISTENER,
+            most_at_once: 1,
+            drops: 0,
         };
-        let drained = (0..most).map_while(|_| accept().transpose()).try_for_each(|peer| peer.map(&mut turn_away));
-        self.socket.set_nonblocking(self.nonblocking)?;
-        drained
+        if gated {
+            listener.shut_the_gate();
+        }
+        Ok(listener)
     }
 
-    /// Lets nobody in any more, and resets who waits. An accept that is pending fails.
-    pub(crate) fn shut(&self) {
-        let _ = self.socket.shutdown(std::net::Shutdown::Both); // it listens: this cannot fail
+    /// Listens at another port that the kernel chooses. Resets all connections that wait at the old one.
+    ///
+    /// False if this socket cannot, and a fresh one is needed: its options differ, its port was named, the kernel refuses.
+    pub(crate) fn listen_again(&mut self, plan: &Plan, gated: bool) -> bool {
+        if self.is_named || self.shape != plan.shape || ports::are_named() {
+            return false;
+        }
+        self.stop();
+        let is_listening = self.choose_a_port().is_ok();
+        if is_listening && gated != self.is_gated {
+            if gated { self.shut_the_gate() } else { self.open_the_gate() }
+        }
+        is_listening
     }
 
-    /// Gives the listener up; its address can be filled anew.
-    pub(crate) fn close(self) -> Arc<SockAddr> {
-        self.target
+    fn choose_a_port(&mut self) -> io::Result<()> {
+        // With SO_REUSEADDR at this moment, the kernel chooses from the lower part of the range only.
+        if self.shape.reuse_address {
+            self.socket.set_reuse_address(false)?;
+        }
+        let begin = Instant::now();
+        self.socket.listen(BACKLOG as c_int)?;
+        let took = begin.elapsed();
+        if self.shape.reuse_address {
+            self.socket.set_reuse_address(true)?;
+        }
+        self.address = self.socket.local_addr()?;
+        (self.listens, self.is_reused) = (true, true);
+        self.served = 0;
+        ports::chosen(self.address().port(), took);
+        Ok(())
+    }
+
+    /// Stops listening: refuses newcomers, resets connections that wait, ends pending accepts. `shutdown(2)`.
+    pub(crate) fn stop(&mut self) {
+        if std::mem::take(&mut self.listens) {
+            let _ = self.socket.shutdown(std::net::Shutdown::Both); // cannot fail on a listening socket
+        }
+    }
+
+    /// Whether `count` more pairs may connect here.
+    pub(crate) fn admits(&self, plan: &Plan, count: usize) -> bool {
+        self.listens && self.shape == plan.shape && self.served + count <= self.most
+    }
+
+    pub(crate) fn serve(&mut self, count: usize) {
+        self.served += count;
+    }
+
+    /// Sets how many pairs it serves in all and at once.
+    ///
+    /// In all, at most half as many as there are local ports: when live pairs have taken all ports, no other listener finds
+    /// one. At once, at most as many as the backlog holds.
+    pub(crate) fn set_limits(&mut self) {
+        if let Some((first, last)) = ports::range() {
+            self.most = PAIRS_PER_LISTENER.min(usize::from(last.saturating_sub(first)) / 2).max(1);
+        }
+        self.most_at_once = self.room().min(self.most);
+    }
+
+    /// Pairs that one attempt may make here.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.most_at_once
+    }
+
+    pub(crate) fn is_gated(&self) -> bool {
+        self.is_gated
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address.as_socket().unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))
+    }
+
+    pub(crate) fn target(&self) -> &SockAddr {
+        &self.address
+    }
+
+    /// Returns where an accepted connection began, and whether it still lives. `None` if it did not come to this port.
+    pub(crate) fn peer_of(&self, accepted: &OwnedFd) -> io::Result<(Option<SocketAddr>, bool)> {
+        let (peer, lives) = peer_of(accepted.as_fd());
+        let came_here = !self.is_reused || SockRef::from(accepted).local_addr()? == self.address;
+        Ok((peer.filter(|_| came_here), lives))
+    }
+
+    /// Connects that may be under way at once without a drop: the backlog, as `listen(2)` and `net.core.somaxconn` set it.
+    ///
+    /// `TCP_INFO` of `tcp(7)`; for a listener, `tcpi_sacked` is the backlog.
+    pub(crate) fn room(&self) -> usize {
+        const SACKED: usize = 7; // after eight bytes, the sixth word of `struct tcp_info`
+        let info = words::<{ SACKED + 1 }>(self.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO);
+        info.map_or(1, |info| info[SACKED].max(1) as usize)
+    }
+
+    /// Connections that wait to be accepted; for a listener, `tcpi_unacked` of `TCP_INFO`.
+    pub(crate) fn waiting(&self) -> usize {
+        const UNACKED: usize = 6;
+        let info = words::<{ UNACKED + 1 }>(self.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO);
+        info.map_or(0, |info| info[UNACKED] as usize)
+    }
+
+    /// Whether a handshake of ours may have been dropped because strangers filled a queue since the last call. The kernel
+    /// would repeat it after a second.
+    pub(crate) fn has_overflowed(&mut self) -> bool {
+        if self.is_gated {
+            return self.waiting() > self.room(); // the gate's own drops are counted too
+        }
+        let now = drops(self.as_fd()).unwrap_or(self.drops);
+        std::mem::replace(&mut self.drops, now) != now
+    }
+
+    /// Accepts and closes everything that waits, and returns how many of these connections are not `ours`.
+    pub(crate) fn turn_away_waiting(&self, mut is_ours: impl FnMut(SocketAddr) -> bool) -> u64 {
+        let mut strangers = 0;
+        if !self.listens || self.socket.set_nonblocking(true).is_err() {
+            return 0;
+        }
+        for _ in 0..2 * BACKLOG {
+            match self.socket.accept() {
+                Ok((_, peer)) => strangers += u64::from(!peer.as_socket().is_some_and(&mut is_ours)),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => strangers += 1,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break, // nothing waits, or the kernel closes the rest with the listener
+            }
+        }
+        let _ = self.socket.set_nonblocking(self.nonblocking); // `fcntl` accepted the same call a moment ago
+        strangers
+    }
+
+    /// Has the kernel drop every SYN that has come over more than zero hops, ours excepted: see [`pass_the_gate`](crate::sockets::pass_the_gate).
+    ///
+    /// `IP_MINTTL` of `ip(7)`, `IPV6_MINHOPCOUNT`. If the kernel refuses, the listener stays open to strangers.
+    fn shut_the_gate(&mut self) {
+        self.is_gated = set_least_hops(self.as_fd(), self.address(), FULL_HOPS).is_ok();
+    }
+
+    fn open_the_gate(&mut self) {
+        self.is_gated = set_least_hops(self.as_fd(), self.address(), 0).is_err();
+        self.drops = drops(self.as_fd()).unwrap_or(self.drops); // those of the gate are among them
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
 impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Listener").field(&self.target.as_socket()).finish()
+        f.debug_tuple("Listener").field(&self.address()).finish()
     }
 }
 
-/// Never SO_REUSEPORT: with it, another listener of the same user shares our port and takes connections. SO_REUSEADDR not before
-/// the bind: with it, the kernel looks for a free port in half of those for listeners, and for long when that half is full.
-///
-/// Also tells how long the kernel has searched, where it was the one who chose.
+/// Returns the socket, and how long the kernel has searched for a port. `None` if the port was named after all.
 fn listen_at_any_port(plan: &Plan, nonblocking: bool) -> Result<(Socket, Option<Duration>)> {
     let socket = open_socket(plan, nonblocking)?;
     let begin = Instant::now();
-    if let Err(error) = socket.bind(&SocketAddr::new(plan.address, 0).into()) {
+    if let Err(error) = socket.bind(&SocketAddr::new(plan.shape.address, 0).into()) {
         if error.kind() == io::ErrorKind::AddrInUse {
             drop(socket); // the next one may need its descriptor
             ports::none_left();
@@ -101,100 +245,43 @@ fn listen_at_any_port(plan: &Plan, nonblocking: bool) -> Result<(Socket, Option<
         return Err(Step::Bind.failed()(error));
     }
     let took = begin.elapsed();
-    if plan.reuse_address {
+    if plan.shape.reuse_address {
         socket.set_reuse_address(true).map_err(Step::SetOption.failed())?;
     }
-    socket.listen(BACKLOG as i32).map_err(Step::Listen.failed())?;
+    socket.listen(BACKLOG as c_int).map_err(Step::Listen.failed())?;
     Ok((socket, Some(took)))
 }
 
-/// Where TIME_WAIT has filled the ports for listeners: at one of them all the same. `None` where it has not, and where none is
-/// found soon.
+/// Listens at a port in TIME_WAIT. `None` if the kernel still has ports to choose from, or if none is found soon.
 fn listen_at_a_named_port(plan: &Plan, nonblocking: bool) -> Result<Option<Socket>> {
-    if !plan.reuse_address {
+    if !plan.shape.reuse_address {
         return Ok(None);
     }
     for port in ports::named() {
         let socket = open_socket(plan, nonblocking)?;
         socket.set_reuse_address(true).map_err(Step::SetOption.failed())?;
-        let bound = socket.bind(&SocketAddr::new(plan.address, port).into());
-        // Whoever else names the same port at the same moment is in the way of the listen only.
-        if bound.and_then(|()| socket.listen(BACKLOG as i32)).is_ok() {
+        let bound = socket.bind(&SocketAddr::new(plan.shape.address, port).into());
+        // Another thread may name the same port at the same moment: then this listen fails.
+        if bound.and_then(|()| socket.listen(BACKLOG as c_int)).is_ok() {
             return Ok(Some(socket));
         }
     }
     Ok(None)
 }
 
-/// Opens a socket to connect with.
-pub(crate) fn open_connecting(plan: &Plan, nonblocking: bool) -> Result<Socket> {
-    let socket = open_socket(plan, nonblocking)?;
-    place(&socket, plan)?;
-    Ok(socket)
+/// Counts packets that a socket has dropped, a full queue included: `SO_MEMINFO` of `socket(7)`, Linux 4.12.
+fn drops(listener: BorrowedFd<'_>) -> io::Result<u32> {
+    const DROPS: usize = 8; // SK_MEMINFO_DROPS of linux/sock_diag.h
+    Ok(words::<{ DROPS + 1 }>(listener, libc::SOL_SOCKET, libc::SO_MEMINFO)?[DROPS])
 }
 
-/// Opens a socket in the engine's mode, close-on-exec.
-pub(crate) fn open_unprepared(plan: &Plan, nonblocking: bool) -> Result<Socket> {
-    let kind = if nonblocking { Type::STREAM.nonblocking() } else { Type::STREAM };
-    Socket::new(domain_of(plan), kind, None).map_err(Step::Socket.failed())
-}
-
-/// Makes such a socket one to connect with.
-pub(crate) fn prepared(socket: Socket, plan: &Plan) -> Result<Socket> {
-    set_out(&socket, plan)?;
-    place(&socket, plan)?;
-    Ok(socket)
-}
-
-/// The address family of a plan's sockets.
-pub(crate) fn domain_of(plan: &Plan) -> Domain {
-    Domain::for_address(SocketAddr::new(plan.address, 0))
-}
-
-/// Binds it where it would connect from elsewhere: towards another address of 127.0.0.0/8 the kernel takes 127.0.0.1.
-fn place(socket: &Socket, plan: &Plan) -> Result<()> {
-    if plan.address != IpAddr::V4(Ipv4Addr::LOCALHOST) && plan.address.is_ipv4() {
-        // The port is chosen by the connect, which need not keep it from other listeners' connections.
-        setsockopt(socket, sockopt::IpBindAddressNoPort, &true).map_err(Step::SetOption.failed())?;
-        socket.bind(&SocketAddr::new(plan.address, 0).into()).map_err(Step::Bind.failed())?;
-    }
-    Ok(())
-}
-
-/// Opens a socket as both ends begin: [set out](set_out).
-fn open_socket(plan: &Plan, nonblocking: bool) -> Result<Socket> {
-    let socket = open_unprepared(plan, nonblocking)?;
-    set_out(&socket, plan)?;
-    Ok(socket)
-}
-
-/// Makes a socket resetting, with the options that must be there before the connection is (a window cannot grow later beyond
-/// what the handshake said). What is set on the listener is inherited by the sockets that it accepts, zero linger among it:
-/// so even a half-made pair, or a stranger, is closed by a reset.
-fn set_out(socket: &Socket, plan: &Plan) -> Result<()> {
-    let set = || {
-        socket.set_linger(Some(Duration::ZERO))?;
-        if let Some(bytes) = plan.recv_buffer_size {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        if let Some(bytes) = plan.send_buffer_size {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        match plan.nodelay {
-            Some(nodelay) => socket.set_tcp_nodelay(nodelay),
-            None => Ok(()),
-        }
-    };
-    set().map_err(Step::SetOption.failed())
-}
-
-fn refilled(spare: Option<Arc<SockAddr>>, address: SockAddr) -> Arc<SockAddr> {
-    let Some(mut spare) = spare else { return Arc::new(address) };
-    match Arc::get_mut(&mut spare) {
-        Some(place) => {
-            *place = address;
-            spare
-        }
-        None => Arc::new(address),
-    }
+/// Returns the first words of an option's value.
+fn words<const COUNT: usize>(socket: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<[u32; COUNT]> {
+    let mut words = [0u32; COUNT];
+    let mut length = size_of_val(&words) as socklen_t;
+    // SAFETY: `words` has `length` bytes, and the kernel writes no more than that.
+    let answer =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, words.as_mut_ptr().cast(), &raw mut length) };
+    Errno::result(answer)?;
+    Ok(words)
 }

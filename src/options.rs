@@ -1,17 +1,18 @@
-//! What a caller may choose about a pair, and the check that turns a choice into a plan before anything is opened.
+//! What a caller may choose about a pair, and the check that turns these options into a plan before anything is opened.
 
 use std::env;
 use std::fmt;
 use std::io::{self, ErrorKind, ErrorKind::InvalidInput};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use socket2::SockRef;
 
 use crate::error::{Error, Result, Step};
 
-/// What `close` does to the other end: `SO_LINGER` of `socket(7)`.
+/// What closing an end does to the other end: `SO_LINGER` of `socket(7)`.
 ///
 /// | the test asserts | choose |
 /// |---|---|
@@ -19,8 +20,8 @@ use crate::error::{Error, Result, Step};
 /// | end of file, half-close, that every byte arrives | `Graceful` |
 /// | that `close` returns only when the other end's kernel has every byte, or the time is up | `Wait` |
 ///
-/// Whatever is chosen: what has arrived before a reset is read before `ECONNRESET` is; an end that closes with unread bytes
-/// sends RST; and when both ends have called `shutdown(Write)`, closing leaves a TIME_WAIT.
+/// With every choice: an end first reads what arrived before a reset, then gets `ECONNRESET`; an end that closes with unread
+/// bytes sends RST; and when both ends have called `shutdown(Write)`, closing leaves a TIME_WAIT.
 ///
 /// ```
 /// use std::io::{ErrorKind, Read};
@@ -36,21 +37,21 @@ use crate::error::{Error, Result, Step};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Linger {
-    /// `close` sends RST: the other end reads `ECONNRESET`, and no TIME_WAIT is left. What was written and not yet sent
-    /// is dropped. `SO_LINGER {1, 0}`.
+    /// `close` sends RST: the other end reads `ECONNRESET`, and no TIME_WAIT is left. Bytes that were written and not yet sent
+    /// are dropped. `SO_LINGER {1, 0}`.
     #[default]
     Reset,
-    /// `close` sends FIN after all that was written, and returns at once: the other end reads to the end of file, and
-    /// the end that closed first is left in TIME_WAIT. `SO_LINGER {0, 0}`.
+    /// `close` returns at once, and FIN follows the last written byte: the other end reads to the end of file, and the end that
+    /// closed first is left in TIME_WAIT. `SO_LINGER {0, 0}`.
     Graceful,
-    /// As `Graceful`, but `close`, and so dropping the end, blocks until the other end's kernel has it all, this long at most. In whole seconds,
-    /// from 1 to 4,294,967 (49 days): the kernel counts nothing finer, 0 would be a reset, and more overflows the clock ticks
-    /// of older kernels. A signal ends the waiting early, and so may the dropping of a ring in the same thread (seen on 6.18).
-    /// `SO_LINGER {1, seconds}`.
+    /// As `Graceful`, but `close`, and so dropping the end, blocks until the other end's kernel has every byte, this long at
+    /// most. Whole seconds from 1 to 4,294,967 (49 days): the kernel counts in seconds, 0 would be a reset, and more overflows
+    /// the clock ticks of older kernels. A signal ends the wait early, and so may dropping a ring in the same thread (seen on
+    /// 6.18). `SO_LINGER {1, seconds}`.
     Wait(Duration),
 }
 
-/// What drives accept and connect.
+/// The engine that drives accept and connect.
 ///
 /// ```
 /// use ringpair::{Backend, PairOptions, Step};
@@ -64,31 +65,31 @@ pub enum Linger {
 #[cfg_attr(feature = "cli", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Backend {
-    /// The ring; where there is none for the calling thread, and the feature `epoll` is there, epoll. Only absence falls back:
-    /// `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` from `io_uring_setup(2)`, and a seccomp filter that kills who calls it. Any
+    /// The ring, or epoll if the calling thread cannot have a ring and the feature `epoll` is enabled. Only absence falls back:
+    /// `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` from `io_uring_setup(2)`, and a seccomp filter that kills its callers. Any
     /// other error reaches the caller.
     ///
-    /// Whether a filter of the thread kills is found out by a child process, a copy of this one, as [`probe`](crate::probe())
-    /// does: once for the filters that the process began with, and once in each thread that has got others. A thread without
-    /// filters, which is the rule outside containers, forks none.
+    /// Whether a filter of the thread kills is tried in a child process, a fork of this one, as [`probe`](crate::probe()) does:
+    /// once for the filters that the process began with, and once in each thread that has added filters. A thread without
+    /// filters, as is usual outside containers, does not fork.
     ///
-    /// `RINGPAIR_BACKEND=uring` or `epoll` in the environment decides instead, and `RINGPAIR_REQUIRE_URING=1` keeps it from
-    /// falling back.
+    /// `RINGPAIR_BACKEND=uring` or `epoll` in the environment selects the engine instead. `RINGPAIR_REQUIRE_URING=1` turns the
+    /// fallback off.
     #[default]
     Auto,
     /// io_uring.
     Uring,
-    /// epoll, with plain system calls that never wait. Needs the feature `epoll`.
+    /// epoll and plain system calls that never wait. Needs the feature `epoll`.
     Epoll,
 }
 
-/// Which engine is wanted, when all has been heard that has a say in it.
+/// The engine to open, after options, features and environment have been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     Uring,
     #[cfg(feature = "epoll")]
     Epoll,
-    /// The ring, or where there is none, epoll.
+    /// The ring, or epoll if there is no ring.
     #[cfg(feature = "epoll")]
     UringOrEpoll,
 }
@@ -96,16 +97,16 @@ pub(crate) enum Choice {
 /// Which end of a pair; see [`PairOptions::configure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// The one that the listener accepted; the first of the two.
+    /// The end that the listener accepted; the first of a pair.
     Accepted,
-    /// The one that connected; the second.
+    /// The end that connected; the second of a pair.
     Connected,
 }
 
-/// What [`PairOptions::configure`] takes.
+/// The closure of [`PairOptions::configure`].
 pub(crate) type Configure = dyn Fn(End, &SockRef<'_>) -> io::Result<()> + Send + Sync;
 
-/// What a pair is to be like. Cheap to clone; one value makes as many pairs as wanted.
+/// The options of pairs. Cheap to clone, and usable for any number of pairs and factories.
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -119,8 +120,9 @@ pub(crate) type Configure = dyn Fn(End, &SockRef<'_>) -> io::Result<()> + Send +
 /// # }
 /// ```
 ///
-/// Options are checked when a pair or a factory is asked for, before anything is opened; one that cannot be is an error
-/// of [`Step::Options`] and of kind `InvalidInput`, an engine that is not there one of kind `Unsupported`.
+/// The calls that make pairs and factories check the options before they open anything. Invalid options are an error of
+/// [`Step::Options`] and of kind `InvalidInput`; an engine or a stream type that cannot be used here is one of kind
+/// `Unsupported`.
 #[derive(Clone)]
 pub struct PairOptions {
     linger: Linger,
@@ -135,7 +137,8 @@ pub struct PairOptions {
 }
 
 impl PairOptions {
-    /// The defaults: reset on close, 127.0.0.1, ten seconds a pair, everything else as the kernel has it.
+    /// Creates the default options: reset on close, 127.0.0.1, a timeout of ten seconds, and the kernel's defaults for everything
+    /// else.
     pub fn new() -> Self {
         PairOptions {
             linger: Linger::Reset,
@@ -150,13 +153,13 @@ impl PairOptions {
         }
     }
 
-    /// What closing either end does; [`Linger::Reset`] unless told.
+    /// Sets what closing either end does. Default: [`Linger::Reset`].
     pub fn linger(mut self, linger: Linger) -> Self {
         self.linger = linger;
         self
     }
 
-    /// Where both ends lie: any address of 127.0.0.0/8, or `::1`. Anything else is refused: a fixture stays on loopback.
+    /// Sets the address of both ends: any of 127.0.0.0/8, or `::1`. Default: 127.0.0.1. All other addresses are refused.
     ///
     /// ```
     /// use std::net::{Ipv4Addr, TcpStream};
@@ -169,24 +172,24 @@ impl PairOptions {
     /// assert_eq!(connected.local_addr().unwrap().ip(), elsewhere);
     /// ```
     ///
-    /// Towards another address of 127.0.0.0/8 than 127.0.0.1 the connecting end is bound too, with `IP_BIND_ADDRESS_NO_PORT` of
-    /// `ip(7)` (Linux 4.2); else the kernel would have it lie at 127.0.0.1.
+    /// If it is an IPv4 address other than 127.0.0.1, the connecting end is bound to it too, with `IP_BIND_ADDRESS_NO_PORT` of
+    /// `ip(7)` (Linux 4.2). Otherwise the kernel would choose 127.0.0.1 for that end.
     pub fn address(mut self, address: IpAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// Which engine makes the pair; [`Backend::Auto`] unless told.
+    /// Sets the engine that makes the pair. Default: [`Backend::Auto`].
     pub fn backend(mut self, backend: Backend) -> Self {
         self.backend = backend;
         self
     }
 
-    /// How long the making of one pair, or of one submission in a batch, may be waited for; ten seconds unless told. Zero is
-    /// refused. A pair that is through without waiting is never late.
+    /// Sets how long one pair, or one submission of a batch, may be waited for. Default: ten seconds. Zero is refused.
     ///
-    /// An async call learns of the end of that time from its runtime, as of all else. A runtime of one thread that is entered
-    /// but not run, by another executor's `block_on` within it, tells nobody anything: there a late pair is waited for without end.
+    /// The time begins when a call first has to wait: for the handshake, or for another call to give back one of a factory's
+    /// engines. A pair that is made without waiting is never late. When the time is up, the call fails with [`Step::Timeout`], in
+    /// every executor and also if the clock of a tokio runtime is paused.
     ///
     /// ```
     /// use std::net::TcpStream;
@@ -203,14 +206,14 @@ impl PairOptions {
         self
     }
 
-    /// Turns Nagle's algorithm off (`true`) or on, at both ends: `TCP_NODELAY` of `tcp(7)`.
+    /// Turns Nagle's algorithm off (`true`) or on (`false`) at both ends: `TCP_NODELAY` of `tcp(7)`.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = Some(nodelay);
         self
     }
 
-    /// The receive buffer of both ends in bytes, from 1 to `i32::MAX`: `SO_RCVBUF` of `socket(7)`. The kernel doubles it
-    /// for its own book-keeping and keeps it between its least size and `net.core.rmem_max`.
+    /// Sets the size of both receive buffers in bytes, from 1 to `i32::MAX`: `SO_RCVBUF` of `socket(7)`. The kernel limits it to
+    /// `net.core.rmem_max`, doubles it for its own bookkeeping, and has a minimum.
     ///
     /// ```
     /// use ringpair::PairOptions;
@@ -227,22 +230,22 @@ impl PairOptions {
         self
     }
 
-    /// The send buffer of both ends in bytes, likewise: `SO_SNDBUF` of `socket(7)`, capped by `net.core.wmem_max`.
+    /// Sets the size of both send buffers in the same way: `SO_SNDBUF` of `socket(7)`, limited by `net.core.wmem_max`.
     pub fn send_buffer_size(mut self, bytes: usize) -> Self {
         self.send_buffer_size = Some(bytes);
         self
     }
 
-    /// Whether the listener has `SO_REUSEADDR` (`socket(7)`); it does unless told. Never `SO_REUSEPORT`.
+    /// Sets `SO_REUSEADDR` of `socket(7)` on the listener. Default: `true`. `SO_REUSEPORT` is never set.
     pub fn reuse_address(mut self, reuse: bool) -> Self {
         self.reuse_address = reuse;
         self
     }
 
-    /// Sets whatever else the test needs, on each end, after all other options and before the pair is handed out.
+    /// Sets further socket options with a closure, after all other options and before the pair is handed out.
     ///
-    /// It is called for the accepted end, then for the connected one; an error ends the making with [`Step::SetOption`]
-    /// and closes both.
+    /// The closure is called for the accepted end, then for the connected one. If it fails, both ends are closed and the call
+    /// fails with [`Step::SetOption`].
     ///
     /// ```
     /// use ringpair::{End, PairOptions};
@@ -262,7 +265,7 @@ impl PairOptions {
         self
     }
 
-    /// Checks every choice, and turns them into what the makers of pairs go by.
+    /// Checks all options and turns them into a plan.
     pub(crate) fn plan(&self) -> Result<Plan> {
         if !is_offered(self.address) {
             let why = format!("{} is not a loopback address (127.0.0.0/8 or ::1)", self.address);
@@ -274,12 +277,14 @@ impl PairOptions {
         Ok(Plan {
             choice: chosen(self.backend)?,
             linger: seconds_of(self.linger)?,
-            address: self.address,
             timeout: self.timeout,
-            nodelay: self.nodelay,
-            recv_buffer_size: checked_size("receive", self.recv_buffer_size)?,
-            send_buffer_size: checked_size("send", self.send_buffer_size)?,
-            reuse_address: self.reuse_address,
+            shape: Shape {
+                address: self.address,
+                nodelay: self.nodelay,
+                recv_buffer_size: checked_size("receive", self.recv_buffer_size)?,
+                send_buffer_size: checked_size("send", self.send_buffer_size)?,
+                reuse_address: self.reuse_address,
+            },
             configure: self.configure.clone(),
         })
     }
@@ -307,27 +312,33 @@ impl fmt::Debug for PairOptions {
     }
 }
 
-/// Options that have been checked: whoever holds a plan need not look again.
+/// Options that have been checked.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) choice: Choice,
-    /// What the ends are set to once they have met; `None` leaves them as they are made: resetting.
+    /// The linger that both ends get once they are a pair. `None` leaves them with the zero linger they begin with.
     pub(crate) linger: Option<Softer>,
-    pub(crate) address: IpAddr,
     pub(crate) timeout: Duration,
+    pub(crate) shape: Shape,
+    pub(crate) configure: Option<Arc<Configure>>,
+}
+
+/// Options of the listener and of connecting sockets. A listener is used again only for the same shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) address: IpAddr,
     pub(crate) nodelay: Option<bool>,
     pub(crate) recv_buffer_size: Option<usize>,
     pub(crate) send_buffer_size: Option<usize>,
     pub(crate) reuse_address: bool,
-    pub(crate) configure: Option<Arc<Configure>>,
 }
 
-/// A linger other than the reset with which every socket here begins: what `SO_LINGER` is to be, `None` for off.
+/// A linger other than zero, which every socket begins with: the value of `SO_LINGER`, or `None` for off.
 #[derive(Clone, Copy)]
 pub(crate) struct Softer(pub(crate) Option<Duration>);
 
 impl Plan {
-    /// The same for a stream that lives on a ring only: no falling back.
+    /// Returns the plan for a stream type that needs a ring: without the fallback.
     pub(crate) fn on_a_ring(self) -> Result<Plan> {
         match self.choice {
             #[cfg(feature = "epoll")]
@@ -337,7 +348,7 @@ impl Plan {
     }
 }
 
-/// What a stream that lives on a ring is answered where pairs are made by epoll.
+/// Returns the error for a stream type that needs a ring, if pairs are made by epoll.
 pub(crate) fn needs_the_ring() -> Error {
     let why = "this stream type needs io_uring, but these pairs are made by epoll";
     Step::Options.refused(ErrorKind::Unsupported, why)
@@ -347,16 +358,46 @@ fn chosen(backend: Backend) -> Result<Choice> {
     match backend {
         Backend::Uring => Ok(Choice::Uring),
         Backend::Epoll => epoll(),
-        Backend::Auto => match env::var_os("RINGPAIR_BACKEND") {
-            None => Ok(default_choice()),
-            Some(name) if name == "uring" => Ok(Choice::Uring),
-            Some(name) if name == "epoll" => epoll(),
-            Some(name) => {
-                let why = format!("RINGPAIR_BACKEND is {name:?}; it takes uring or epoll");
+        Backend::Auto => match wanted_by_the_environment() {
+            Wanted::Nothing => Ok(default_choice()),
+            Wanted::Uring => Ok(Choice::Uring),
+            Wanted::Epoll => epoll(),
+            Wanted::Unknown => {
+                let name = env::var_os(BACKEND).unwrap_or_default();
+                let why = format!("{BACKEND} is {name:?}; it takes uring or epoll");
                 Err(Step::Options.refused(InvalidInput, why))
             }
         },
     }
+}
+
+const BACKEND: &str = "RINGPAIR_BACKEND";
+
+/// What `RINGPAIR_BACKEND` says.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Nothing,
+    Uring,
+    Epoll,
+    Unknown,
+}
+
+/// Reads the environment once per process. The standard library's lock costs more than the rest of the plan.
+fn wanted_by_the_environment() -> Wanted {
+    static KNOWN: AtomicU8 = AtomicU8::new(0);
+    const ALL: [Wanted; 4] = [Wanted::Nothing, Wanted::Uring, Wanted::Epoll, Wanted::Unknown];
+    let known = KNOWN.load(Relaxed);
+    if let Some(wanted) = known.checked_sub(1).and_then(|place| ALL.get(usize::from(place))) {
+        return *wanted;
+    }
+    let wanted = match env::var_os(BACKEND) {
+        None => Wanted::Nothing,
+        Some(name) if name == "uring" => Wanted::Uring,
+        Some(name) if name == "epoll" => Wanted::Epoll,
+        Some(_) => Wanted::Unknown,
+    };
+    KNOWN.store(wanted as u8 + 1, Relaxed);
+    wanted
 }
 
 #[cfg(feature = "epoll")]
@@ -380,9 +421,16 @@ fn default_choice() -> Choice {
     Choice::Uring
 }
 
-/// Whether a missing ring is to be a failure wherever something else could be done.
+/// Whether a missing ring is a failure, and neither a reason to fall back nor to skip. Also read once per process.
 pub(crate) fn is_ring_required() -> bool {
-    env::var_os("RINGPAIR_REQUIRE_URING").is_some_and(|value| value == "1")
+    const NO: u8 = 1;
+    static KNOWN: AtomicU8 = AtomicU8::new(0);
+    let mut known = KNOWN.load(Relaxed);
+    if known == 0 {
+        known = NO + u8::from(env::var_os("RINGPAIR_REQUIRE_URING").is_some_and(|value| value == "1"));
+        KNOWN.store(known, Relaxed);
+    }
+    known != NO
 }
 
 fn is_offered(address: IpAddr) -> bool {
@@ -392,8 +440,8 @@ fn is_offered(address: IpAddr) -> bool {
     }
 }
 
-/// In seconds. Kernels have kept it as a 32-bit number of clock ticks, of which there are 1,000 a second at most; the rest was
-/// cut off.
+/// The longest linger, in seconds. Older kernels keep it as a 32-bit number of clock ticks, at most 1,000 a second, and cut off
+/// the rest.
 const LONGEST_WAIT: u64 = u32::MAX as u64 / 1000;
 
 fn seconds_of(linger: Linger) -> Result<Option<Softer>> {

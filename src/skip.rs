@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use crate::engine::{Engine, is_absence};
+use crate::hazards::memlock::patiently;
 use crate::options::{Choice, is_ring_required};
-use crate::patience::patiently;
 
 /// Whether this host has an io_uring; where it has none, says on standard error that the test `name` is skipped.
 ///
@@ -23,26 +23,26 @@ use crate::patience::patiently;
 ///
 /// # Panics
 ///
-/// Where a ring is required and there is none; and where there is one that cannot be had, for want of descriptors or of
+/// If a ring is required and absent; and if this host has io_uring but a ring cannot be set up, for want of descriptors or
 /// memory for instance: that is a failure, not absence.
 ///
 /// # Source
 ///
 /// `io_uring_setup(2)`: `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` are absence, and so is a seccomp filter of this thread that
-/// kills who asks.
+/// kills the process.
 pub fn ring_or_skip(name: &str) -> bool {
     let error = match patiently(|| Engine::open(Choice::Uring)) {
         Ok(_) => return true,
         Err(error) => error,
     };
-    assert!(is_absence(&error), "{name}: the io_uring of this host cannot be had: {error}");
+    assert!(is_absence(&error), "{name}: io_uring cannot be used: {error}");
     assert!(!is_ring_required(), "{name}: RINGPAIR_REQUIRE_URING is set, and there is no io_uring here: {error}");
     say_skipped(name, &error);
     false
 }
 
-/// Says that a test is skipped. The macros of the standard library print to where libtest captures it; this does not.
+/// Prints that a test is skipped. The test harness captures what the standard library's macros print, but not this.
 pub(crate) fn say_skipped(name: &str, error: &io::Error) {
     let line = format!("SKIPPED {name}: no io_uring here: {error}\n");
-    let _ = io::stderr().write_all(line.as_bytes()); // where nobody listens, nothing is lost
+    let _ = io::stderr().write_all(line.as_bytes()); // without a standard error, there is no reader either
 }

@@ -43,7 +43,6 @@ fn the_accepted_ends_of_a_factory_come_first(options: PairOptions) {
     let mut pairs = factory.pairs_blocking::<TcpStream>(40).unwrap();
     pairs.extend((0..10).map(|_| factory.pair_blocking().unwrap()));
     let runtime = common::runtime();
-    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     runtime.block_on(async {
         use futures_util::StreamExt;
 

@@ -7,7 +7,7 @@ mod common;
 
 use std::net::TcpStream;
 
-use common::{alone_with, descriptors, in_a_thread, kill_who_calls, refuse, ring_is_there};
+use common::{DESCRIPTORS_OF_A_THREAD, alone_with, descriptors, in_a_thread, kill_who_calls, refuse, ring_is_there};
 use nix::errno::Errno;
 use nix::libc::{SYS_io_uring_setup, SYS_reboot};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -47,9 +47,9 @@ fn auto_takes_the_ring_also_after_an_epoll_that_was_asked_for() {
             PairOptions::new().backend(Backend::Epoll).make_pair_blocking::<TcpStream>().unwrap();
             let before = descriptors();
             PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
-            assert_eq!(descriptors(), before + 1, "no ring has been opened");
+            assert_eq!(descriptors(), before + DESCRIPTORS_OF_A_THREAD, "no ring has been opened");
             PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
-            assert_eq!(descriptors(), before + 1);
+            assert_eq!(descriptors(), before + DESCRIPTORS_OF_A_THREAD);
         }
     });
 }
@@ -89,7 +89,7 @@ fn auto_falls_back_to_epoll_where_asking_for_a_ring_kills() {
         std::thread::spawn(|| assert_eq!(ringpair::with_pair(async |_, _| ()).unwrap_err().step(), Step::Ring))
             .join()
             .unwrap();
-        assert_eq!(descriptors(), before + 2, "the thread keeps its epoll, with its timer");
+        assert_eq!(descriptors(), before + DESCRIPTORS_OF_A_THREAD);
     });
 }
 

@@ -86,7 +86,8 @@ fn a_body_after_the_other_gets_its_pair(_: PairOptions) {
 fn a_runtime_after_the_other_gets_its_pair(_: PairOptions) {
     as_an_ordinary_user(LIMIT, || {
         in_a_row(|| {
-            let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
+            // A small ring: its memory comes back some time later, and tokio-uring does not wait for that.
+            let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(32)).unwrap();
             runtime.block_on(make_socket_pair()).map(drop)
         });
     });
@@ -138,7 +139,7 @@ fn with_pair_leaves_nothing_open_where_descriptors_run_out(options: PairOptions)
             limit_descriptors(most);
             assert_eq!(descriptors(), before, "{left} could be opened: {outcome:?}");
             match outcome {
-                Ok(()) => return assert_eq!(left, 7, "it takes no more than that"),
+                Ok(()) => return assert_eq!(left, 6, "it takes no more than that"),
                 Err(error) => assert_no_ring(&error, Errno::EMFILE),
             }
         }

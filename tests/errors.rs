@@ -203,7 +203,6 @@ fn a_factory_names_the_end_that_lacks_a_descriptor(options: PairOptions) {
             let before = open_descriptors();
             for _ in 0..3 {
                 assert_errno(factory.pair_blocking::<TcpStream>().unwrap_err(), step, Errno::EMFILE);
-                #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
                 assert_errno(runtime.block_on(factory.pair::<TcpStream>()).unwrap_err(), step, Errno::EMFILE);
             }
             assert_eq!(open_descriptors(), before);

@@ -64,7 +64,6 @@ fn a_batch_has_as_many_pairs_as_asked_for(options: PairOptions) {
         made += count as u64;
         assert_adds_up(&factory, made);
     }
-    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     common::runtime().block_on(async {
         for count in [0, 1, 15, 16, 17, 64, 65, 400] {
             let pairs = factory.pairs::<TcpStream>(count).await.unwrap();
@@ -86,7 +85,6 @@ fn a_batch_that_outruns_the_descriptors_is_refused_with_nothing_opened(options: 
         let before = descriptors();
         for count in [101, 1_000_000, usize::MAX / 2, usize::MAX] {
             assert_refused(factory.pairs_blocking::<TcpStream>(count));
-            #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
             assert_refused(runtime.block_on(factory.pairs::<TcpStream>(count)));
         }
         assert_eq!(descriptors(), before);
@@ -168,7 +166,6 @@ fn public_types_can_be_printed(options: PairOptions) {
         (format!("{:?}", factory.stats()), "pairs: 1"),
         (format!("{:?}", [End::Accepted, End::Connected]), "Connected"),
         (format!("{:?}", Step::Verify), "Verify"),
-        #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
         (format!("{:?}", factory.stream::<TcpStream>(17)), "17"),
         (format!("{:?}", options.address([10, 0, 0, 1].into()).factory().unwrap_err()), "10.0.0.1"),
     ] {

@@ -363,10 +363,6 @@ fn jobs() -> Vec<Job> {
         call("auto", "mmap", Open, &["ENOMEM", "EAGAIN", "EPERM", "EACCES", "EINVAL"]),
         call("ring", "munmap", Lost, &["EINVAL", "ENOMEM"]),
         call("epoll", "epoll_create1", Open, &["ENOMEM", "EMFILE", "ENFILE", "EINVAL", "ENOSYS", "EPERM"]),
-        call("epoll", "timerfd_create", Open, &["ENOMEM", "EMFILE", "ENFILE", "ENODEV", "EINVAL", "ENOSYS", "EPERM"]),
-        call("epoll", "timerfd_settime", Lost, &["EINVAL", "ECANCELED", "ENOSYS", "EPERM"]),
-        call("epoll", "read", Lost, &["EINTR", "EAGAIN", "ECANCELED", "EIO", "EPERM"]),
-        call("epoll", "epoll_wait", Lost, &["EINTR", "EINVAL", "ENOSYS", "EPERM"]),
         call("epoll", "connect", Open, CONNECT),
         call("epoll", "connect", Lost, CONNECT),
         call("epoll", "accept4", Open, &ACCEPT),
@@ -376,13 +372,6 @@ fn jobs() -> Vec<Job> {
         jobs.extend([
             operation("IORING_OP_CONNECT", opcode::Connect::CODE, ending, Open, CONNECT),
             operation("IORING_OP_ACCEPT", opcode::Accept::CODE, ending, Open, &ACCEPT),
-            operation(
-                "IORING_OP_TIMEOUT",
-                opcode::Timeout::CODE,
-                ending,
-                Lost,
-                &["EINVAL", "ENOMEM", "ECANCELED", "EAGAIN"],
-            ),
         ]);
     }
     for ending in [Ending::AtOnce, Ending::Rejected] {
@@ -592,6 +581,8 @@ fn perform(job: &Job) {
         What::Operation(name, opcode, ending) => (format!("{name} {}", told(ending)), opcode, ending),
         What::Both => ("IORING_OP_CONNECT + enter".to_owned(), opcode::Connect::CODE, Ending::AtOnce),
     };
+    // The first of a process asks for more, and remembers it; the first that is late starts the reactor.
+    seen_in(Way::AsyncPair, &options_of(job.engine), &Job { road: Road::Lost, ..*job });
     for way in WAYS {
         let options = options_of(job.engine);
         let every = matches!(job.what, What::Call("setsockopt" | "bind"));
@@ -625,7 +616,9 @@ fn perform(job: &Job) {
                         }
                     };
                     let report = try_out(way, &options, job.road, due == Due::Late, wrong);
-                    let counted = matches!(*answer, "ECONNABORTED");
+                    // A real EADDRNOTAVAIL comes before the handshake.
+                    let too_late = *answer == "EADDRNOTAVAIL" && matches!(job.what, What::Call("connect"));
+                    let counted = too_late || *answer == "ECONNABORTED";
                     println!("came\t{when}\t{}\t{}", report.result(), report.verdict(due, answer, counted));
                 }
             }
@@ -684,9 +677,10 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
     let any =
         |is_ours: &dyn Fn(usize) -> bool| if lasting { (place..=seen.len()).any(is_ours) } else { is_ours(place) };
     Some(match job.what {
-        What::Both => return (!lasting).then_some(Made),
+        What::Both => return (!lasting).then_some(Refused(Step::Ring)),
         What::Operation("IORING_OP_CONNECT", ..) | What::Call("connect") => match answer {
             "ECANCELED" | "EINTR" => once(Late),
+            "EADDRNOTAVAIL" => once(Refused(Step::Connect)), // a fresh listener may do
             _ => Refused(Step::Connect),
         },
         What::Operation("IORING_OP_ACCEPT", ..) => match answer {
@@ -697,26 +691,30 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
             Way::Pairs | Way::AsyncPairs => Refused(Step::Socket),
             _ => unharmed, // the next pair's: it is opened by a call then
         },
-        What::Operation("IORING_OP_TIMEOUT", ..) => match answer {
-            "ECANCELED" => Late,
-            _ => Refused(Step::Ring),
-        },
         What::Operation(..) => unharmed,
         What::Call(name) => match name {
             // After the listener's comes the one of the first pair, which opens it itself where a new factory could not.
             "socket" if job.engine == "ring" && way == Way::Factory && place == 2 => once(Refused(Step::Socket)),
             "socket" | "prlimit64" => Refused(Step::Socket),
-            "setsockopt" => {
-                // Barring a listener that goes is well where it works.
-                let is_ours = |place: usize| !at(place).contains("SO_BINDTOIFINDEX");
-                if any(&is_ours) { Refused(Step::SetOption) } else { unharmed }
-            }
+            // A thread's socket that cannot listen again is replaced.
+            "setsockopt" if way == Way::OneShotAgain && place <= 2 => once(Refused(Step::SetOption)),
+            "listen" if way == Way::OneShotAgain => once(Refused(Step::Listen)),
+            "getsockname" if way == Way::OneShotAgain && place == 1 => once(Refused(Step::Verify)),
+            "setsockopt" => Refused(Step::SetOption),
             // Where the kernel has no port for the listener, one in TIME_WAIT may do.
             "bind" if answer == "EADDRINUSE" && place == 1 && !way.keeps_a_factory() => once(Refused(Step::Bind)),
             "bind" => Refused(Step::Bind),
             "listen" => Refused(Step::Listen),
             "getsockname" => Refused(Step::Verify),
-            "getpeername" | "getsockopt" | "statx" | "prctl" | "io_uring_register" | "munmap" => unharmed,
+            "getpeername" => {
+                // The connected ends are asked before the accepted ones, which another option tells of as well.
+                let is_connected = |place: usize| match way {
+                    Way::Pairs | Way::AsyncPairs => place <= BATCH,
+                    _ => place % 2 == 1,
+                };
+                if any(&is_connected) { Refused(Step::Verify) } else { unharmed }
+            }
+            "getsockopt" | "statx" | "prctl" | "io_uring_register" | "munmap" => unharmed,
             "fcntl" => {
                 // F_GETFD is the standard library's, in debug builds. Listeners are set when they are drained, after the pair.
                 let of_mode: Vec<usize> = (1..=seen.len()).filter(|place| at(*place).contains("FL")).collect();
@@ -735,7 +733,7 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
             "accept4" if job.engine == "ring" || at(place).contains("EAGAIN") => unharmed,
             "accept4" if PASSING.contains(&answer) || answer == "EAGAIN" => once(Late),
             "accept4" => Refused(Step::Accept),
-            "io_uring_setup" | "mmap" | "epoll_create1" | "timerfd_create" => {
+            "io_uring_setup" | "mmap" | "epoll_create1" => {
                 if at(place).contains("MAP_ANONYMOUS") {
                     return None; // the allocator's
                 }
@@ -748,43 +746,26 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
                 }
             }
             "io_uring_enter" => match answer {
-                // The last one only takes down what was called off after the deadline.
-                _ if job.road == Road::Lost && place == seen.len() => Late,
+                // The others only look for completions, as often as there is time for, or cancel what is late.
+                _ if job.road == Road::Lost && place > submissions(way) => return None,
                 "EINTR" | "EAGAIN" | "EBUSY" | "0" => once(Refused(Step::Ring)),
                 _ => Refused(Step::Ring),
             },
             "poll" if answer == "EINTR" => Late,
-            "poll" | "timerfd_settime" => Refused(Step::Ring),
-            "read" => match answer {
-                // EINTR: it is asked again until it is answered. ECANCELED: for nix an expiry like any other.
-                "EINTR" | "ECANCELED" if lasting => return None,
-                "EINTR" | "ECANCELED" => Late,
-                _ => Refused(Step::Ring),
-            },
-            "epoll_wait" => {
-                let is_ours = |place: usize| at(place).contains(", 32, 0)"); // the others are the runtime's, which panics
-                if !is_ours(place) || (lasting && (place..=seen.len()).any(|place| !is_ours(place))) {
-                    return None;
-                }
-                if answer == "EINTR" { Late } else { Refused(Step::Ring) }
-            }
+            "poll" => Refused(Step::Ring),
             "epoll_ctl" => {
-                let opens = matches!(way, Way::OneShot | Way::Factory | Way::AsyncOneShot) && job.engine == "epoll";
-                if answer == "ENOMEM" && !lasting && place == 1 && opens {
-                    return Some(Late);
-                }
-                // Whether a runtime can wait is asked by a registration that may fail, and is taken back at once.
-                let trial = if way.is_async() {
-                    (1..seen.len()).find(|place| at(*place).contains("_ADD") && at(*place + 1).contains("_DEL"))
-                } else {
-                    None
-                };
-                let is_ours = |place: usize| at(place).contains("_ADD") && Some(place) != trial;
+                // Those of the reactor can fail: a call that it does not wake looks again by itself.
+                let is_ours = |place: usize| at(place).contains("_ADD") && !at(place).contains("ONESHOT");
                 if any(&is_ours) { Refused(Step::Ring) } else { Late }
             }
             other => panic!("{other} has no due end"),
         },
     })
+}
+
+/// How often a way submits where every packet is lost: a batch opens its sockets by a submission of its own.
+fn submissions(way: Way) -> usize {
+    if matches!(way, Way::Pairs | Way::AsyncPairs) { 2 } else { 1 }
 }
 
 /// What an accept answers that is made again.

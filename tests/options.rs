@@ -246,7 +246,6 @@ fn a_panic_in_configure_leaves_nothing_open_and_the_factory_of_use(options: Pair
             assert_unwinds("make_pair_blocking", &|| drop(options.make_pair_blocking::<TcpStream>()));
             assert_unwinds("pair_blocking", &|| drop(factory.pair_blocking::<TcpStream>()));
             assert_unwinds("pairs_blocking", &|| drop(factory.pairs_blocking::<TcpStream>(50)));
-            #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
             {
                 use futures_util::StreamExt;
 

@@ -2,7 +2,6 @@
 //!
 //! Sanitizers do not see what the kernel writes. Here every freed block is filled with a pattern and kept for a while; who
 //! writes to it afterwards breaks the pattern.
-#![cfg(any(feature = "tokio-uring", feature = "epoll"))]
 #![allow(unsafe_code)] // an allocator, and one deliberate write to what was freed
 #![allow(clippy::unwrap_used)]
 

@@ -12,28 +12,23 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use common::{
-    alone, alone_in_a_network, descriptors, eventually, in_a_thread, is_asleep, on_every_engine, on_the_ring_alone,
-    refuse, run,
+    alone, alone_in_a_network, descriptors, descriptors_of_more_makers, eventually, in_a_thread, is_asleep,
+    on_every_engine, on_the_ring_alone, refuse, run,
 };
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use ringpair::{Backend, Error, PairOptions, Step};
+use ringpair::{Error, PairOptions, Step};
 
-/// At which step the making of a one-shot ends, with 0, 1, 2… descriptors to spare. An engine takes one for a ring, or two for
-/// an epoll and its timer; then come the connecting socket, the listener and the accepted one.
-fn ends_of_a_one_shot(options: &PairOptions) -> impl Iterator<Item = (usize, Option<Step>)> + use<> {
-    let engine = vec![Some(Step::Ring); descriptors_of_an_engine(options)];
+/// The step at which a one-shot ends with 0, 1, 2… descriptors to spare: the engine takes one, then come the listener, the
+/// connecting socket and the accepted one.
+fn ends_of_a_one_shot() -> impl Iterator<Item = (usize, Option<Step>)> {
     let pair = [Some(Step::Socket), Some(Step::Socket), Some(Step::Accept), None, None];
-    engine.into_iter().chain(pair).enumerate()
-}
-
-fn descriptors_of_an_engine(options: &PairOptions) -> usize {
-    if options.factory().unwrap().backend() == Backend::Epoll { 2 } else { 1 }
+    [Some(Step::Ring)].into_iter().chain(pair).enumerate()
 }
 
 fn a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open(options: PairOptions) {
     alone(|| {
-        for (spare, expected) in ends_of_a_one_shot(&options) {
+        for (spare, expected) in ends_of_a_one_shot() {
             // In a thread of its own, since the thread keeps the ring of a pair that was made.
             let options = options.clone();
             in_a_thread(move || {
@@ -52,8 +47,7 @@ fn a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open(optio
 
 fn a_factory_that_runs_out_of_descriptors_says_where_and_goes_on(options: PairOptions) {
     alone(|| {
-        let engine = vec![Some(Step::Ring); descriptors_of_an_engine(&options)];
-        for (spare, expected) in engine.into_iter().chain([Some(Step::Socket), None]).enumerate() {
+        for (spare, expected) in [Some(Step::Ring), Some(Step::Socket), None].into_iter().enumerate() {
             let before = descriptors();
             let made = with_spare_descriptors(spare, || options.factory());
             assert_ends_with(made.as_ref().err(), expected, spare);
@@ -81,10 +75,9 @@ fn a_factory_that_runs_out_of_descriptors_says_where_and_goes_on(options: PairOp
     });
 }
 
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 fn an_async_call_that_runs_out_of_descriptors_says_where_and_leaves_none_open(options: PairOptions) {
     alone(|| {
-        for (spare, expected) in ends_of_a_one_shot(&options) {
+        for (spare, expected) in ends_of_a_one_shot() {
             let options = options.clone();
             in_a_thread(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -141,42 +134,23 @@ fn descriptors_beyond_the_limit_take_none_from_a_batch(options: PairOptions) {
     });
 }
 
-fn a_crowd_of_strangers_that_is_left_behind_takes_no_descriptor_from_a_pair(options: PairOptions) {
+/// Turning to a fresh listener behind a gate needs none.
+fn a_crowd_of_strangers_takes_no_descriptor_from_a_pair(options: PairOptions) {
     alone_in_a_network(|| {
-        let factory = options.factory().unwrap();
-        let gather = |count| -> Vec<_> {
-            let (accepted, _connected) = factory.pair_blocking::<TcpStream>().unwrap();
-            let listener = accepted.local_addr().unwrap();
-            (0..count).map(|_| TcpStream::connect(listener).unwrap()).collect()
-        };
-        for _ in 0..3 {
-            let _many = gather(100);
-            factory.pair_blocking::<TcpStream>().unwrap();
-        }
-        let (crowd, before) = (gather(20), descriptors());
-        run("mount", &["-t", "tmpfs", "none", "/proc"]); // or the batch would be refused before it begins
-        let made = with_spare_descriptors(5, || factory.pairs_blocking::<TcpStream>(10));
-        run("umount", &["/proc"]);
-        assert_ends_with(made.as_ref().err(), Some(Step::Socket), 5);
-        assert_eq!(descriptors(), before);
-        assert_eq!(factory.stats().listeners, 2);
-        drop(crowd);
-
-        let (crowd, before) = (gather(20), descriptors());
-        let made = with_spare_descriptors(20, || factory.pairs_blocking::<TcpStream>(10)).unwrap();
-        assert_eq!(descriptors(), before + made.len() * 2);
-        assert_eq!(factory.stats().listeners, 3);
-        drop((crowd, made));
-
         for (spare, expected) in [(2, None), (1, Some(Step::Accept)), (0, Some(Step::Socket))] {
-            let (crowd, before) = (gather(20), descriptors());
+            let factory = options.factory().unwrap();
+            let (accepted, connected) = factory.pair_blocking::<TcpStream>().unwrap();
+            let listener = accepted.local_addr().unwrap();
+            drop((accepted, connected));
+            let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(listener).unwrap()).collect();
+            let before = descriptors();
             let made = with_spare_descriptors(spare, || factory.pair_blocking::<TcpStream>());
             assert_ends_with(made.as_ref().err(), expected, spare);
             drop(made);
             assert_eq!(descriptors(), before, "{spare} to spare");
+            factory.pair_blocking::<TcpStream>().unwrap();
             drop(crowd);
         }
-        assert_eq!(factory.stats().strangers, 400);
     });
 }
 
@@ -207,10 +181,10 @@ fn a_refused_submission_is_told_with_its_errno(options: PairOptions) {
                 for _ in 0..3 {
                     assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, errno);
                     assert_is(factory.pairs_blocking::<TcpStream>(40).unwrap_err(), Step::Ring, errno);
-                    assert_eq!(descriptors(), kept);
+                    assert!(descriptors() <= kept);
                 }
                 assert_is(options.make_pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, errno);
-                assert_eq!(descriptors(), kept);
+                assert!(descriptors() <= kept);
                 drop(factory);
                 assert_eq!(descriptors(), before);
             });
@@ -239,47 +213,10 @@ fn a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_no
     });
 }
 
-/// An accept that is pending on it would bring whoever comes, and nobody would ever take them down.
-fn a_ring_that_is_given_up_lets_nobody_in_any_more(options: PairOptions) {
-    alone_in_a_network(|| {
-        let before = descriptors();
-        let factory = Arc::new(options.timeout(Duration::from_secs(3600)).factory().unwrap());
-        let listener = factory.pair_blocking::<TcpStream>().unwrap().0.local_addr().unwrap();
-        run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
-        let (leave, stay) = mpsc::channel::<()>();
-        let (tell, told) = mpsc::channel();
-        let thread = Arc::new(AtomicI32::new(0));
-        let waiter = std::thread::spawn({
-            let (factory, thread) = (Arc::clone(&factory), Arc::clone(&thread));
-            move || {
-                refuse(nix::libc::SYS_io_uring_setup, Errno::ENOMEM);
-                thread.store(nix::unistd::gettid().as_raw(), SeqCst);
-                tell.send(factory.pair_blocking::<TcpStream>().map(drop)).unwrap();
-                drop(factory);
-                let _ = stay.recv(); // with the thread, its accept would go
-            }
-        });
-        eventually("it waits", || is_asleep(thread.load(SeqCst)));
-        in_a_thread(|| {
-            refuse(nix::libc::SYS_io_uring_setup, Errno::ENOMEM);
-            refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
-            assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
-        });
-        assert_is(told.recv().unwrap().unwrap_err(), Step::Ring, Errno::EPERM);
-        run("tc", &["qdisc", "del", "dev", "lo", "root"]);
-        assert_eq!(TcpStream::connect(listener).unwrap_err().kind(), ErrorKind::ConnectionRefused);
-        drop(factory);
-        assert_eq!(descriptors(), before);
-        drop(leave);
-        waiter.join().unwrap();
-    });
-}
-
-/// One waits inside the kernel, for what will never come, one for that one's return, and the ring itself tells them nothing.
-fn a_ring_that_another_thread_finds_refused_is_told_to_blocking_calls_that_wait(options: PairOptions) {
+/// Each call has a ring to itself.
+fn a_refused_submission_disturbs_no_other_call(options: PairOptions) {
     alone_in_a_network(|| {
         let factory = Arc::new(options.timeout(Duration::from_secs(3600)).factory().unwrap());
-        let before = descriptors();
         run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
         let (tell, told) = mpsc::channel();
         for _ in 0..2 {
@@ -296,27 +233,26 @@ fn a_ring_that_another_thread_finds_refused_is_told_to_blocking_calls_that_wait(
             refuse(nix::libc::SYS_io_uring_enter, Errno::EPERM);
             assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::EPERM);
         });
-        for _ in 0..2 {
-            let made = told.recv_timeout(Duration::from_secs(20)).unwrap();
-            assert_is(made.unwrap_err(), Step::Ring, Errno::EPERM);
-        }
         run("tc", &["qdisc", "del", "dev", "lo", "root"]);
+        for _ in 0..2 {
+            told.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+        }
         factory.pair_blocking::<TcpStream>().unwrap();
-        assert_eq!(descriptors(), before);
     });
 }
 
-/// The ring that is given up stays until there is another one; what was under way on it does not.
-fn a_ring_that_is_given_up_keeps_nothing_open_where_no_other_can_be_had(options: PairOptions) {
+fn a_ring_that_refuses_is_closed_with_its_listener(options: PairOptions) {
     alone(|| {
         let factory = options.factory().unwrap();
+        let listener = factory.pair_blocking::<TcpStream>().unwrap().0.local_addr().unwrap();
         let before = descriptors();
         refuse(nix::libc::SYS_io_uring_setup, Errno::ENOMEM);
         refuse(nix::libc::SYS_io_uring_enter, Errno::EBADFD);
         assert_is(factory.pairs_blocking::<TcpStream>(20).unwrap_err(), Step::Ring, Errno::EBADFD);
-        assert_eq!(descriptors(), before);
+        assert!(descriptors() <= before - 3, "the ring, its listener and its spare socket");
+        assert_eq!(TcpStream::connect(listener).unwrap_err().kind(), ErrorKind::ConnectionRefused);
         assert_is(factory.pair_blocking::<TcpStream>().unwrap_err(), Step::Ring, Errno::ENOMEM);
-        assert_eq!(descriptors(), before);
+        assert!(descriptors() <= before - 3);
     });
 }
 
@@ -373,7 +309,7 @@ fn ports_that_have_run_out_are_told_by_their_step(options: PairOptions) {
                 Ok(pair) => live.push(pair),
                 Err(error) => break error,
             }
-            assert!(live.len() <= 10);
+            assert!(live.len() <= 10 * 10);
         };
         assert!(matches!(error.step(), Step::Connect | Step::Bind), "{error:?}");
         assert!(matches!(error.raw_os_error(), Some(99 | 98)), "{error:?}"); // EADDRNOTAVAIL, EADDRINUSE
@@ -399,7 +335,6 @@ fn a_handshake_that_is_lost_ends_at_the_deadline(options: PairOptions) {
             move || assert_is_late(options.make_pair_blocking::<TcpStream>().unwrap_err())
         });
         assert_eq!(descriptors(), before);
-        #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
         for paused in [false, true] {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().start_paused(paused).build().unwrap();
@@ -412,7 +347,8 @@ fn a_handshake_that_is_lost_ends_at_the_deadline(options: PairOptions) {
                 let many = futures_util::future::join_all((0..20).map(|_| factory.pair::<TcpStream>())).await;
                 many.into_iter().for_each(|made| assert_is_late(made.unwrap_err()));
             });
-            assert_eq!(descriptors(), before);
+            let kept = before..=before + descriptors_of_more_makers(factory.backend());
+            assert!(kept.contains(&descriptors()), "{} and not {kept:?}", descriptors());
         }
         run("tc", &["qdisc", "del", "dev", "lo", "root"]);
         factory.pair_blocking::<TcpStream>().unwrap();
@@ -454,7 +390,7 @@ on_every_engine!(
     a_factory_that_runs_out_of_descriptors_says_where_and_goes_on,
     a_batch_that_runs_out_of_descriptors_half_way_says_where_and_leaves_none_open,
     descriptors_beyond_the_limit_take_none_from_a_batch,
-    a_crowd_of_strangers_that_is_left_behind_takes_no_descriptor_from_a_pair,
+    a_crowd_of_strangers_takes_no_descriptor_from_a_pair,
     each_system_call_that_is_refused_is_told_by_its_step,
     a_refused_connect_is_told_and_left,
     ports_that_have_run_out_are_told_by_their_step,
@@ -464,11 +400,9 @@ on_the_ring_alone!(
     a_refused_ring_is_told_with_its_errno,
     a_refused_submission_is_told_with_its_errno,
     a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_not,
-    a_ring_that_is_given_up_lets_nobody_in_any_more,
-    a_ring_that_another_thread_finds_refused_is_told_to_blocking_calls_that_wait,
-    a_ring_that_is_given_up_keeps_nothing_open_where_no_other_can_be_had,
+    a_refused_submission_disturbs_no_other_call,
+    a_ring_that_refuses_is_closed_with_its_listener,
 );
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod with_a_runtime {
     use super::*;
     on_every_engine!(an_async_call_that_runs_out_of_descriptors_says_where_and_leaves_none_open);

@@ -255,42 +255,24 @@ fn make_socket_pair_is_refused_without_a_runtime() {
     assert_refused(poll_by_hand(make_socket_pair()));
 }
 
-fn async_calls_are_refused_without_a_runtime(options: PairOptions) {
-    assert_refused(poll_by_hand(options.make_pair::<std::net::TcpStream>()));
-    let factory = options.factory().unwrap();
-    assert_refused(poll_by_hand(factory.pair::<std::net::TcpStream>()));
-    assert_refused(poll_by_hand(factory.pairs::<std::net::TcpStream>(3)));
-    let mut stream = factory.stream::<std::net::TcpStream>(3);
-    assert_refused(poll_by_hand(stream.next()).map(Option::unwrap));
-    assert!(matches!(poll_by_hand(stream.next()), Poll::Ready(None)), "the stream goes on after an error");
-    assert_eq!(factory.stats().pairs, 0);
-    // Nothing of that has harmed the factory.
-    assert_std_serves(factory.pair_blocking().unwrap(), 1);
-}
-
 fn assert_refused<T>(outcome: Poll<Result<T>>) {
     let Poll::Ready(Err(error)) = outcome else { panic!("not refused at once") };
     assert_eq!((error.step(), error.kind()), (Step::Options, ErrorKind::Unsupported));
     assert!(error.source().unwrap().to_string().contains("runtime"));
 }
 
-/// Also where the pair would not have had to be waited for: else the test that forgot it would fail now and then.
-fn async_calls_are_refused_in_a_runtime_whose_io_is_not_enabled(options: PairOptions) {
+#[cfg(feature = "epoll")]
+fn a_tokio_stream_needs_a_runtime_with_io(options: PairOptions) {
     let factory = options.factory().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         for _ in 0..3 {
             let errors = [
-                options.make_pair::<std::net::TcpStream>().await.unwrap_err(),
-                factory.pair::<std::net::TcpStream>().await.unwrap_err(),
-                factory.pairs::<std::net::TcpStream>(3).await.unwrap_err(),
-                factory.stream::<std::net::TcpStream>(3).next().await.unwrap().unwrap_err(),
+                factory.pair_blocking::<tokio::net::TcpStream>().unwrap_err(),
+                factory.pair::<tokio::net::TcpStream>().await.unwrap_err(),
+                options.make_pair::<tokio::net::TcpStream>().await.unwrap_err(),
             ];
-            for error in errors {
-                assert_eq!((error.step(), error.kind()), (Step::Options, ErrorKind::Unsupported));
-            }
-            #[cfg(feature = "epoll")] // a blocking call needs no runtime, but this stream does
-            assert_eq!(factory.pair_blocking::<tokio::net::TcpStream>().unwrap_err().step(), Step::Convert);
+            errors.into_iter().for_each(|error| assert_eq!(error.step(), Step::Convert));
         }
     });
     assert_eq!(factory.stats().pairs, 0);
@@ -356,11 +338,16 @@ fn a_stream_yields_as_many_pairs_as_asked_for_and_ends(options: PairOptions) {
 }
 
 on_every_engine!(
-    async_calls_are_refused_without_a_runtime,
-    async_calls_are_refused_in_a_runtime_whose_io_is_not_enabled,
     a_current_thread_runtime_of_tokio_makes_std_pairs,
     a_multi_thread_runtime_of_tokio_makes_std_pairs_in_tasks_that_move,
     blocking_calls_work_inside_a_runtime_too,
     one_shots_work_also_in_the_destructors_of_an_ending_thread,
     a_stream_yields_as_many_pairs_as_asked_for_and_ends,
 );
+
+#[cfg(feature = "epoll")]
+mod with_tokio_streams {
+    use super::*;
+
+    on_every_engine!(a_tokio_stream_needs_a_runtime_with_io);
+}

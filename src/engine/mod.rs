@@ -1,41 +1,33 @@
-//! What drives accept and connect.
+//! What drives accept and connect: a ring (io_uring) or epoll.
 //!
 //! # The contract
 //!
-//! An engine starts operations on sockets and hands back how each one ended; it knows neither pairs nor streams.
+//! An engine runs the operations of one attempt at a time and knows neither pairs nor streams.
 //!
-//! - [`connect`](Engine::connect) and [`accept`](Engine::accept) queue an operation, [`launch`](Engine::launch) starts all
-//!   that is queued, and [`land`](Engine::land) takes down one that has ended. None of them waits, ever; waiting is [`shared`]'s.
-//! - Operations that can end at once have ended when `launch` returns. The [opening of sockets](Engine::open_sockets) can.
-//! - Whatever an operation still uses, its socket, the address it connects to, belongs to the engine until it lands. Every
-//!   operation lands exactly once, also one that was called off.
-//! - [`call_off`](Engine::call_off) and [`call_off_accept`](Engine::call_off_accept) ask an operation to end. It lands soon
-//!   after, and it may have succeeded all the same.
-//! - The descriptor is readable, for `poll(2)` and for epoll, while there is something to land that ended after the launch;
-//!   [`rouse`](Engine::rouse) makes it so for what ended within.
-//! - [`alarm`](Engine::alarm) makes that happen at a moment of the caller's choice. It is the kernel's clock: one that a test
-//!   has paused in its runtime does not stand still here.
-//! - What an engine needs for itself may fail: then [`Broken`](Landing::Broken) lands, or `launch` and `alarm` fail, and nothing that
-//!   is under way need land any more. Such an engine is dropped.
-//! - A dropped engine calls off everything and closes what still lands.
+//! - [`connect`](Engine::connect), [`accept`](Engine::accept) and [`open_socket`](Engine::open_socket) queue an operation,
+//!   [`submit`](Engine::submit) starts everything that is queued, [`reap`](Engine::reap) takes one completion. None of them
+//!   waits: [`wait`](crate::wait) does.
+//! - An operation that can complete at once has completed when `submit` returns. Opening a socket always can.
+//! - A connecting socket belongs to the engine until its completion is reaped, and so does the address that it connects to.
+//! - [`cancel`](Engine::cancel) asks all operations to end. They complete soon after, and may have succeeded by then.
+//! - [`end`](Engine::end) closes the attempt. An operation that has not completed by then is *stale*: the engine knows it by
+//!   the attempt's number, and closes whatever it brings. A listener with a stale accept must not listen again.
+//! - The [descriptor](Engine::descriptor) is readable, for `poll(2)` and `epoll(7)`, when there is something to reap that
+//!   completed after `submit`.
+//! - An error from `submit` means that the engine is of no use any more. It is dropped then.
+//! - Dropping an engine cancels everything and closes what still completes.
 
-pub(crate) mod backlog;
 #[cfg(feature = "epoll")]
 mod epoll;
-mod peer;
-pub(crate) mod shared;
 mod uring;
 
-pub(crate) use self::peer::Peer;
 #[cfg(feature = "measure")]
 pub(crate) use self::uring::Closing;
 #[cfg(ringpair_faults)]
 pub use self::uring::faults;
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
-use std::sync::Arc;
-use std::time::Duration;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr};
@@ -46,28 +38,23 @@ use self::uring::Uring;
 use crate::options::{Backend, Choice};
 use crate::probe::refuse_if_asking_kills;
 
-/// Names an operation in flight, or whatever the caller wants a landing to remind it of.
-pub(crate) type Key = usize;
+/// Pairs in one attempt at most: enough to share the cost of a submission, few enough to stay in the processor's caches.
+pub(crate) const MOST: usize = 32;
 
-/// How an operation ended.
+/// The end of an operation.
 #[derive(Debug)]
-pub(crate) enum Landing {
-    /// A connect that was called off meanwhile does not land here; its socket is closed by the engine.
-    Connected { seat: Key, socket: OwnedFd, result: io::Result<()> },
-    /// `called_off` tells whether the accept was; it may have brought someone all the same.
-    Accepted { gate: Key, result: io::Result<OwnedFd>, called_off: bool },
-    /// One of the sockets that were asked for.
+pub(crate) enum Completion {
+    Connected {
+        half: usize,
+        socket: OwnedFd,
+        result: io::Result<()>,
+    },
+    /// An accepted socket is in blocking mode.
+    Accepted(io::Result<OwnedFd>),
     Opened(io::Result<OwnedFd>),
-    /// The alarm has gone off.
-    Alarm,
-    /// Something ended that is nobody's business any more.
-    Silent,
-    /// What the engine needs for itself has failed: it is of no use any more.
-    Broken(io::Error),
 }
 
 /// An engine; see the contract above.
-#[allow(clippy::large_enum_variant)] // there is one to a hub, and it stays where it is
 pub(crate) enum Engine {
     Uring(Uring),
     #[cfg(feature = "epoll")]
@@ -85,6 +72,7 @@ macro_rules! on {
     };
 }
 
+#[cfg_attr(not(feature = "epoll"), allow(unused_variables))] // only epoll needs the listener
 impl Engine {
     /// Sets up the engine that is wanted.
     pub(crate) fn open(choice: Choice) -> io::Result<Engine> {
@@ -101,7 +89,7 @@ impl Engine {
         }
     }
 
-    /// What to choose to have one like it.
+    /// The choice that opens another engine of this kind.
     pub(crate) fn choice(&self) -> Choice {
         match self {
             Engine::Uring(_) => Choice::Uring,
@@ -118,13 +106,13 @@ impl Engine {
         }
     }
 
-    /// Whether the sockets that are given to it must be in non-blocking mode: epoll's must, or a call would wait; a ring's
-    /// must not, or an operation would end with `EAGAIN` instead of waiting.
+    /// Whether its sockets must be non-blocking. Epoll's must, or a call would wait; a ring's must not, or an operation would
+    /// end with `EAGAIN`.
     pub(crate) fn is_nonblocking(&self) -> bool {
         self.backend() == Backend::Epoll
     }
 
-    /// Whether [`open_sockets`](Self::open_sockets) is of use.
+    /// Whether [`open_socket`](Self::open_socket) does anything.
     pub(crate) fn opens_sockets(&self) -> bool {
         match self {
             Engine::Uring(uring) => uring.opens_sockets(),
@@ -133,84 +121,105 @@ impl Engine {
         }
     }
 
-    /// Queues the opening of `count` TCP sockets, blocking and close-on-exec. They have landed when `launch` returns.
-    pub(crate) fn open_sockets(&mut self, domain: Domain, count: usize) {
+    /// Queues the opening of a TCP socket, blocking and close-on-exec.
+    pub(crate) fn open_socket(&mut self, domain: Domain) {
         match self {
-            Engine::Uring(uring) => uring.open_sockets(domain, count),
+            Engine::Uring(uring) => uring.open_socket(domain),
             #[cfg(feature = "epoll")]
             Engine::Epoll(_) => {}
         }
     }
 
-    /// Queues a connect of `socket`, which belongs to the engine from here on, for `seat`. Returns the flight.
-    pub(crate) fn connect(&mut self, seat: Key, socket: OwnedFd, target: &Arc<SockAddr>) -> Key {
-        on!(self, engine => engine.connect(seat, socket, Arc::clone(target)))
+    /// Sets the address that connects go to.
+    pub(crate) fn aim(&mut self, target: &SockAddr) {
+        on!(self, engine => engine.aim(target));
     }
 
-    /// Queues an accept on a listener, for `gate`. The listener must stay open until it lands. The socket that it brings is
-    /// in blocking mode.
-    pub(crate) fn accept(&mut self, gate: Key, listener: BorrowedFd<'_>) {
-        on!(self, engine => engine.accept(gate, listener));
+    /// Queues a connect for the half with this number, which is below [`MOST`].
+    pub(crate) fn connect(&mut self, half: usize, socket: OwnedFd) {
+        on!(self, engine => engine.connect(half, socket));
     }
 
-    /// The socket of a connect that has not landed yet.
-    pub(crate) fn connecting(&self, flight: Key) -> Option<BorrowedFd<'_>> {
-        on!(self, engine => engine.connecting(flight))
+    /// Queues an accept. The listener must stay open until the submission.
+    pub(crate) fn accept(&mut self, listener: BorrowedFd<'_>) {
+        match self {
+            Engine::Uring(uring) => uring.accept(listener),
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(epoll) => epoll.accept(),
+        }
     }
 
-    /// Starts everything that is queued. An error means that the engine is of no use any more.
-    pub(crate) fn launch(&mut self) -> io::Result<()> {
-        on!(self, engine => engine.launch())
+    /// Starts everything that is queued.
+    pub(crate) fn submit(&mut self, listener: BorrowedFd<'_>) -> io::Result<()> {
+        match self {
+            Engine::Uring(uring) => uring.submit(),
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(epoll) => epoll.submit(listener),
+        }
     }
 
-    /// Takes down one operation that has ended.
-    pub(crate) fn land(&mut self) -> Option<Landing> {
-        on!(self, engine => engine.land())
+    /// Takes one completion.
+    pub(crate) fn reap(&mut self, listener: BorrowedFd<'_>) -> Option<Completion> {
+        match self {
+            Engine::Uring(uring) => uring.reap(),
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(epoll) => epoll.reap(listener),
+        }
     }
 
-    /// Queues the calling-off of a connect.
-    pub(crate) fn call_off(&mut self, flight: Key) {
-        on!(self, engine => engine.call_off(flight));
-    }
-
-    /// Queues the calling-off of any one accept of `gate`; false where there is none left.
-    pub(crate) fn call_off_accept(&mut self, gate: Key) -> bool {
-        on!(self, engine => engine.call_off_accept(gate))
-    }
-
-    /// In a child of `fork(2)`: from here on the kernel is asked for nothing any more that the parent would notice, and nothing is
-    /// taken down that is the parent's.
-    pub(crate) fn desert(&mut self) {
-        on!(self, engine => engine.desert());
-    }
-
-    /// Closes the sockets of all connects that have not landed: of an engine that is of no use any more, and that may stay until
-    /// another one can be had.
-    pub(crate) fn forsake_connects(&mut self) {
-        on!(self, engine => engine.forsake_connects());
-    }
-
-    /// Hurries what was called off and has not landed yet; false where there is nothing of that kind.
-    pub(crate) fn nudge(&mut self) -> bool {
+    /// Has the kernel complete what it has deferred to this thread.
+    pub(crate) fn nudge(&mut self) {
         match self {
             Engine::Uring(uring) => uring.nudge(),
             #[cfg(feature = "epoll")]
-            Engine::Epoll(_) => false, // there, what is called off has landed at once
+            Engine::Epoll(_) => {} // nothing is deferred: `reap` asks the kernel
         }
     }
 
-    /// Sees to it that who waits for the descriptor learns of what has ended since.
-    pub(crate) fn rouse(&mut self) {
+    /// Accepts that have not been reaped.
+    pub(crate) fn accepts(&self) -> usize {
+        on!(self, engine => engine.accepts())
+    }
+
+    /// The socket of a connect that has not been reaped.
+    pub(crate) fn connecting(&self, half: usize) -> Option<BorrowedFd<'_>> {
+        on!(self, engine => engine.connecting(half))
+    }
+
+    /// Asks all operations of the attempt to end.
+    pub(crate) fn cancel(&mut self) -> io::Result<()> {
         match self {
-            Engine::Uring(_) => {} // what has ended is in the ring, whose descriptor says so
+            Engine::Uring(uring) => uring.cancel(),
             #[cfg(feature = "epoll")]
-            Engine::Epoll(epoll) => epoll.rouse(),
+            Engine::Epoll(_) => Ok(()), // `end` withdraws everything
         }
     }
 
-    /// Sets an alarm. An error means that the engine is of no use any more: nobody could be woken in time.
-    pub(crate) fn alarm(&mut self, after: Duration) -> io::Result<()> {
-        on!(self, engine => engine.alarm(after))
+    /// Ends the attempt and closes its connecting sockets.
+    pub(crate) fn end(&mut self, listener: BorrowedFd<'_>) {
+        match self {
+            Engine::Uring(uring) => uring.end(),
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(epoll) => epoll.end(listener),
+        }
+    }
+
+    /// Operations of ended attempts that have not completed.
+    pub(crate) fn stale(&self) -> usize {
+        match self {
+            Engine::Uring(uring) => uring.stale(),
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(_) => 0,
+        }
+    }
+
+    /// In a child of `fork(2)`: leaves what is the parent's alone. Only dropping is allowed after it.
+    pub(crate) fn abandon(&mut self) {
+        match self {
+            Engine::Uring(uring) => uring.abandon(),
+            #[cfg(feature = "epoll")]
+            Engine::Epoll(_) => {} // dropping it closes descriptors and does nothing else
+        }
     }
 
     /// Fails as the set-up of one more ring of up to 32 entries would for want of memory that may be locked.
@@ -223,15 +232,16 @@ impl Engine {
         }
     }
 
-    /// The descriptor to wait for; it stays the same for the engine's life.
-    pub(crate) fn descriptor(&self) -> RawFd {
+    /// The descriptor to wait for; the same for the engine's life.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         on!(self, engine => engine.descriptor())
     }
 }
 
-/// The answers that mean "no ring here", and no others: `ENOSYS` of an old kernel or a seccomp profile, `EPERM` of a seccomp
-/// profile or `kernel.io_uring_disabled`, `EACCES` of a security module, `EOPNOTSUPP` of a sandbox, and a filter that kills,
-/// which [`refuse_if_asking_kills`] has had a child die of.
+/// Whether this error of `io_uring_setup(2)` means that there is no ring here.
+///
+/// `ENOSYS` of an old kernel or a seccomp profile, `EPERM` of a seccomp profile or `kernel.io_uring_disabled`, `EACCES` of a
+/// security module, `EOPNOTSUPP` of a sandbox, and a filter that kills, which [`refuse_if_asking_kills`] finds.
 pub(crate) fn is_absence(error: &io::Error) -> bool {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(errno) => matches!(errno, Errno::ENOSYS | Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP),
@@ -244,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_four_answers_mean_that_there_is_no_ring() {
+    fn only_four_errnos_mean_that_there_is_no_ring() {
         let absent = [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP];
         for number in 1..134 {
             let error = io::Error::from_raw_os_error(number);

@@ -7,7 +7,7 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::utsname::uname;
 
-use crate::descriptors::open_descriptors;
+use crate::hazards::descriptors::open_descriptors;
 
 /// What decides about rings and connections on this host; `None` is unknown.
 ///
@@ -83,7 +83,7 @@ impl Host {
             locked_memory: limit(Resource::RLIMIT_MEMLOCK),
             descriptors: limit(Resource::RLIMIT_NOFILE),
             open_descriptors: open_descriptors().map(|open| open as u64),
-            local_ports: crate::ports::range(),
+            local_ports: crate::hazards::ports::range(),
             tcp_max_tw_buckets: number("net/ipv4/tcp_max_tw_buckets").map(u64::from),
             tcp_tw_reuse: number("net/ipv4/tcp_tw_reuse"),
             somaxconn: number("net/core/somaxconn"),

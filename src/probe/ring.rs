@@ -17,7 +17,7 @@ use super::child::Report;
 use super::loopback::{self, Listener, PATIENCE};
 use super::opcodes::Opcodes;
 use super::record::errno_of;
-use crate::patience::patiently;
+use crate::hazards::memlock::patiently;
 
 /// As many as the ring engine asks for, since locked memory is counted by them.
 const ENTRIES: u32 = 64;

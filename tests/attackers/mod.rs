@@ -20,6 +20,10 @@ use socket2::{Domain, Socket, Type};
 use crate::common::{leave_all_descriptors, test_name};
 
 const ATTACKER: &str = "RINGPAIR_TEST_ATTACKER";
+/// The hop count that strangers send with, if it is not the usual one.
+const HOPS: &str = "RINGPAIR_TEST_ATTACKER_HOPS";
+/// The hop count that passes a factory's gate.
+pub(crate) const FULL_HOPS: u32 = 255;
 const ANSWER: &str = "the strangers' toll:";
 
 /// What strangers write to whomever they reach.
@@ -71,9 +75,9 @@ struct Attacker {
 }
 
 impl Attackers {
-    /// Starts `count`, which rest until they are told something else.
-    pub(crate) fn new(count: usize) -> Attackers {
-        Attackers((0..count).map(|_| Attacker::start()).collect())
+    /// Starts `count` strangers that send with this hop count. They rest until they get an order.
+    pub(crate) fn new(count: usize, hops: Option<u32>) -> Attackers {
+        Attackers((0..count).map(|_| Attacker::start(hops)).collect())
     }
 
     /// Has them all do something else from now on. Returns what they have done so far, in all.
@@ -86,8 +90,9 @@ impl Attackers {
 }
 
 impl Attacker {
-    fn start() -> Attacker {
+    fn start(hops: Option<u32>) -> Attacker {
         let mut command = Command::new(std::env::current_exe().unwrap());
+        command.envs(hops.map(|hops| (HOPS, hops.to_string())));
         command.args([&test_name(), "--exact", "--nocapture", "--test-threads=1"]).env(ATTACKER, "1");
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (orders, answers) = (process.stdin.take(), BufReader::new(process.stdout.take().unwrap()));
@@ -121,13 +126,15 @@ pub(crate) fn attack_if_told() {
     leave_all_descriptors();
     let (sender, orders) = channel();
     std::thread::spawn(move || std::io::stdin().lines().try_for_each(|line| sender.send(Order::parse(&line.unwrap()))));
-    Stranger::default().follow(&orders);
+    let hops = std::env::var(HOPS).ok().map(|hops| hops.parse().unwrap());
+    Stranger { hops, ..Stranger::default() }.follow(&orders);
     std::process::exit(0);
 }
 
 #[derive(Default)]
 struct Stranger {
     toll: Toll,
+    hops: Option<u32>,
     /// With whom they are connecting, or connected.
     held: VecDeque<(Socket, SocketAddr, bool)>,
     struck: usize,
@@ -185,6 +192,9 @@ impl Stranger {
             return true;
         };
         socket.set_nonblocking(true).unwrap();
+        if let Some(hops) = self.hops {
+            send_with_hops(&socket, target, hops);
+        }
         if target.is_ipv4() {
             socket.set_reuse_address(true).unwrap();
             if socket.bind(&self.place().into()).is_err() {
@@ -245,6 +255,15 @@ impl Stranger {
             }
         }
     }
+}
+
+/// Has a socket send with this hop count.
+pub(crate) fn send_with_hops(socket: &Socket, target: SocketAddr, hops: u32) {
+    match target {
+        SocketAddr::V4(_) => socket.set_ttl_v4(hops),
+        SocketAddr::V6(_) => socket.set_unicast_hops_v6(hops),
+    }
+    .unwrap();
 }
 
 /// Whether a connect has come through, or will not.

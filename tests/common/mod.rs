@@ -195,6 +195,16 @@ fn say(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
+/// Slows `lo` down by a token bucket filter. False if this kernel has none: then the test is skipped.
+pub(crate) fn slow_down_lo(rate: &str) -> bool {
+    let filter = ["qdisc", "add", "dev", "lo", "root", "tbf", "rate", rate, "burst", "1540", "latency", "50s"];
+    let is_slow = Command::new("tc").args(filter).output().unwrap().status.success();
+    if !is_slow {
+        skip("this kernel has no token bucket filter (tbf)");
+    }
+    is_slow
+}
+
 pub(crate) fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -211,16 +221,33 @@ pub(crate) fn is_asleep(thread: i32) -> bool {
     stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
 }
 
-/// How many descriptors this process has open. To be asked where nothing else opens any: see [`alone`].
+/// Returns how many descriptors this process has open, except for the two that the reactor keeps once it runs.
+///
+/// For tests in which nothing else opens any: see [`alone`].
 pub(crate) fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1 // the one that lists them
+    let of_the_reactor = if reactor_runs() { 2 } else { 0 };
+    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1 - of_the_reactor // one lists the others
 }
 
-/// How many descriptors a factory keeps: its listener and its engine, which is an epoll and a timer, or a ring; with a ring
-/// that opens sockets, the next pair's as well.
+/// Whether the reactor's epoll is open: it is the one that marks an event with the largest number.
+pub(crate) fn reactor_runs() -> bool {
+    let open = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+    let mut infos = open.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default());
+    infos.any(|info| info.contains("data: ffffffffffffffff"))
+}
+
+/// Returns how many more descriptors a factory may keep after concurrent calls: it keeps an idle maker per CPU.
+pub(crate) fn descriptors_of_more_makers(backend: Backend) -> usize {
+    (std::thread::available_parallelism().unwrap().get() - 1) * descriptors_of_a_factory(backend)
+}
+
+/// Descriptors that a thread keeps for one-shots: an engine, and a socket to listen with.
+pub(crate) const DESCRIPTORS_OF_A_THREAD: usize = 2;
+
+/// Returns how many descriptors a factory keeps: its engine, its listener and, if the engine opens sockets, the next pair's.
 pub(crate) fn descriptors_of_a_factory(backend: Backend) -> usize {
     match backend {
-        Backend::Epoll => 3,
+        Backend::Epoll => 2,
         _ => 2 + usize::from(a_ring_opens_sockets()),
     }
 }
@@ -271,14 +298,12 @@ pub(crate) fn every_way_in<S: PairSocket>(
         ("pair_blocking", options.factory().and_then(|factory| factory.pair_blocking())),
         ("pairs_blocking", options.factory().and_then(|factory| Ok(factory.pairs_blocking(2)?.pop().unwrap()))),
     ];
-    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     made.extend(runtime.block_on(every_async_way(options)));
     let _ = runtime;
     made
 }
 
 /// The async ones among them, in whatever runtime this is awaited in.
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 pub(crate) async fn every_async_way<S: PairSocket>(options: &PairOptions) -> Vec<(&'static str, Result<(S, S)>)> {
     use futures_util::StreamExt;
 

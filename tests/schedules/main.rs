@@ -3,7 +3,6 @@
 //!
 //! Schedules are random. `RINGPAIR_SCHEDULES` says how many are played, beginning with any one; `RINGPAIR_SEED` says with
 //! which. Who fails prints the seed that plays the failed schedule first. `ci/schedules` plays 10,000.
-#![cfg(any(feature = "tokio-uring", feature = "epoll"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../common/mod.rs"]
@@ -85,6 +84,7 @@ fn play_alone(options: &PairOptions, schedules: &Schedules) {
     for (kind, steps) in schedules {
         play(World::new(options, *kind, Vec::new()), steps);
     }
+    drop(options.make_pair_blocking::<TcpStream>().unwrap()); // its engine may have gone to another thread
     assert_eq!(descriptors(), open);
     eventually("no socket is in use", || sockstat("inuse") == in_use);
 }

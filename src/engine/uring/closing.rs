@@ -97,10 +97,8 @@ impl Closing {
             if left.is_zero() {
                 return Err(Errno::ETIMEDOUT.into());
             }
-            // SAFETY: the ring, and with it its descriptor, is open as long as `self` is.
-            let ring = unsafe { BorrowedFd::borrow_raw(self.ring.descriptor()) };
             let most = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], most) {
+            match poll(&mut [PollFd::new(self.ring.descriptor(), PollFlags::POLLIN)], most) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }

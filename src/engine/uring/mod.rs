@@ -1,156 +1,219 @@
-//! The ring engine: accept and connect as `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5), both in one submission.
+//! The ring engine: `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5), both in one submission.
 //!
-//! On loopback the handshake runs inside the submission: the connect sends the SYN, the answer comes back in the same
-//! system call, and when the accept's turn comes, its connection is already waiting. That is why the connect is queued
-//! first: an accept that goes first finds nobody, is parked on the listener and woken again, all for nothing *(a seventh
-//! of a pair's whole cost)*. Where the handshake takes another processor's help (receive packet steering), both complete
-//! later and the ring's descriptor turns readable. The page `how_it_works::ring_engine` tells it from the outside.
-#![allow(unsafe_code)] // describes operations on descriptors and addresses that `flight` keeps for the kernel
+//! On loopback the handshake runs inside the submission: CONNECT sends the SYN, the answer arrives in the same system call,
+//! and ACCEPT finds the connection in the backlog. So the connect is queued first: an accept that goes first is parked on
+//! the listener and woken again, which costs a seventh of the pair. With receive packet steering both complete later, and
+//! the ring's descriptor becomes readable.
+//!
+//! The kernel takes its own references to sockets and copies addresses at submission, so nothing that it may still use can
+//! be freed too early. `how_it_works::ring_engine` describes the engine from outside.
+#![allow(unsafe_code)] // queues operations that name descriptors and an address, and takes the descriptors that come back
 
 #[cfg(feature = "measure")]
 mod closing;
 #[cfg(ringpair_faults)]
 pub mod faults;
-mod flight;
-mod ring;
 #[cfg(feature = "tokio-uring")]
-mod room;
+mod locked;
+mod ring;
 
 #[cfg(feature = "measure")]
 pub(crate) use self::closing::Closing;
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use io_uring::types::{Fd, Timespec};
-use io_uring::{opcode, squeue};
-use nix::errno::Errno;
+use io_uring::types::Fd;
+use io_uring::{cqueue, opcode, squeue};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::SockFlag;
 use socket2::{Domain, SockAddr, Type};
 
-use self::flight::{Flight, Flights};
 use self::ring::Ring;
-use super::{Key, Landing};
+use super::{Completion, MOST};
 
-/// What completions of operations without a flight say.
-const SILENT: u64 = u64::MAX;
-const ALARM: u64 = u64::MAX - 1;
-/// Set in the names of sockets that are opened; flights have small ones.
-const OPENED: u64 = 1 << 62;
-
-/// How long a dropped engine waits for the kernel to let go of what was called off; by the look of it no more than the
-/// few microseconds of one submission.
+/// How long a dropped engine waits for stale operations. They take the few microseconds of one submission.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Uring {
     ring: Ring,
-    flights: Flights,
-    /// Where the alarm's time stands until the kernel has copied it.
-    alarm: Box<Timespec>,
+    /// The address that connects go to, at a fixed place until the kernel has copied it.
+    target: Box<SockAddr>,
+    /// The sockets of connects in flight, by the number of their half.
+    connects: [Option<OwnedFd>; MOST],
+    accepts: Numbers,
+    /// Sockets that are being opened.
+    opening: Numbers,
+    /// The number of this attempt.
+    attempt: u32,
+    /// Operations of earlier attempts that have not completed.
+    stale: u32,
+}
+
+/// The name of an operation: the attempt it belongs to, its kind, and its number; that of a connect is the number of its half.
+#[derive(Clone, Copy)]
+struct Op {
+    attempt: u32,
+    kind: u8,
+    number: u8,
+}
+
+/// Numbers below 64 that are in use, for operations of one kind in flight.
+#[derive(Clone, Copy)]
+struct Numbers(u64);
+
+impl Numbers {
+    /// Takes the smallest number that is free. More than [`MOST`] are never in use.
+    fn take(&mut self) -> usize {
+        let number = self.0.trailing_ones().min(u64::BITS - 1);
+        self.0 |= 1 << number;
+        number as usize
+    }
+
+    fn give_back(&mut self, number: u8) {
+        self.0 &= !(1 << (number % 64));
+    }
+
+    fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    fn iter(self) -> impl Iterator<Item = usize> {
+        (0..u64::BITS as usize).filter(move |number| self.0 & 1 << number != 0)
+    }
+}
+
+const CONNECT: u8 = 0;
+const ACCEPT: u8 = 1;
+const SOCKET: u8 = 2;
+const CANCEL: u8 = 3;
+
+impl Op {
+    fn name(self) -> u64 {
+        u64::from(self.attempt) << 32 | u64::from(self.kind) << 8 | u64::from(self.number)
+    }
+
+    fn named(name: u64) -> Op {
+        Op { attempt: (name >> 32) as u32, kind: (name >> 8) as u8, number: name as u8 }
+    }
 }
 
 impl Uring {
     pub(super) fn open() -> io::Result<Uring> {
-        Ok(Uring { ring: Ring::open()?, flights: Flights::new(), alarm: Box::default() })
+        Ok(Uring {
+            ring: Ring::open()?,
+            target: Box::new(SockAddr::from(std::net::SocketAddr::from(([0, 0, 0, 0], 0)))),
+            connects: [const { None }; MOST],
+            accepts: Numbers(0),
+            opening: Numbers(0),
+            attempt: 0,
+            stale: 0,
+        })
     }
 
     pub(super) fn opens_sockets(&self) -> bool {
         self.ring.opens_sockets()
     }
 
-    pub(super) fn open_sockets(&mut self, domain: Domain, count: usize) {
+    pub(super) fn open_socket(&mut self, domain: Domain) {
         let kind = i32::from(Type::STREAM) | SockFlag::SOCK_CLOEXEC.bits();
-        for number in 0..count as u64 {
-            self.submit(opcode::Socket::new(domain.into(), kind, 0).build().user_data(OPENED | number));
-        }
+        let number = self.opening.take();
+        self.queue(opcode::Socket::new(domain.into(), kind, 0).build(), SOCKET, number);
     }
 
-    pub(super) fn connect(&mut self, seat: Key, socket: OwnedFd, target: Arc<SockAddr>) -> Key {
-        let connect = opcode::Connect::new(Fd(socket.as_raw_fd()), target.as_ptr().cast(), target.len()).build();
-        let key = self.flights.take_off(Flight::Connect { seat, socket, _target: target, orphan: false });
-        // SAFETY: the flight owns the socket and shares the address, and it stays in `flights` until the completion.
-        unsafe { self.ring.push(&connect.user_data(key as u64)) };
-        key
+    pub(super) fn aim(&mut self, target: &SockAddr) {
+        *self.target = target.clone();
     }
 
-    pub(super) fn accept(&mut self, gate: Key, listener: BorrowedFd<'_>) {
-        // No place for the peer's address: the kernel would write there long after the submission, and who came must be asked
-        // whether they are there still, which tells it too.
+    pub(super) fn connect(&mut self, half: usize, socket: OwnedFd) {
+        let connect = opcode::Connect::new(Fd(socket.as_raw_fd()), self.target.as_ptr().cast(), self.target.len());
+        self.connects[half] = Some(socket);
+        self.queue(connect.build(), CONNECT, half);
+    }
+
+    /// Accepts without a place for the peer's address: the accepted socket is asked for it anyway.
+    pub(super) fn accept(&mut self, listener: BorrowedFd<'_>) {
         let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), ptr::null_mut(), ptr::null_mut());
-        let key = self.flights.take_off(Flight::Accept { gate, called_off: false });
-        self.submit(accept.flags(SockFlag::SOCK_CLOEXEC.bits()).build().user_data(key as u64));
+        let number = self.accepts.take();
+        self.queue(accept.flags(SockFlag::SOCK_CLOEXEC.bits()).build(), ACCEPT, number);
     }
 
-    pub(super) fn connecting(&self, flight: Key) -> Option<BorrowedFd<'_>> {
-        self.flights.connecting(flight)
-    }
-
-    pub(super) fn launch(&mut self) -> io::Result<()> {
+    pub(super) fn submit(&mut self) -> io::Result<()> {
         self.ring.enter()
     }
 
-    pub(super) fn land(&mut self) -> Option<Landing> {
-        let completion = self.ring.next()?;
-        #[cfg(not(ringpair_faults))]
-        let result = completion.result();
-        #[cfg(ringpair_faults)]
-        let result = faults::result_of(&completion);
-        // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows of it.
-        let own = |descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) };
-        Some(match completion.user_data() {
-            SILENT => cancelled(result),
-            ALARM => gone_off(result),
-            name if name & OPENED != 0 => Landing::Opened(outcome(result).map(own)),
-            key => match self.flights.land(key as Key) {
-                Some(Flight::Connect { seat, socket, orphan: false, .. }) => {
-                    Landing::Connected { seat, socket, result: outcome(result).map(drop) }
+    pub(super) fn reap(&mut self) -> Option<Completion> {
+        loop {
+            let completion = self.ring.next()?;
+            let (op, result) = (Op::named(completion.user_data()), result_of(&completion));
+            if op.kind == CANCEL {
+                continue; // what it was for completes by itself, or is stale
+            }
+            if op.attempt != self.attempt {
+                self.stale = self.stale.saturating_sub(1);
+                if op.kind != CONNECT {
+                    drop(owned(result)); // no call waits for this socket
                 }
-                Some(Flight::Accept { gate, called_off }) => {
-                    Landing::Accepted { gate, result: outcome(result).map(own), called_off }
+                continue;
+            }
+            return Some(match op.kind {
+                CONNECT => match self.connects[usize::from(op.number)].take() {
+                    Some(socket) => {
+                        Completion::Connected { half: op.number.into(), socket, result: outcome(result).map(drop) }
+                    }
+                    None => continue,
+                },
+                ACCEPT => {
+                    self.accepts.give_back(op.number);
+                    Completion::Accepted(owned(result))
                 }
-                Some(Flight::Connect { orphan: true, .. } | Flight::Forsaken { .. }) | None => Landing::Silent,
-            },
-        })
-    }
-
-    pub(super) fn call_off(&mut self, flight: Key) {
-        if self.flights.orphan(flight) {
-            self.cancel(flight);
+                _ => {
+                    self.opening.give_back(op.number);
+                    Completion::Opened(owned(result))
+                }
+            });
         }
     }
 
-    pub(super) fn call_off_accept(&mut self, gate: Key) -> bool {
-        let Some(key) = self.flights.choose_accept(gate) else { return false };
-        self.cancel(key);
-        true
+    pub(super) fn nudge(&mut self) {
+        self.ring.nudge();
     }
 
-    pub(super) fn desert(&mut self) {
-        self.ring.desert();
+    pub(super) fn accepts(&self) -> usize {
+        self.accepts.count() as usize
     }
 
-    pub(super) fn forsake_connects(&mut self) {
-        self.flights.forsake_connects();
+    pub(super) fn connecting(&self, half: usize) -> Option<BorrowedFd<'_>> {
+        self.connects[half].as_ref().map(AsFd::as_fd)
     }
 
-    pub(super) fn nudge(&mut self) -> bool {
-        let leaving = self.flights.any_leaving();
-        if leaving {
-            self.ring.nudge();
+    pub(super) fn cancel(&mut self) -> io::Result<()> {
+        for half in 0..MOST {
+            if self.connects[half].is_some() {
+                self.queue_cancel(CONNECT, half);
+            }
         }
-        leaving
+        self.accepts.iter().for_each(|number| self.queue_cancel(ACCEPT, number));
+        self.submit()
     }
 
-    pub(super) fn alarm(&mut self, after: Duration) -> io::Result<()> {
-        *self.alarm = Timespec::from(after);
-        let timeout = opcode::Timeout::new(&raw const *self.alarm).build();
-        self.submit(timeout.user_data(ALARM));
-        // The kernel copies the time while it takes the entry: by the next alarm the place is free again.
-        self.ring.enter()
+    pub(super) fn end(&mut self) {
+        self.stale += self.accepts.count() + self.opening.count();
+        for connect in &mut self.connects {
+            self.stale += u32::from(connect.take().is_some()); // closes the socket; the kernel's own reference goes later
+        }
+        (self.accepts, self.opening) = (Numbers(0), Numbers(0));
+        self.attempt = self.attempt.wrapping_add(1);
+    }
+
+    pub(super) fn stale(&self) -> usize {
+        self.stale as usize
+    }
+
+    pub(super) fn abandon(&mut self) {
+        self.ring.abandon();
     }
 
     #[cfg(feature = "tokio-uring")]
@@ -158,63 +221,76 @@ impl Uring {
         self.ring.refuse_without_room_for_another()
     }
 
-    pub(super) fn descriptor(&self) -> RawFd {
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.ring.descriptor()
     }
 
-    fn cancel(&mut self, key: Key) {
-        self.submit(opcode::AsyncCancel::new(key as u64).build().user_data(SILENT));
+    fn queue(&mut self, entry: squeue::Entry, kind: u8, number: usize) {
+        let op = Op { attempt: self.attempt, kind, number: number as u8 };
+        // SAFETY: only a connect points to memory, to `target`, which lives as long as the ring does. Sockets that connect are
+        // in `connects`, and the caller keeps the listener open, until the submission: then the kernel has references.
+        unsafe { self.ring.push(&entry.user_data(op.name())) };
     }
 
-    fn submit(&mut self, entry: squeue::Entry) {
-        // SAFETY: of the entries that come here only an alarm points to something: to `self.alarm`, whose place on the heap
-        // lasts as long as the ring. The one that names a descriptor is an accept: its caller keeps the listener open until it
-        // lands.
-        unsafe { self.ring.push(&entry) };
-    }
-}
-
-/// How a cancel has ended. What it was for may be through already, or too far to be held up.
-fn cancelled(result: i32) -> Landing {
-    match outcome(result) {
-        Err(error) if !is_one_of(&error, [Errno::ENOENT, Errno::EALREADY]) => Landing::Broken(error),
-        _ => Landing::Silent,
+    fn queue_cancel(&mut self, kind: u8, number: usize) {
+        let op = Op { attempt: self.attempt, kind, number: number as u8 };
+        self.queue(opcode::AsyncCancel::new(op.name()).build(), CANCEL, 0);
     }
 }
 
-/// How an alarm has ended. The kernel calls it off where the thread that set it has ended: whoever needs it sets it again.
-fn gone_off(result: i32) -> Landing {
-    match outcome(result) {
-        Err(error) if !is_one_of(&error, [Errno::ETIME, Errno::ECANCELED]) => Landing::Broken(error),
-        _ => Landing::Alarm,
-    }
-}
-
-fn is_one_of<const N: usize>(error: &io::Error, known: [Errno; N]) -> bool {
-    error.raw_os_error().is_some_and(|errno| known.contains(&Errno::from_raw(errno)))
+fn result_of(completion: &cqueue::Entry) -> i32 {
+    #[cfg(not(ringpair_faults))]
+    return completion.result();
+    #[cfg(ringpair_faults)]
+    return faults::result_of(completion);
 }
 
 fn outcome(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) }
 }
 
-/// An accept that succeeds while the ring is torn down would leave an open descriptor that nobody knows of. So everything is
-/// called off, and what still lands is closed, before the ring goes.
+/// Takes the descriptor that an operation has opened.
+fn owned(result: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the kernel has just opened this descriptor for us, and no other code knows of it.
+    outcome(result).map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Waits for stale operations: an accept that succeeded while the ring is torn down would leave its descriptor open.
 impl Drop for Uring {
     fn drop(&mut self) {
-        for key in self.flights.keys() {
-            self.cancel(key);
-        }
+        let _ = self.cancel(); // a ring that takes nothing any more has nothing in flight that would come back
+        self.end();
         let last_call = Instant::now() + LAST_CALL;
-        while self.ring.enter().is_ok() {
-            while self.land().is_some() {}
-            if self.flights.is_empty() || Instant::now() > last_call {
-                break;
+        loop {
+            while self.reap().is_some() {}
+            if self.stale == 0 || self.ring.is_broken() || Instant::now() > last_call {
+                return;
             }
-            // SAFETY: the ring, and with it its descriptor, is dropped after this function only.
-            let ring = unsafe { BorrowedFd::borrow_raw(self.ring.descriptor()) };
-            let _ = poll(&mut [PollFd::new(ring, PollFlags::POLLIN)], PollTimeout::from(10u8)); // a reason to look again
+            self.nudge();
+            let _ = poll(&mut [PollFd::new(self.descriptor(), PollFlags::POLLIN)], PollTimeout::from(10u8));
         }
-        while self.land().is_some() {} // of a ring that takes nothing any more as well
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_its_operation() {
+        for (attempt, kind, number) in [(0, CONNECT, 0), (7, ACCEPT, 1), (u32::MAX, SOCKET, 31), (1, CANCEL, 255)] {
+            let op = Op::named(Op { attempt, kind, number }.name());
+            assert_eq!((op.attempt, op.kind, op.number), (attempt, kind, number));
+        }
+    }
+
+    #[test]
+    fn the_smallest_free_number_is_taken() {
+        let mut numbers = Numbers(0);
+        assert_eq!([(); 5].map(|()| numbers.take()), [0, 1, 2, 3, 4]);
+        numbers.give_back(1);
+        numbers.give_back(3);
+        assert_eq!((numbers.count(), numbers.iter().collect::<Vec<_>>()), (3, vec![0, 2, 4]));
+        assert_eq!([(); 3].map(|()| numbers.take()), [1, 3, 5]);
     }
 }

@@ -1,9 +1,9 @@
-//! The ring itself: set-up with flags by descent, room in the submission queue, entering without waiting.
-#![allow(unsafe_code)] // hands entries to the kernel; what they point to is kept by `flight`, see there
+//! The ring itself: set-up with the flags that the kernel knows, room in the submission queue, entering without waiting.
+#![allow(unsafe_code)] // hands entries to the kernel; its caller keeps what they point to
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use io_uring::squeue::Entry;
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode};
@@ -11,45 +11,55 @@ use nix::errno::Errno;
 #[cfg(feature = "tokio-uring")]
 use nix::libc::iovec;
 
-/// Entries of the submission queue; the completion queue has twice as many, and what exceeds that is kept by the kernel
+/// Entries of the submission queue. The completion queue has twice as many, and the kernel keeps what exceeds that
 /// (`IORING_FEAT_NODROP`, Linux 5.5).
 const ENTRIES: u32 = 64;
 
-/// How often the kernel may put us off, for want of memory for one more request or without a word, before the ring is given up.
+/// How often the kernel may refuse a submission for the moment, before the ring counts as broken.
 const TRIES: u32 = 1000;
 
 pub(super) struct Ring {
     uring: IoUring,
     /// Entries in the submission queue that the kernel has not taken yet.
     queued: u32,
+    /// Entries that were pushed and whose completion has not been taken. Each has one.
+    outstanding: u32,
     /// Completions that were in the way of a submission; older than those in the queue.
     aside: VecDeque<cqueue::Entry>,
-    /// Set once the kernel would not take what is queued: then the queue holds entries that name descriptors long closed,
-    /// and must never be submitted again.
+    /// Set once the kernel has refused what is queued. These entries name descriptors that are closed later, so they must
+    /// never be submitted.
     broken: Option<i32>,
-    /// The ring is the parent's, and its queues are shared with it.
-    deserted: bool,
+    /// This is a forked child, and the queues are shared with the parent.
+    abandoned: bool,
     /// Whether the kernel knows `IORING_OP_SOCKET` (Linux 5.19).
     opens_sockets: bool,
 }
 
 impl Ring {
     pub(super) fn open() -> io::Result<Ring> {
-        // No DEFER_TASKRUN, though it looks made for us: its completions wait until we enter the kernel, so epoll on the
-        // ring's descriptor is not woken. COOP_TASKRUN (Linux 5.19) spares the interrupt and wakes epoll all the same.
+        // With DEFER_TASKRUN, completions wait until we enter the kernel, and the ring's descriptor does not become readable.
+        // COOP_TASKRUN (Linux 5.19) saves the interrupt and still makes it readable.
         let uring = match IoUring::builder().setup_coop_taskrun().build(ENTRIES) {
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => IoUring::builder().build(ENTRIES)?,
             outcome => outcome?,
         };
         let opens_sockets = knows_opcodes(&uring)?;
-        Ok(Ring { uring, queued: 0, aside: VecDeque::new(), broken: None, deserted: false, opens_sockets })
+        Ok(Ring {
+            uring,
+            queued: 0,
+            outstanding: 0,
+            aside: VecDeque::new(),
+            broken: None,
+            abandoned: false,
+            opens_sockets,
+        })
     }
 
     pub(super) fn opens_sockets(&self) -> bool {
         self.opens_sockets
     }
 
-    /// Queues an entry, entering the kernel first where the queue is full.
+    /// Queues an entry, and enters the kernel first if the queue is full.
     ///
     /// # Safety
     ///
@@ -69,6 +79,7 @@ impl Ring {
             }
         }
         self.queued += 1;
+        self.outstanding += 1;
     }
 
     /// Gives everything that is queued to the kernel, which completes at once what it can. Does not wait.
@@ -83,10 +94,10 @@ impl Ring {
         }
     }
 
-    /// Enters once. Who is put off may try again, [so often](TRIES); any other answer breaks the ring.
+    /// Enters once. A refusal for the moment may come [this often](TRIES); any other breaks the ring.
     fn enter_or_break(&mut self, tries: &mut u32) {
         let errno = match self.enter_once() {
-            Ok(0) if self.queued > 0 => Errno::EAGAIN, // it has taken none, and not told why
+            Ok(0) if self.queued > 0 => Errno::EAGAIN, // it has taken nothing and given no reason
             Ok(_) => return,
             Err(error) => Errno::from_raw(error.raw_os_error().unwrap_or(0)),
         };
@@ -99,24 +110,23 @@ impl Ring {
         }
     }
 
-    /// Makes room in the completion queue: where that is full, and the kernel keeps more for us, it may take no submission
-    /// (`EBUSY` of `io_uring_enter(2)`). False where there was nothing to be moved.
+    /// Makes room in the completion queue. The kernel answers `EBUSY` while it keeps completions that find no room there.
+    /// False if the queue is empty.
     fn set_aside(&mut self) -> bool {
         let before = self.aside.len();
         self.aside.extend(self.uring.completion());
         self.aside.len() > before
     }
 
-    /// Has the kernel do what it has deferred to this thread, though nothing is queued.
+    /// Has the kernel run what it has deferred to this thread.
     pub(super) fn nudge(&mut self) {
         if self.broken.is_none() {
-            let _ = self.enter_once(); // an answer that matters comes again with the next submission
+            let _ = self.enter_once(); // an error that matters comes again at the next submission
         }
     }
 
     fn enter_once(&mut self) -> io::Result<usize> {
-        // GETEVENTS with nothing to wait for: runs what the kernel has deferred to this thread, so that a handshake which
-        // is through by now is also completed by now.
+        // GETEVENTS runs what the kernel has deferred to this thread: a handshake that is through is then also completed.
         let flags = EnterFlags::GETEVENTS.bits();
         // SAFETY: no argument is passed, and the count is of entries that were pushed.
         let taken = unsafe { self.uring.submitter().enter::<()>(self.queued, 0, flags, None) }?;
@@ -124,27 +134,33 @@ impl Ring {
         Ok(taken)
     }
 
-    pub(super) fn desert(&mut self) {
-        self.deserted = true;
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    pub(super) fn abandon(&mut self) {
+        self.abandoned = true;
         self.broken = Some(Errno::ESTALE as i32);
     }
 
-    /// The oldest completion that has not been taken yet.
+    /// Takes the oldest completion.
     pub(super) fn next(&mut self) -> Option<cqueue::Entry> {
-        if self.deserted {
-            return None;
+        if self.outstanding == 0 || self.abandoned {
+            return None; // without a look at memory that the kernel writes
         }
-        let aside = self.aside.pop_front();
-        if aside.is_some() {
-            return aside;
-        }
+        let next = self.aside.pop_front().or_else(|| self.next_of_the_queue());
+        self.outstanding -= u32::from(next.is_some());
+        next
+    }
+
+    fn next_of_the_queue(&mut self) -> Option<cqueue::Entry> {
         let mut tries = 0;
         for _ in 0..TRIES {
             let next = self.uring.completion().next();
             if next.is_some() || self.broken.is_some() || !self.uring.submission().cq_overflow() {
                 return next;
             }
-            // The kernel keeps more for us than the queue could hold; entering brings it in.
+            // The kernel keeps more than the queue could hold; entering brings it in.
             self.enter_or_break(&mut tries);
         }
         None
@@ -159,19 +175,21 @@ impl Ring {
         unsafe { self.uring.submitter().register_buffers(buffers) }
     }
 
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.uring.as_raw_fd()
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        // SAFETY: `self` keeps the ring open, and is borrowed as long as the result is.
+        unsafe { BorrowedFd::borrow_raw(self.uring.as_raw_fd()) }
     }
 }
 
-/// Asks by opcode, not by version. Where the question itself is not known (before Linux 5.6) the operations are that cannot
-/// be done without. Tells of the one that can, opening sockets.
+/// Asks for each operation; returns whether there is the optional one, opening sockets.
+///
+/// A kernel that does not know the question (before Linux 5.6) has all that are needed.
 fn knows_opcodes(uring: &IoUring) -> io::Result<bool> {
     let mut probe = Probe::new();
     if uring.submitter().register_probe(&mut probe).is_err() {
         return Ok(false);
     }
-    let needed = [opcode::Accept::CODE, opcode::Connect::CODE, opcode::AsyncCancel::CODE, opcode::Timeout::CODE];
+    let needed = [opcode::Accept::CODE, opcode::Connect::CODE, opcode::AsyncCancel::CODE];
     match needed.into_iter().all(|code| probe.is_supported(code)) {
         true => Ok(probe.is_supported(opcode::Socket::CODE)),
         false => Err(Errno::EOPNOTSUPP.into()),
@@ -197,8 +215,8 @@ mod tests {
     }
 
     #[test]
-    fn more_completions_than_the_queue_holds_are_all_taken_in_order() {
-        if !crate::ring_or_skip("more_completions_than_the_queue_holds_are_all_taken_in_order") {
+    fn completions_beyond_the_queue_are_taken_in_order() {
+        if !crate::ring_or_skip("completions_beyond_the_queue_are_taken_in_order") {
             return;
         }
         let mut ring = Ring::open().unwrap();
@@ -207,10 +225,10 @@ mod tests {
         assert!(take(&mut ring).eq(0..MANY));
     }
 
-    /// What brings in the rest of the completions submits what is queued, too.
+    /// Entering for the rest of the completions also submits what is queued.
     #[test]
-    fn what_is_queued_while_completions_are_taken_is_submitted_once() {
-        if !crate::ring_or_skip("what_is_queued_while_completions_are_taken_is_submitted_once") {
+    fn entries_queued_while_reaping_are_submitted_once() {
+        if !crate::ring_or_skip("entries_queued_while_reaping_are_submitted_once") {
             return;
         }
         let mut ring = Ring::open().unwrap();

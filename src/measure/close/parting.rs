@@ -10,8 +10,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
 use crate::engine::Closing;
+use crate::hazards::memlock::patiently;
 use crate::measure::Error;
-use crate::patience::patiently;
 use crate::{Backend, PairFactory, abort};
 
 use super::report::Cell;

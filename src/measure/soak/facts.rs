@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::descriptors::open_descriptors;
+use crate::hazards::descriptors::open_descriptors;
 
 /// What this process holds, and what its network namespace does; `None` where `/proc` does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

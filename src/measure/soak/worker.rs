@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{JoinSet, LocalSet};
 
+use crate::hazards::memlock::patiently;
 use crate::measure::{Error, Series};
-use crate::patience::patiently;
 use crate::{Backend, PairFactory, PairOptions, PairSocket};
 
 use super::{Facts, LOOK_EVERY, Progress, Report, Turn};

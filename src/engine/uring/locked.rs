@@ -1,4 +1,4 @@
-//! Whether there is memory to lock for one more ring, found out without taking any.
+//! Tells whether one more ring could lock its memory, without locking any.
 #![allow(unsafe_code)] // maps memory, and shows it to the kernel
 
 use std::io;
@@ -12,27 +12,26 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use super::ring::Ring;
 
-/// What a ring of up to 32 entries locks: a page for both queues' heads and the completions, and one for the submissions.
+/// The pages that a ring of up to 32 entries locks: one for the heads and the completions, one for the submissions.
 const PAGES: usize = 2;
 
 impl Ring {
-    /// Fails with `ENOMEM` where the kernel would not let one more small ring lock its memory.
+    /// Fails with `ENOMEM` if the kernel would not let one more small ring lock its memory.
     ///
-    /// A ring that is made and dropped would tell, but what it has locked comes back some time after, and is missing until
-    /// then. So buffers are registered, two of them, the second of which lies nowhere: either there is no room for the first, or
-    /// the second is refused, and the first is let go before the call returns.
+    /// A ring that is made and dropped gives its memory back only some time later. So two buffers are registered, the second
+    /// at no address: either there is no room for the first, or the kernel refuses the second and lets the first go.
     pub(super) fn refuse_without_room_for_another(&self) -> io::Result<()> {
         let pages = Pages::map(PAGES)?;
         let nowhere = iovec { iov_base: ptr::null_mut(), iov_len: 1 };
-        // SAFETY: the pages stay mapped until the kernel has let go of them, and nobody else knows of them.
+        // SAFETY: the pages stay mapped until the kernel has let go of them, and no other code knows of them.
         match unsafe { self.register_buffers(&[pages.buffer(), nowhere]) } {
             Err(error) if error.raw_os_error() == Some(Errno::ENOMEM as i32) => Err(error),
-            _ => Ok(()), // EFAULT as a rule; whoever bars the question answers it with something else
+            _ => Ok(()), // usually EFAULT; a filter may answer something else, which says nothing
         }
     }
 }
 
-/// Small pages of memory: of huge ones the kernel counts all when it locks a part.
+/// Small pages: the kernel counts a huge page as a whole even if it locks a part of it.
 struct Pages {
     start: NonNull<c_void>,
     length: usize,
@@ -43,10 +42,10 @@ impl Pages {
         let size = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| usize::try_from(size).ok()).unwrap_or(4096);
         let length = NonZeroUsize::new(count * size).ok_or(Errno::EINVAL)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: asks for new memory, wherever it may be.
+        // SAFETY: the kernel chooses the address, so nothing else is mapped there.
         let start = unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE) }?;
         let pages = Pages { start, length: length.get() };
-        // SAFETY: the memory is ours. A kernel without huge pages refuses, and has none to keep away.
+        // SAFETY: the memory was mapped above. A kernel without huge pages refuses, and has none.
         let _ = unsafe { madvise(start, pages.length, MmapAdvise::MADV_NOHUGEPAGE) };
         Ok(pages)
     }
@@ -59,6 +58,6 @@ impl Pages {
 impl Drop for Pages {
     fn drop(&mut self) {
         // SAFETY: it was mapped by `map`, and nothing points into it any more.
-        let _ = unsafe { munmap(self.start, self.length) }; // refused is only what was never mapped
+        let _ = unsafe { munmap(self.start, self.length) }; // fails only for memory that was never mapped
     }
 }

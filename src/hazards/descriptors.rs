@@ -1,4 +1,4 @@
-//! How many descriptors this process has open, and whether it may open more.
+//! Applies before large batches: whether this process may open so many descriptors.
 
 use std::fs;
 
@@ -6,30 +6,30 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::error::{Result, Step};
 
-/// Whether this process may open `count` more descriptors. Where /proc does not tell how many are open, that is found out later.
+/// Whether this process may open `count` more descriptors. True without /proc: then the attempt finds out.
 pub(crate) fn can_open(count: usize) -> Result<bool> {
     let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(Step::Socket.failed())?;
     // The kernel's own bound, fs.nr_open, is a number of 32 bits.
     let most = usize::try_from(most).unwrap_or(usize::MAX).min(i32::MAX as usize);
     let fits = |open: usize| count <= most.saturating_sub(open);
-    // Not all that are open need be in the way: the limit is one of numbers, and may have been lowered since.
+    // The limit is one of descriptor numbers and may have been lowered: open ones beyond it take no room.
     Ok(fits(descriptors_open(most.saturating_sub(count)).unwrap_or(0)) || listed_below(most).is_some_and(fits))
 }
 
-/// How many descriptors are open; `None` where /proc does not tell.
+/// Returns how many descriptors are open; `None` without /proc.
 pub(crate) fn open_descriptors() -> Option<usize> {
     counted().or_else(listed)
 }
 
-/// How many descriptors are open; where that takes long to find out, and can be no more than `enough`, how many at most: not
-/// each batch of a process that has very many has to list them, as long as its table says that they are few enough.
+/// Returns how many descriptors are open, or an upper bound if that is quicker and no more than `enough`: a process with very
+/// many should not list them for each batch.
 fn descriptors_open(enough: usize) -> Option<usize> {
     counted().or_else(|| table_size().filter(|size| *size <= enough)).or_else(listed)
 }
 
 const OPEN: &str = "/proc/self/fd";
 
-/// From Linux 6.2 on the folder's size is the number of descriptors; before, it is zero, and they must be listed.
+/// Since Linux 6.2 the folder's size is the number of descriptors; before, it is zero, and they must be listed.
 fn counted() -> Option<usize> {
     let count = fs::metadata(OPEN).ok()?.len();
     usize::try_from(count).ok().filter(|count| *count > 0)
@@ -39,7 +39,7 @@ fn listed() -> Option<usize> {
     listed_below(usize::MAX)
 }
 
-/// How many descriptors with smaller numbers are open.
+/// Counts open descriptors with smaller numbers.
 fn listed_below(limit: usize) -> Option<usize> {
     let is_below = |entry: &fs::DirEntry| {
         let number = entry.file_name().to_str().and_then(|name| name.parse::<usize>().ok());
@@ -49,7 +49,7 @@ fn listed_below(limit: usize) -> Option<usize> {
     below.checked_sub(1) // the one that lists them is no longer open
 }
 
-/// How many descriptors there is room for before the kernel has to make more: as many at most are open.
+/// Returns the size of the kernel's table, which bounds the number of open descriptors.
 fn table_size() -> Option<usize> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     status.lines().find_map(|line| line.strip_prefix("FDSize:"))?.trim().parse().ok()

@@ -1,89 +1,101 @@
-//! Which port a fresh listener gets: the kernel chooses, until TIME_WAIT has filled what it chooses from.
+//! Applies when TIME_WAIT has filled the ports that `bind(2)` chooses from.
 //!
-//! Of `net.ipv4.ip_local_port_range` the kernel gives every second port to `bind(2)`, and those in between to `connect(2)`. A
-//! pair with a listener of its own whose accepted end closes with FIN leaves the listener's port in TIME_WAIT, for a minute.
-//! When all of one half are, each `bind(2)` searches through it in vain *(a one-shot takes 6 ms instead of 0.05)* and takes one of
-//! the other half, until there is none for anybody. Listeners of `std` and tokio, which have SO_REUSEADDR before they are bound, fill the
-//! lower half of their half first, and then every second search begins there. But a port in TIME_WAIT can be listened on
-//! again, with SO_REUSEADDR and by name. So whoever is given a port of the wrong half, or has waited long for one where many are in
-//! TIME_WAIT, names those of the right half for a minute. (Not always: whoever else has bound the same port, likewise by name
-//! and with SO_REUSEADDR, and does not listen yet, would find it taken.)
+//! The kernel gives every second port of `net.ipv4.ip_local_port_range` to `bind(2)` and the others to `connect(2)`. A pair
+//! whose accepted end closes with FIN leaves the listener's port in TIME_WAIT for a minute. When all ports of one half are
+//! in TIME_WAIT, each `bind(2)` searches them in vain *(6 ms instead of 0.05)* and then takes one of the other half.
+//! Listeners of `std` and tokio set SO_REUSEADDR before they bind, which fills the lower half of that half first.
+//!
+//! With SO_REUSEADDR and an explicit number, a port in TIME_WAIT can be listened on. So after a port of the wrong half, or
+//! a long search while many ports are in TIME_WAIT, listeners name their port for a minute.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a port is in TIME_WAIT.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many ports are named before the kernel is asked after all. Taken are those that somebody listens on or connects from.
+/// How many ports are named before the kernel chooses after all. A named port may be in use.
 const TRIES: usize = 16;
 
-/// What a search takes that has to look at a thousand ports or more. Others take it too where the processor is taken from us,
-/// and all of them where calls are traced so that tests can make them fail.
+/// The time that a search over a thousand ports takes. Traced calls all take this long, so fault tests ignore it.
 const LONG: Duration = if cfg!(ringpair_faults) { Duration::MAX } else { Duration::from_micros(50) };
 
-/// How soon after a long search that had another reason the next one is looked into.
+/// The time between two looks at the cause of a long search.
 const SOON: Duration = Duration::from_secs(1);
 
-/// What this process knows.
+/// How often a thread tries to lock what is known.
+const PATIENCE: usize = 1000;
+
 static KNOWN: Mutex<Known> = Mutex::new(Known { range: None, crowded_until: None, looked: None });
 
-/// What each listener asks, without a lock that all threads would share: whether ports are named, and whether the range that is
-/// known begins with an odd port.
+/// Copies for the common path, which takes no lock: whether ports are named, and whether the range begins with an odd one.
 static CROWDED: AtomicBool = AtomicBool::new(false);
 static BEGINS_ODD: AtomicBool = AtomicBool::new(false);
 
 struct Known {
     range: Option<Range>,
     crowded_until: Option<Instant>,
-    /// When a long search was last looked into.
+    /// When the cause of a long search was last looked at.
     looked: Option<Instant>,
 }
 
-/// Where the kernel takes ports from.
+/// The ports that the kernel chooses from.
 #[derive(Debug, PartialEq)]
 struct Range {
     first: u16,
     last: u16,
-    /// Those that it leaves out.
     reserved: Vec<(u16, u16)>,
 }
 
-/// A few ports to listen on in spite of TIME_WAIT, one after the other. None where the kernel still has some to choose from.
+/// Returns a few ports to listen on in spite of TIME_WAIT. Empty while the kernel has ports to choose from.
 pub(crate) fn named() -> impl Iterator<Item = u16> {
-    let crowded = CROWDED.load(Relaxed) && known().is_crowded_still();
-    iter::repeat_with(|| known().range.as_ref()?.any()).take(if crowded { TRIES } else { 0 }).flatten()
+    let crowded = are_named() && known().is_some_and(|mut known| known.is_crowded_still());
+    iter::repeat_with(|| known()?.range.as_ref()?.any()).take(if crowded { TRIES } else { 0 }).flatten()
 }
 
-/// Learns from the port that the kernel has chosen for a listener, and from how long it has searched.
+/// Whether listeners name their ports now.
+pub(crate) fn are_named() -> bool {
+    CROWDED.load(Relaxed)
+}
+
+/// Learns from the port that the kernel has chosen for a listener, and from the duration of its search.
 pub(crate) fn chosen(port: u16, took: Duration) {
     if is_for_connects(port, BEGINS_ODD.load(Relaxed)) {
-        known().look_whether_crowded(|range| is_for_connects(port, range.begins_odd()));
+        look_whether_crowded(|range| is_for_connects(port, range.begins_odd()));
     } else if took >= LONG {
-        known().look_into_a_long_search();
+        if let Some(mut known) = known() {
+            known.look_into_a_long_search();
+        }
     }
 }
 
-/// Learns that the kernel had none to choose from.
+/// Learns that the kernel had no port to choose from.
 pub(crate) fn none_left() {
-    known().look_whether_crowded(|_| true);
+    look_whether_crowded(|_| true);
 }
 
-/// The first and the last port given to a socket that asks for any, in this network namespace.
+/// Returns the first and the last port that the kernel chooses from in this network namespace.
 pub(crate) fn range() -> Option<(u16, u16)> {
     Range::in_force().map(|range| (range.first, range.last))
+}
+
+fn look_whether_crowded(is_crowded: impl FnOnce(&Range) -> bool) {
+    if let Some(mut known) = known() {
+        known.look_whether_crowded(is_crowded);
+    }
 }
 
 fn is_for_connects(port: u16, begins_odd: bool) -> bool {
     (port % 2 == 1) == begins_odd
 }
 
-/// How many connections of this network namespace are in TIME_WAIT.
+/// Returns how many connections of this network namespace are in TIME_WAIT.
 fn in_time_wait() -> Option<u64> {
     let mut buffer = [0; 512];
     let counters = beginning_of("/proc/thread-self/net/sockstat", &mut buffer)?;
@@ -92,14 +104,22 @@ fn in_time_wait() -> Option<u64> {
     words.next()?.parse().ok()
 }
 
-/// What a file begins with, without an allocation: a pair makes none, whatever holds it up.
+/// Reads the beginning of a file without an allocation: a pair allocates nothing.
 fn beginning_of<'a>(path: &str, buffer: &'a mut [u8; 512]) -> Option<&'a str> {
     let length = fs::File::open(path).ok()?.read(buffer).ok()?;
     std::str::from_utf8(&buffer[..length]).ok()
 }
 
-fn known() -> MutexGuard<'static, Known> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Returns `None` if another thread keeps the lock for long: a fork may have left it locked for good.
+fn known() -> Option<MutexGuard<'static, Known>> {
+    for _ in 0..PATIENCE {
+        match KNOWN.try_lock() {
+            Ok(known) => return Some(known),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => thread::yield_now(),
+        }
+    }
+    None
 }
 
 impl Known {
@@ -130,7 +150,7 @@ impl Known {
 }
 
 impl Range {
-    /// That of this network namespace, the reserved ones among them; `None` where /proc does not tell.
+    /// The range of this network namespace, reserved ports included; `None` without /proc.
     fn in_force() -> Option<Range> {
         Range::of(beginning_of("/proc/sys/net/ipv4/ip_local_port_range", &mut [0; 512])?)
     }
@@ -164,7 +184,7 @@ impl Range {
         self.last.saturating_sub(self.first).div_ceil(2).into()
     }
 
-    /// Any port that the kernel would choose for a listener.
+    /// A random port of those that the kernel would choose for a listener.
     fn any(&self) -> Option<u16> {
         let random = RandomState::new().hash_one(()).checked_rem(self.many_for_listeners())?;
         let port = self.first + 1 + 2 * u16::try_from(random).ok()?;

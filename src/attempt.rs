@@ -1,0 +1,440 @@
+//! An attempt: the pairs that one call is making right now, 1 to 32 of them, in one submission.
+//!
+//! ```text
+//! begin ──submit──▶ turn ──Done──▶ pairs
+//!                   │  ▲
+//!              Wait │  │ Again: a fresh listener for the halves that have not met
+//!                   ▼  │
+//!            wait, then turn ──the time is up, an error, a drop──▶ cancel, reap, start over
+//! ```
+//!
+//! `turn` is the only function that changes what has been reaped into pairs. It reaps everything first and handles connects
+//! before accepts, because a CONNECT's completion comes after the ACCEPT's.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use socket2::{SockAddr, SockRef, Socket};
+
+use crate::engine::Completion;
+use crate::error::{Error, Result, Step};
+use crate::lease::Lease;
+use crate::maker::Maker;
+use crate::options::{Backend, Plan};
+use crate::pool::{Count, Pool};
+use crate::sockets::{leave_the_gate, pass_the_gate, peer_of};
+use crate::wait::{Deadline, Waiting, block_on};
+
+/// Strangers in one attempt that count as a crowd: the attempt begins again behind a gate.
+pub(crate) const CROWD: usize = 8;
+
+/// How often an attempt whose connect finds no free port begins again: at a second listener every 4-tuple is free.
+const FRESH_PORTS: u32 = 3;
+
+/// The time between two closer looks.
+const LOOK_CLOSER: Duration = Duration::from_millis(1);
+
+/// How often one turn submits anew, before the caller looks at the clock.
+const SUBMISSIONS: usize = 64;
+
+/// How often an attempt begins again in one poll, before other tasks have their turn.
+const ROUNDS: usize = 4;
+
+/// Both ends of a pair, the accepted one first.
+pub(crate) type Ends = (OwnedFd, OwnedFd);
+
+/// Pairs that were through when the submission returned, and pairs that were waited for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) inline: u64,
+    pub(crate) parked: u64,
+}
+
+impl Made {
+    pub(crate) fn count(self, pool: &Pool<Maker>) {
+        pool.add(Count::Inline, self.inline);
+        pool.add(Count::Parked, self.parked);
+    }
+}
+
+pub(crate) struct Attempt<'a> {
+    plan: &'a Plan,
+    lease: Lease<'a>,
+    deadline: Deadline,
+    waiting: Waiting,
+    /// Pairs that had met when the call first had to wait.
+    inline: Option<u32>,
+    /// Strangers since the listener was opened.
+    strangers: u32,
+    overflowed: bool,
+    fresh_ports: u32,
+    /// When the call last looked closer.
+    looked: Option<Instant>,
+    /// Connects that the kernel has cancelled are to be submitted again.
+    must_retry: bool,
+    /// Halves are in the making.
+    is_active: bool,
+}
+
+/// What there is to do next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Turn {
+    /// All halves have met.
+    Done,
+    /// Nothing, until something completes.
+    Wait,
+    /// The halves that have not met must begin again at a fresh listener.
+    Again { gated: bool },
+}
+
+impl<'a> Attempt<'a> {
+    pub(crate) fn new(plan: &'a Plan, lease: Lease<'a>, deadline: Deadline) -> Attempt<'a> {
+        Attempt {
+            plan,
+            lease,
+            deadline,
+            waiting: Waiting::default(),
+            inline: None,
+            strangers: 0,
+            overflowed: false,
+            fresh_ports: 0,
+            looked: None,
+            must_retry: false,
+            is_active: false,
+        }
+    }
+
+    /// Pairs that one submission may make.
+    pub(crate) fn room(&self) -> usize {
+        self.lease.room()
+    }
+
+    /// Opens the sockets for `count` pairs and submits all connects and accepts.
+    pub(crate) fn begin(&mut self, count: usize) -> Result<()> {
+        (self.inline, self.fresh_ports, self.looked) = (None, 0, None);
+        (self.strangers, self.overflowed) = (0, false);
+        self.lease.listen_for(self.plan, count)?;
+        self.submit(count)
+    }
+
+    /// Makes the pairs that [`begin`](Self::begin) has begun, and sleeps in the kernel if it must wait.
+    pub(crate) fn finish_blocking(&mut self) -> Result<()> {
+        loop {
+            match self.turn()? {
+                Turn::Done => return Ok(()),
+                Turn::Again { gated } => self.begin_again(gated)?,
+                Turn::Wait => {
+                    let until = self.time_left()?;
+                    block_on(self.lease.engine.descriptor(), until).map_err(Step::Ring.failed())?;
+                }
+            }
+        }
+    }
+
+    /// The same for a task.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        for _ in 0..ROUNDS {
+            match self.turn()? {
+                Turn::Done => {
+                    self.waiting.end(Some(self.lease.engine.descriptor()));
+                    return Poll::Ready(Ok(()));
+                }
+                Turn::Again { gated } => self.begin_again(gated)?,
+                Turn::Wait => {
+                    let until = self.time_left()?;
+                    self.waiting.arrange(context, Some(self.lease.engine.descriptor()), until);
+                    return Poll::Pending;
+                }
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Hands over the pairs of an attempt that is done.
+    pub(crate) fn take_pairs(&mut self, mut deliver: impl FnMut(Ends)) -> Result<Made> {
+        let gated = self.lease.listener()?.is_gated();
+        let mut made = 0;
+        for (accepted, connected) in self.lease.halves.take_pairs() {
+            if gated {
+                leave_the_gate(&accepted, &connected, self.plan.shape.address)?;
+            }
+            deliver((accepted, connected));
+            made += 1;
+        }
+        self.is_active = false;
+        self.deadline.reset();
+        let inline = self.inline.map_or(made, u64::from);
+        Ok(Made { inline, parked: made - inline })
+    }
+
+    /// The same for the one pair of an attempt.
+    pub(crate) fn take_pair(&mut self) -> Result<(Ends, Made)> {
+        let mut pair = None;
+        let made = self.take_pairs(|ends| pair = Some(ends))?;
+        let none = || Step::Accept.refused(io::ErrorKind::Other, "the attempt was not done");
+        Ok((pair.ok_or_else(none)?, made))
+    }
+
+    /// The pool of a factory's attempt.
+    pub(crate) fn pool(&self) -> Option<&'a Pool<Maker>> {
+        self.lease.pool()
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        self.lease.engine.backend()
+    }
+
+    /// Stops listening, before a one-shot is handed out.
+    pub(crate) fn stop_listening(&mut self) {
+        self.lease.stop_listening();
+    }
+
+    /// Has the thread keep the maker of a one-shot.
+    pub(crate) fn keep_maker(&mut self) {
+        self.lease.keep();
+    }
+
+    /// Starts `count` halves in one submission.
+    fn submit(&mut self, count: usize) -> Result<()> {
+        self.is_active = true;
+        if count == 1 {
+            let socket = self.lease.open_socket(self.plan)?;
+            self.queue_half(socket, true)?;
+        } else {
+            self.lease.open_sockets(self.plan, count)?;
+            while let Some(socket) = self.lease.sockets.pop() {
+                self.queue_half(socket, false)?;
+            }
+        }
+        self.lease.submit()
+    }
+
+    /// Queues a connect and an accept, and the opening of the next pair's socket if there is only this half.
+    fn queue_half(&mut self, socket: Socket, opens_spare: bool) -> Result<()> {
+        let (plan, maker) = (self.plan, &mut *self.lease);
+        if maker.listener()?.is_gated() {
+            pass_the_gate(&socket, plan.shape.address)?;
+        }
+        let half = maker.halves.add();
+        maker.engine.connect(half, socket.into());
+        if opens_spare {
+            maker.queue_spare(plan); // before the accept, which must be the one that finds no descriptor
+        }
+        let (engine, listener) = maker.parts()?;
+        engine.accept(listener);
+        Ok(())
+    }
+
+    /// Reaps completions and advances every half. The only place where an attempt changes state.
+    fn turn(&mut self) -> Result<Turn> {
+        if self.inline.is_some() {
+            self.lease.engine.nudge();
+        }
+        for _ in 0..SUBMISSIONS {
+            let again = self.reap()?;
+            self.take_arrivals()?;
+            let maker = &mut *self.lease;
+            if maker.halves.met() == maker.halves.len() {
+                return Ok(Turn::Done);
+            }
+            if let Some(gated) = again {
+                return Ok(Turn::Again { gated });
+            }
+            if self.strangers as usize >= CROWD {
+                return Ok(Turn::Again { gated: true });
+            }
+            let missing = maker.halves.without_accepted().saturating_sub(maker.engine.accepts());
+            let retries = std::mem::take(&mut self.must_retry) && maker.queue_retries();
+            if missing == 0 && !retries {
+                break;
+            }
+            let (engine, listener) = maker.parts()?;
+            (0..missing).for_each(|_| engine.accept(listener));
+            maker.submit()?;
+        }
+        self.inline.get_or_insert(self.lease.halves.met() as u32);
+        self.look_closer()
+    }
+
+    /// Looks for what no completion reports: a SYN that was dropped, an error that the kernel has only stored.
+    fn look_closer(&mut self) -> Result<Turn> {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_CLOSER) {
+            return Ok(Turn::Wait);
+        }
+        self.looked = Some(Instant::now());
+        self.must_retry = true;
+        if let Some(error) = self.lease.unreported_error() {
+            return Err(Step::Connect.failed()(error));
+        }
+        Ok(if self.has_overflowed()? { Turn::Again { gated: true } } else { Turn::Wait })
+    }
+
+    /// Whether strangers have filled a queue of this attempt's listener.
+    fn has_overflowed(&mut self) -> Result<bool> {
+        self.overflowed |= self.lease.listener_mut()?.has_overflowed();
+        Ok(self.overflowed)
+    }
+
+    /// Takes all completions. Returns whether halves must begin again, and whether behind a gate.
+    fn reap(&mut self) -> Result<Option<bool>> {
+        let mut again = None;
+        loop {
+            let (engine, listener) = self.lease.parts()?;
+            match engine.reap(listener) {
+                None => return Ok(again),
+                Some(Completion::Connected { half, socket, result }) => {
+                    again = self.connected(half, socket, result)?.or(again);
+                }
+                Some(Completion::Accepted(Ok(accepted))) => self.lease.arrivals.push(accepted),
+                Some(Completion::Accepted(Err(error))) => self.accept_failed(error)?,
+                Some(Completion::Opened(opened)) => self.lease.keep_spare(opened, self.plan)?,
+            }
+        }
+    }
+
+    fn connected(&mut self, half: usize, socket: OwnedFd, result: io::Result<()>) -> Result<Option<bool>> {
+        match result {
+            Err(error) if errno_of(&error) != Errno::EISCONN => return self.connect_failed(half, socket, error),
+            _ => {} // EISCONN says the same of a connect that was submitted again
+        }
+        // The CONNECT operation can say 0 although nothing is connected: an ICMP error has met the SYN.
+        let peer = match SockRef::from(&socket).peer_addr() {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                let cause = SockRef::from(&socket).take_error().ok().flatten();
+                return self.connect_failed(half, socket, cause.unwrap_or(error));
+            }
+            peer => self.verified(half, &socket, peer)?,
+        };
+        if peer != *self.lease.listener()?.target() {
+            return Err(redirected(peer.as_socket()));
+        }
+        let local = self.verified(half, &socket, SockRef::from(&socket).local_addr())?;
+        if let Some(local) = local.as_socket() {
+            let lives = |accepted: &OwnedFd| peer_of(accepted.as_fd()).1;
+            let dead = self.lease.halves.through(half, local, socket, lives);
+            self.count_strangers(usize::from(dead.is_some()));
+        }
+        Ok(None)
+    }
+
+    /// Returns an address, or the error of a half whose connection will still arrive.
+    fn verified(&mut self, half: usize, socket: &OwnedFd, address: io::Result<SockAddr>) -> Result<SockAddr> {
+        address.map_err(|error| {
+            self.lease.locate(half, socket);
+            Step::Verify.failed()(error)
+        })
+    }
+
+    fn connect_failed(&mut self, half: usize, socket: OwnedFd, error: io::Error) -> Result<Option<bool>> {
+        self.lease.locate(half, &socket); // its connection may still arrive
+        let gated = self.lease.listener()?.is_gated();
+        match errno_of(&error) {
+            // Cancelled by the kernel, because the thread that submitted it has ended. The handshake goes on.
+            Errno::ECANCELED | Errno::EINTR => {
+                self.lease.connect_again(half, socket);
+                self.must_retry = true;
+                Ok(None)
+            }
+            // It was submitted again too early. The next closer look tries once more.
+            Errno::EALREADY => {
+                self.lease.connect_again(half, socket);
+                Ok(None)
+            }
+            Errno::EADDRNOTAVAIL if self.fresh_ports < FRESH_PORTS => {
+                self.fresh_ports += 1;
+                Ok(Some(gated))
+            }
+            // `tcp_abort_on_overflow`: the kernel has reset a connection that found the backlog full of strangers.
+            Errno::ECONNRESET | Errno::EPIPE if self.has_overflowed()? => Ok(Some(true)),
+            _ => Err(Step::Connect.failed()(error)),
+        }
+    }
+
+    fn accept_failed(&mut self, error: io::Error) -> Result<()> {
+        use Errno::*;
+        match errno_of(&error) {
+            // A stranger had left before the kernel handed it over.
+            ECONNABORTED => self.count_strangers(1),
+            // Cancelled by the kernel, or failed by what happened to the connection: `accept(2)` says to try again.
+            ECANCELED | EINTR | ENETDOWN | EPROTO | ENOPROTOOPT | EHOSTDOWN | ENONET | EHOSTUNREACH | EOPNOTSUPP
+            | ENETUNREACH => {}
+            _ => return Err(Step::Accept.failed()(error)),
+        }
+        Ok(())
+    }
+
+    /// Gives each arrival to its half, or closes it.
+    fn take_arrivals(&mut self) -> Result<()> {
+        if !self.lease.arrivals.is_empty() {
+            let strangers = self.lease.match_arrivals()?;
+            self.count_strangers(strangers);
+        }
+        Ok(())
+    }
+
+    fn count_strangers(&mut self, count: usize) {
+        self.strangers += count as u32;
+        self.lease.tally.strangers += count as u64;
+    }
+
+    /// Starts the halves that have not met once more, at a fresh listener.
+    fn begin_again(&mut self, gated: bool) -> Result<()> {
+        self.time_left()?;
+        let maker = &mut *self.lease;
+        let count = maker.halves.len();
+        maker.cancel();
+        maker.halves.keep_met();
+        maker.end_operations();
+        maker.listen_afresh(self.plan, gated)?;
+        let unmet = count - maker.halves.len();
+        maker.listener_mut()?.serve(unmet);
+        (self.strangers, self.overflowed) = (0, false);
+        self.submit(unmet)
+    }
+
+    fn time_left(&mut self) -> Result<Instant> {
+        self.deadline.start().ok_or_else(|| self.lateness())
+    }
+
+    fn lateness(&self) -> Error {
+        let is_through = self.lease.halves.first_unmet_is_through();
+        let mut why = format!("after {:?} ", self.deadline.timeout());
+        why += match is_through {
+            true => "the connect is through, and its connection has not been accepted",
+            false => "the connect is not through",
+        };
+        let strangers = self.lease.strangers();
+        if strangers > 0 {
+            why += &format!("; {strangers} strangers have been turned away from the listener so far");
+        }
+        Step::Timeout.refused(io::ErrorKind::TimedOut, why)
+    }
+}
+
+/// Waits for nothing: an operation that has not completed when this returns is stale.
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.lease.is_ours() {
+            return; // a forked child has no part in its parent's attempt
+        }
+        self.waiting.end(Some(self.lease.engine.descriptor()));
+        if self.is_active {
+            self.lease.start_over(self.plan);
+        }
+    }
+}
+
+fn redirected(peer: Option<SocketAddr>) -> Error {
+    let whom = peer.map_or("an unknown address".to_owned(), |peer| peer.to_string());
+    let why = format!("the connection leads to {whom}, and not to the listener: something redirects connections on lo");
+    Step::Verify.refused(io::ErrorKind::Other, why)
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}

@@ -1,0 +1,136 @@
+//! The sockets of a pair: how they are opened and set up, how they pass a gated listener, and where their connection began.
+#![allow(unsafe_code)] // neither nix nor socket2 knows SO_PEERNAME, IP_MINTTL and IPV6_MINHOPCOUNT
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, socklen_t};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use crate::error::{Result, Step};
+use crate::options::Plan;
+
+/// Opens a socket in the engine's mode, close-on-exec.
+pub(crate) fn open_unprepared(plan: &Plan, nonblocking: bool) -> Result<Socket> {
+    let kind = if nonblocking { Type::STREAM.nonblocking() } else { Type::STREAM };
+    Socket::new(domain_of(plan), kind, None).map_err(Step::Socket.failed())
+}
+
+/// Sets up such a socket to connect with.
+pub(crate) fn prepared(socket: Socket, plan: &Plan) -> Result<Socket> {
+    set_options(&socket, plan)?;
+    bind_beside_the_listener(&socket, plan)?;
+    Ok(socket)
+}
+
+/// The address family of a plan's sockets.
+pub(crate) fn domain_of(plan: &Plan) -> Domain {
+    Domain::for_address(SocketAddr::new(plan.shape.address, 0))
+}
+
+/// Binds it if the kernel would choose another address: towards 127.0.0.2 it chooses 127.0.0.1.
+fn bind_beside_the_listener(socket: &Socket, plan: &Plan) -> Result<()> {
+    let address = plan.shape.address;
+    if address != IpAddr::V4(Ipv4Addr::LOCALHOST) && address.is_ipv4() {
+        // The connect chooses the port, which other connections from this address may share.
+        setsockopt(socket, sockopt::IpBindAddressNoPort, &true).map_err(Step::SetOption.failed())?;
+        socket.bind(&SocketAddr::new(address, 0).into()).map_err(Step::Bind.failed())?;
+    }
+    Ok(())
+}
+
+/// Opens a socket and sets what both ends begin with.
+pub(crate) fn open_socket(plan: &Plan, nonblocking: bool) -> Result<Socket> {
+    let socket = open_unprepared(plan, nonblocking)?;
+    set_options(&socket, plan)?;
+    Ok(socket)
+}
+
+/// Sets zero linger, and the options that must be there before the handshake: it fixes how far a window can grow.
+fn set_options(socket: &Socket, plan: &Plan) -> Result<()> {
+    let set = || {
+        socket.set_linger(Some(Duration::ZERO))?;
+        if let Some(bytes) = plan.shape.recv_buffer_size {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = plan.shape.send_buffer_size {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        match plan.shape.nodelay {
+            Some(nodelay) => socket.set_tcp_nodelay(nodelay),
+            None => Ok(()),
+        }
+    };
+    set().map_err(Step::SetOption.failed())
+}
+
+/// Returns the address where a connection began, and whether it still lives.
+pub(crate) fn peer_of(accepted: BorrowedFd<'_>) -> (Option<SocketAddr>, bool) {
+    match SockRef::from(&accepted).peer_addr() {
+        Ok(peer) => (peer.as_socket(), true),
+        // Any other error says nothing about the connection.
+        Err(error) => (peer_that_was(accepted), error.kind() != io::ErrorKind::NotConnected),
+    }
+}
+
+/// Returns where a connection began that has been reset, which `getpeername(2)` does not tell: `SO_PEERNAME`.
+fn peer_that_was(accepted: BorrowedFd<'_>) -> Option<SocketAddr> {
+    // The kernel fails if the address is shorter than the length asked for, so the longer kind comes first.
+    let lengths = [size_of::<libc::sockaddr_in6>(), size_of::<libc::sockaddr_in>()];
+    lengths.into_iter().find_map(|most| {
+        // SAFETY: the storage has room for every kind of address, and the kernel writes at most `most` bytes.
+        let told = unsafe {
+            SockAddr::try_init(|address, length| {
+                *length = most as socklen_t;
+                let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERNAME);
+                let answer = libc::getsockopt(accepted.as_raw_fd(), level, name, address.cast(), length);
+                Ok(Errno::result(answer).map(drop)?)
+            })
+        };
+        told.ok()?.1.as_socket()
+    })
+}
+
+/// The hop count of a packet that no router has forwarded. Ordinary connections on loopback use 64.
+pub(crate) const FULL_HOPS: c_int = 255;
+
+/// Lets a connecting socket through the gate: `IP_TTL` 255, `IPV6_UNICAST_HOPS` 255.
+pub(crate) fn pass_the_gate(connecting: &Socket, address: IpAddr) -> Result<()> {
+    set_hops(connecting.as_fd(), address, FULL_HOPS).map_err(Step::SetOption.failed())
+}
+
+/// Undoes at both ends what the gate needed. The accepted end inherits the gate.
+pub(crate) fn leave_the_gate(accepted: &OwnedFd, connected: &OwnedFd, address: IpAddr) -> Result<()> {
+    const DEFAULT_HOPS: c_int = -1;
+    set_least_hops(accepted.as_fd(), SocketAddr::new(address, 0), 0)
+        .and_then(|()| set_hops(connected.as_fd(), address, DEFAULT_HOPS))
+        .map_err(Step::SetOption.failed())
+}
+
+fn set_hops(socket: BorrowedFd<'_>, address: IpAddr, hops: c_int) -> io::Result<()> {
+    match address {
+        IpAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_TTL, hops),
+        IpAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, hops),
+    }
+}
+
+/// Has the kernel drop what arrives with fewer hops left: `IP_MINTTL` of `ip(7)`, `IPV6_MINHOPCOUNT`. 0 undoes it.
+pub(crate) fn set_least_hops(socket: BorrowedFd<'_>, address: SocketAddr, hops: c_int) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, hops),
+        SocketAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, hops),
+    }
+}
+
+fn set(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    // SAFETY: the kernel reads as many bytes from `value` as it has.
+    let answer = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size_of_val(&value) as socklen_t)
+    };
+    Errno::result(answer)?;
+    Ok(())
+}
