@@ -1,24 +1,23 @@
-//! Whether a pair costs the same however many there are: live at once, made on two threads, or made in a row.
+//! Does a pair cost the same with many pairs alive, on two threads, and after many others?
 //!
-//! *Live.* A factory makes 9,500 pairs, one by one, and holds them all: what the last thousand cost to make over the
-//! first thousand. Wanted: at most 1.15. Closing is not in it. One pass is not counted: the descriptor table grows in
-//! it.
+//! *Live.* A factory makes 9,500 pairs one by one and holds them all: the time of the last thousand over that of the
+//! first. Goal: at most 1.15. Closing is not included. The first pass does not count, because the descriptor table
+//! grows in it.
 //!
-//! *Threads.* How many pairs two threads, each with a factory of its own, make and close in a quarter of a second, over
-//! how many one thread makes. Wanted: at least 1.80. The main thread waits meanwhile, in both cases, so the kernel
-//! takes the process for a threaded one in both.
+//! *Threads.* Pairs that two threads, each with its own factory, make and close in a quarter of a second, over the
+//! pairs of one thread. Goal: at least 1.80. `peers` has the row for one shared factory.
 //!
-//! *Graceful.* A factory makes and closes 200,000 pairs that close with FIN, in windows of 10,000: the slowest window
-//! over the median one. Wanted: at most 1.50, and no error, EADDRNOTAVAIL least of all. This comes last and once,
-//! because it leaves as many sockets in TIME_WAIT as the kernel admits, for a minute. The report tells how many these
-//! are, and how many more the kernel did not keep (TCPTimeWaitOverflow): without that, a low number proves nothing.
+//! *Graceful.* A factory makes and closes 200,000 pairs with FIN, in windows of 10,000: the slowest window over the
+//! median one. Goal: at most 1.50, and no error, EADDRNOTAVAIL in particular. This part comes last and runs once,
+//! because it leaves as many sockets in TIME_WAIT as the kernel allows, for a minute. The report prints that number and
+//! how many more the kernel dropped (TCPTimeWaitOverflow): without them, a low ratio proves nothing.
 //!
-//! Beside the first two the floor, plain system calls, does the same turn by turn. What its figure falls short of is
-//! the kernel's part or the host's: processors that others use too, or that are two threads of one core. Both are
-//! repeated, and told as median, least and greatest; a figure is met by its median. Pairs are made by blocking calls,
-//! as `std` streams, so that no runtime is in the figures; the accepted end is closed first.
+//! For the first two, plain system calls (the floor) do the same in turn. If the floor falls short too, the kernel or
+//! the host is the reason: busy processors, or two threads of one core. Both parts are repeated; the report prints
+//! median, min and max, and the median decides whether the goal is met. All pairs are `std` streams made by blocking
+//! calls, so no runtime is in the figures. The accepted end is closed first.
 //!
-//! *What is not measured.* More threads than two, threads that share a factory, memory, closing by itself.
+//! *Not measured.* More than two threads, memory, closing by itself.
 //!
 //! `cargo bench --bench scale -- [--json] [--rounds N]`
 #![allow(clippy::unwrap_used)] // here a panic is the report
@@ -28,12 +27,11 @@ mod common;
 use std::fs;
 use std::io;
 use std::net::TcpStream;
-use std::sync::Barrier;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use common::floor::{Floor, Plain};
+use common::floor::Floor;
 use common::report::{Json, Table, object, print};
+use common::spell::one_and_two_threads;
 use common::{Arguments, Spread, give_up, host, time_wait};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringpair::{Linger, PairFactory, PairOptions};
@@ -42,7 +40,6 @@ const LIVE: usize = 9_500;
 const THOUSAND: usize = 1_000;
 const LIVE_AT_MOST: f64 = 1.15;
 
-const THREADS: usize = 2;
 const SPELL: Duration = Duration::from_millis(250);
 const THREADS_AT_LEAST: f64 = 1.8;
 
@@ -50,7 +47,7 @@ const WINDOWS: usize = 20;
 const WINDOW: usize = 10_000;
 const GRACEFUL_AT_MOST: f64 = 1.5;
 
-/// For the live pairs, and some for listeners, rings and the program itself.
+/// For the live pairs, with some to spare for listeners, rings and the program itself.
 const DESCRIPTORS: u64 = 2 * LIVE as u64 + 64;
 
 fn main() {
@@ -89,8 +86,8 @@ fn measure(factory: PairFactory, rounds: usize) -> Report {
     }
     let (mut threads, mut threads_floor) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        threads.push(many_over_one(round, pairs_in_a_spell));
-        threads_floor.push(many_over_one(round, plain_pairs_in_a_spell));
+        threads.push(two_threads_over_one(round));
+        threads_floor.push(two_plain_threads_over_one(round));
     }
     Report {
         rounds,
@@ -109,7 +106,7 @@ fn pair(factory: &PairFactory) -> Pair {
     factory.pair_blocking().unwrap()
 }
 
-/// Makes and holds the live pairs: the time of the last thousand over that of the first.
+/// Makes and holds the live pairs. Returns the time of the last thousand over that of the first.
 fn last_over_first<P>(make: impl Fn() -> P) -> f64 {
     let mut held = Vec::with_capacity(LIVE);
     let mut more = |count| {
@@ -122,46 +119,23 @@ fn last_over_first<P>(make: impl Fn() -> P) -> f64 {
     more(THOUSAND) / first
 }
 
-/// How many times as many pairs several threads make. Who goes first changes with the round.
-fn many_over_one(round: usize, spell: fn(&Barrier) -> usize) -> f64 {
-    let on = |threads| {
-        let barrier = Barrier::new(threads);
-        thread::scope(|scope| {
-            let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| spell(&barrier))).collect();
-            running.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
-        }) as f64
+fn two_threads_over_one(round: usize) -> f64 {
+    let open = || {
+        let factory = PairOptions::new().factory().unwrap();
+        move || drop(pair(&factory))
     };
-    if round % 2 == 0 {
-        let one = on(1);
-        on(THREADS) / one
-    } else {
-        on(THREADS) / on(1)
-    }
+    one_and_two_threads(round, SPELL, open).two_over_one()
 }
 
-fn pairs_in_a_spell(barrier: &Barrier) -> usize {
-    let factory = PairOptions::new().factory().unwrap();
-    count_in_a_spell(barrier, || pair(&factory))
+fn two_plain_threads_over_one(round: usize) -> f64 {
+    let open = || {
+        let floor = Floor::open().unwrap();
+        move || drop(floor.pair().unwrap())
+    };
+    one_and_two_threads(round, SPELL, open).two_over_one()
 }
 
-fn plain_pairs_in_a_spell(barrier: &Barrier) -> usize {
-    let floor = Floor::open().unwrap();
-    count_in_a_spell(barrier, || -> Plain { floor.pair().unwrap() })
-}
-
-fn count_in_a_spell<P>(barrier: &Barrier, make: impl Fn() -> P) -> usize {
-    (0..100).for_each(|_| drop(make())); // not counted
-    barrier.wait();
-    let begin = Instant::now();
-    let mut made = 0;
-    while begin.elapsed() < SPELL {
-        drop(make());
-        made += 1;
-    }
-    made
-}
-
-/// Microseconds a pair in each window, and what became of the sockets in TIME_WAIT.
+/// Microseconds per pair in each window, and the sockets in TIME_WAIT afterwards.
 struct Graceful {
     windows: Vec<f64>,
     time_wait: u64,
@@ -184,7 +158,7 @@ fn graceful_windows() -> ringpair::Result<Graceful> {
     Ok(Graceful { windows, time_wait: time_wait(), overflow: time_wait_overflow() - overflow, listeners })
 }
 
-/// How many sockets the kernel has not kept in TIME_WAIT, as there were too many: `tcp_max_tw_buckets`.
+/// Number of sockets that the kernel dropped from TIME_WAIT because of `tcp_max_tw_buckets`.
 fn time_wait_overflow() -> u64 {
     let netstat = fs::read_to_string("/proc/net/netstat").unwrap_or_default();
     let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
@@ -208,7 +182,7 @@ impl Graceful {
     }
 
     fn worst_over_median(&self) -> f64 {
-        self.spread().greatest / self.spread().median
+        self.spread().max / self.spread().median
     }
 }
 
@@ -226,7 +200,7 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let mut table = Table::new(["", "median", "least", "greatest", "wanted", ""]);
+        let mut table = Table::new(["", "median", "min", "max", "goal", ""]);
         let mut row = |name: &str, figures: [String; 3], wanted: String, met: bool| {
             let verdict = if met { "met" } else { "missed" };
             table.row(name, figures.into_iter().chain([wanted, verdict.into()]));
@@ -246,10 +220,10 @@ impl Report {
         match &self.graceful {
             Err(error) => format!("graceful pairs: {error}"),
             Ok(graceful) => {
-                let Spread { median, least, greatest } = graceful.spread();
+                let Spread { median, min, max, .. } = graceful.spread();
                 format!(
-                    "{} graceful pairs without an error: {median:.1} µs a pair in the median window, {least:.1} in\n\
-                     the best, {greatest:.1} in the worst; {} listeners; {} sockets in TIME_WAIT, {} more not kept",
+                    "{} graceful pairs without an error: {median:.1} µs per pair in the median window, {min:.1} in\n\
+                     the best, {max:.1} in the worst; {} listeners; {} sockets in TIME_WAIT, {} more dropped",
                     WINDOWS * WINDOW,
                     graceful.listeners,
                     graceful.time_wait,

@@ -1,9 +1,9 @@
-//! A table for people, and JSON for programs.
+//! Tables and JSON on standard output.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 
-/// Writes to standard output; a reader who has seen enough and left is no failure.
+/// Writes to standard output. A closed pipe is not an error.
 pub(crate) fn print(report: &impl fmt::Display) {
     let mut out = io::stdout().lock();
     match writeln!(out, "{report}").and_then(|()| out.flush()) {
@@ -12,7 +12,7 @@ pub(crate) fn print(report: &impl fmt::Display) {
     }
 }
 
-/// Rows of cells: the first column is text and stands left, the others are figures and stand right.
+/// Rows of cells. The first column is aligned to the left, the others to the right.
 pub(crate) struct Table(Vec<Vec<String>>);
 
 impl Table {
@@ -42,9 +42,9 @@ impl fmt::Display for Table {
     }
 }
 
-/// As much of JSON as a report needs.
+/// The subset of JSON that the reports need.
 pub(crate) enum Json {
-    #[allow(dead_code)] // each benchmark compiles this for itself, and one has no flags
+    #[allow(dead_code)] // each benchmark compiles its own copy, and `peers` has no flags
     Flag(bool),
     Count(u64),
     /// Finite.
@@ -65,7 +65,7 @@ impl fmt::Display for Json {
             Json::Flag(flag) => write!(f, "{flag}"),
             Json::Count(count) => write!(f, "{count}"),
             Json::Number(number) => write!(f, "{number:.4}"),
-            Json::Text(text) => write!(f, "{text:?}"), // of ASCII, Rust escapes what JSON does, and in the same way
+            Json::Text(text) => write!(f, "{text:?}"), // for printable ASCII, Rust escapes as JSON does
             Json::List(items) => {
                 f.write_str("[")?;
                 separated(f, items, |f, item| item.fmt(f))?;
