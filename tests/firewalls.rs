@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use calls::{CALLS, Pair, assert_is_our_own, without_hanging};
 use common::{
-    alone_in_a_network, alone_with_late_handshakes, descriptors, eventually, netstat, on_every_engine, run, skip,
-    slow_down_lo,
+    DESCRIPTORS_OF_A_THREAD, alone_in_a_network, alone_with_late_handshakes, assert_descriptors_become, descriptors,
+    eventually, netstat, on_every_engine, run, skip, slow_down_lo,
 };
 use nix::libc;
 use ringpair::{Error, PairFactory, PairOptions, Step};
@@ -31,9 +31,6 @@ const AN_HOUR: Duration = Duration::from_secs(3600);
 
 /// Less than the second after which the kernel sends a SYN again.
 const NO_SECOND_SYN: Duration = Duration::from_millis(300);
-
-/// What the thread that serves parked async calls keeps open once it has been started.
-const REACTOR: usize = 2;
 
 fn a_rejected_connect_fails_at_once_with_its_errno(options: PairOptions) {
     behind_a_firewall(|| {
@@ -84,7 +81,7 @@ fn a_dropped_connect_fails_at_the_deadline(options: PairOptions) {
             remove_all_rules();
             eventually("a pair is in time", || factory.pair_blocking().map(assert_is_our_own).is_ok());
             assert_eq!(factory.stats().strangers, 0);
-            assert!(descriptors() <= before + REACTOR, "{} are open, {before} before", descriptors());
+            assert_descriptors_become(0..=before + DESCRIPTORS_OF_A_THREAD);
         }
     });
 }
@@ -262,7 +259,7 @@ fn assert_serves(options: &PairOptions, factory: &PairFactory, before: usize) {
         call(options, factory).expect(name).into_iter().for_each(assert_is_our_own);
     }
     assert_eq!(factory.stats().strangers, 0);
-    assert!(descriptors() <= before + REACTOR, "{} are open, {before} before", descriptors());
+    assert_descriptors_become(0..=before + DESCRIPTORS_OF_A_THREAD);
 }
 
 fn listener_of(factory: &PairFactory) -> SocketAddr {

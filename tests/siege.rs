@@ -31,6 +31,9 @@ const BATCH: usize = 50;
 /// Pairs in all, unless RINGPAIR_SIEGE_PAIRS says otherwise.
 const FEW: usize = 4 * SPELL;
 
+/// A siege in which no stranger has come through goes on for so many times its rounds.
+const MORE_ROUNDS_AT_MOST: usize = 50;
+
 /// What the pace of peace is divided by at most.
 const SLOWER_AT_MOST: f64 = 3.0;
 /// The least pace of factories and batches among strangers, over the pace while these rest.
@@ -191,8 +194,11 @@ impl Siege {
 
     /// Peace is measured beside the same processes, just as busy, at a listener that is not ours: what they take of the
     /// processors they take from anyone, and only what comes on top of that is ours to answer for.
+    ///
+    /// Goes on until a stranger has come through: whether one meets a listener that is there for microseconds is chance.
     fn hold(&mut self, mut make: impl FnMut() -> Vec<Pair>) {
-        for _ in 0..self.rounds {
+        let most = self.rounds * MORE_ROUNDS_AT_MOST;
+        while self.war.len() < self.rounds || (self.toll.completed == 0 && self.war.len() < most) {
             let quiet = spell(&mut make).1;
             self.quiet.push(quiet);
 

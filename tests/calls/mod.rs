@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt};
 use ringpair::{PairFactory, PairOptions, Result};
 
-use crate::common::{descriptors, runtime};
+use crate::common::{DESCRIPTORS_OF_A_THREAD, assert_descriptors_become, runtime};
 
 pub(crate) type Pair = (TcpStream, TcpStream);
 
@@ -73,11 +73,10 @@ pub(crate) fn assert_is_our_own((mut accepted, mut connected): Pair) {
     }
 }
 
-/// At most one idle maker for each CPU, of three descriptors, and two for the thread that serves parked async calls.
+/// At most one idle maker for each CPU, of three descriptors, and what this thread keeps for one-shots.
 pub(crate) fn assert_keeps_few_descriptors_above(before: usize) {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap().matches("processor\t").count();
-    let now = descriptors();
-    assert!(now <= before + 3 * cpus + 2, "{now} are open, {before} before, and there are {cpus} CPUs");
+    assert_descriptors_become(0..=before + 3 * cpus + DESCRIPTORS_OF_A_THREAD);
 }
 
 /// Polls with a waker that wakes nothing.

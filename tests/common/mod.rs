@@ -229,6 +229,13 @@ pub(crate) fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1 - of_the_reactor // one lists the others
 }
 
+/// Asserts that so many descriptors are open, or will be in a moment.
+///
+/// A runtime that was dropped keeps its own until the reactor has let go of the last of its wakers.
+pub(crate) fn assert_descriptors_become(expected: std::ops::RangeInclusive<usize>) {
+    eventually(&format!("{expected:?} descriptors are open"), || expected.contains(&descriptors()));
+}
+
 /// Whether the reactor's epoll is open: it is the one that marks an event with the largest number.
 pub(crate) fn reactor_runs() -> bool {
     let open = std::fs::read_dir("/proc/self/fdinfo").unwrap();
