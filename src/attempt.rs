@@ -23,7 +23,7 @@ use socket2::{SockAddr, SockRef, Socket};
 use crate::engine::Completion;
 use crate::error::{Error, Result, Step};
 use crate::lease::Lease;
-use crate::maker::Maker;
+use crate::maker::{Maker, locate};
 use crate::options::{Backend, Plan};
 use crate::pool::{Count, Pool};
 use crate::sockets::{leave_the_gate, pass_the_gate, peer_of};
@@ -325,13 +325,13 @@ impl<'a> Attempt<'a> {
     /// Returns an address, or the error of a half whose connection will still arrive.
     fn verified(&mut self, half: usize, socket: &OwnedFd, address: io::Result<SockAddr>) -> Result<SockAddr> {
         address.map_err(|error| {
-            self.lease.locate(half, socket);
+            locate(&mut self.lease.halves, half, socket);
             Step::Verify.failed()(error)
         })
     }
 
     fn connect_failed(&mut self, half: usize, socket: OwnedFd, error: io::Error) -> Result<Option<bool>> {
-        self.lease.locate(half, &socket); // its connection may still arrive
+        locate(&mut self.lease.halves, half, &socket); // its connection may still arrive
         let gated = self.lease.listener()?.is_gated();
         match errno_of(&error) {
             // Cancelled by the kernel, because the thread that submitted it has ended. The handshake goes on.

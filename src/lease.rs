@@ -10,7 +10,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use crate::error::{Error, Result, Step};
-use crate::hazards::memlock::{PAUSE, Patience};
+use crate::hazards::memlock::{PAUSE, Patience, patiently};
 use crate::maker::{Maker, Purpose};
 use crate::options::{Backend, Choice, Plan};
 use crate::pool::{Count, Grant, LIMIT, Pool, Reason, Ticket};
@@ -194,7 +194,7 @@ impl<'a> Acquire<'a> {
             return Ok(self.join_the_queue(Reason::Scarcity, waker));
         }
         self.pool.forget_one();
-        if is_passing(&error, &mut self.patience) {
+        if self.patience.allows_another_try(&error) {
             return Ok(Progress::Pause);
         }
         Err(error)
@@ -265,7 +265,7 @@ impl Lease<'static> {
     pub(crate) async fn of_this_thread_async(plan: &Plan) -> Result<Lease<'static>> {
         let (mut patience, mut waiting) = (Patience::default(), Waiting::default());
         let lease = std::future::poll_fn(|context| match Lease::of_this_thread(plan) {
-            Err(error) if is_passing(&error, &mut patience) => {
+            Err(error) if patience.allows_another_try(&error) => {
                 waiting.arrange(context, None, Instant::now() + PAUSE);
                 Poll::Pending
             }
@@ -275,21 +275,6 @@ impl Lease<'static> {
         waiting.end(None);
         lease
     }
-}
-
-/// Tries again while a ring is refused for the moment.
-pub(crate) fn patiently<T>(mut open: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut patience = Patience::default();
-    loop {
-        match open() {
-            Err(error) if is_passing(&error, &mut patience) => thread::sleep(PAUSE),
-            outcome => return outcome,
-        }
-    }
-}
-
-fn is_passing(error: &Error, patience: &mut Patience) -> bool {
-    error.step() == Step::Ring && patience.allows_another_try(error.cause())
 }
 
 /// Takes a maker that this process has opened, and closes one of the parent's.

@@ -206,11 +206,6 @@ impl Maker {
         self.halves.locate(|half| local_address(engine.connecting(half)?));
     }
 
-    /// Notes where the connect of this half began, so that its connection is known when it arrives.
-    pub(crate) fn locate(&mut self, half: usize, socket: &OwnedFd) {
-        locate(&mut self.halves, half, socket);
-    }
-
     /// Connects again, at the next submission. The kernel goes on with the handshake that is under way.
     pub(crate) fn connect_again(&mut self, half: usize, socket: OwnedFd) {
         self.retries.push((half, socket));
@@ -350,8 +345,8 @@ impl Maker {
     }
 }
 
-/// Notes where the connect of this half began.
-fn locate(halves: &mut Matching<OwnedFd, OwnedFd>, half: usize, socket: &OwnedFd) {
+/// Notes where the connect of this half began, so that its connection is known when it arrives.
+pub(crate) fn locate(halves: &mut Matching<OwnedFd, OwnedFd>, half: usize, socket: &OwnedFd) {
     halves.locate(|number| if number == half { local_address(socket.as_fd()) } else { None });
 }
 

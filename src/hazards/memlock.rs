@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use crate::error::{Error, Step};
+
 /// How long a refusal for the moment is retried.
 ///
 /// Of 27,000 rings of a user who may lock 64 KiB, some waited for 50 to 100 ms and the slowest for 263 ms, on a busy machine.
@@ -20,15 +22,32 @@ pub(crate) struct Patience(Option<Instant>);
 
 impl Patience {
     /// Whether to try again after this error: `ENOMEM` may pass. There is at least one more try, however long the first took.
-    pub(crate) fn allows_another_try(&mut self, error: &io::Error) -> bool {
+    pub(crate) fn allows_another_try(&mut self, error: &impl Refusal) -> bool {
         let is_first = self.0.is_none();
         let first = *self.0.get_or_insert_with(Instant::now);
-        error.raw_os_error() == Some(Errno::ENOMEM as i32) && (is_first || first.elapsed() < PATIENCE)
+        error.of_a_ring() == Some(Errno::ENOMEM) && (is_first || first.elapsed() < PATIENCE)
+    }
+}
+
+/// An error that may say that the kernel has refused a ring.
+pub(crate) trait Refusal {
+    fn of_a_ring(&self) -> Option<Errno>;
+}
+
+impl Refusal for io::Error {
+    fn of_a_ring(&self) -> Option<Errno> {
+        self.raw_os_error().map(Errno::from_raw)
+    }
+}
+
+impl Refusal for Error {
+    fn of_a_ring(&self) -> Option<Errno> {
+        if self.step() == Step::Ring { self.cause().of_a_ring() } else { None }
     }
 }
 
 /// Calls `make` again, a millisecond apart, while it is refused for the moment.
-pub(crate) fn patiently<T>(mut make: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn patiently<T, E: Refusal>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut patience = Patience::default();
     loop {
         match make() {
@@ -69,7 +88,7 @@ mod tests {
         let mut calls = 0;
         let made = patiently(|| {
             calls += 1;
-            if calls < 3 { Err(Errno::ENOMEM.into()) } else { Ok(calls) }
+            if calls < 3 { Err(io::Error::from(Errno::ENOMEM)) } else { Ok(calls) }
         });
         assert_eq!(made.unwrap(), 3);
         let refused: io::Result<()> = patiently(|| {
