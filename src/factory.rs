@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
@@ -134,10 +136,7 @@ impl PairFactory {
     ///
     /// As [`pair_blocking`](PairFactory::pair_blocking).
     pub async fn pair<S: PairSocket>(&self) -> Result<(S, S)> {
-        let mut attempt = self.attempt::<S>().await?;
-        attempt.begin(1)?;
-        poll_fn(|context| attempt.poll(context)).await?;
-        self.hand_out_one(attempt)
+        self.make(self.deadline_for::<S>()?, S::from_fd).await
     }
 
     /// Makes one pair, without a runtime.
@@ -168,10 +167,55 @@ impl PairFactory {
     /// it (Linux 5.19); to wait, `poll(2)` on the ring's descriptor. With the epoll engine, `connect(2)`, `accept4(2)`, and
     /// `poll(2)` on an `epoll(7)`.
     pub fn pair_blocking<S: PairSocket>(&self) -> Result<(S, S)> {
-        let mut attempt = self.attempt_blocking::<S>()?;
-        attempt.begin(1)?;
-        attempt.finish_blocking()?;
-        self.hand_out_one(attempt)
+        self.make_blocking(self.deadline_for::<S>()?, S::from_fd)
+    }
+
+    /// Makes one pair of any stream, which `convert` makes of each end's descriptor. No feature needed.
+    ///
+    /// See [`PairOptions::make_pair_with`] for how to write `convert`.
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use ringpair::PairOptions;
+    ///
+    /// # fn main() -> ringpair::Result<()> {
+    /// # futures_executor::block_on(async {
+    /// let factory = PairOptions::new().factory()?;
+    /// let (accepted, connected) = factory.pair_with(|fd| Ok(TcpStream::from(fd))).await?;
+    /// assert_eq!(accepted.peer_addr().unwrap(), connected.local_addr().unwrap());
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Convert`] with the error of `convert`; both ends are closed then. Otherwise as
+    /// [`pair_blocking`](PairFactory::pair_blocking).
+    pub async fn pair_with<T>(&self, convert: impl FnMut(OwnedFd) -> io::Result<T>) -> Result<(T, T)> {
+        self.make(self.deadline(), convert).await
+    }
+
+    /// Makes one pair of any stream, as [`pair_with`](PairFactory::pair_with), without a runtime.
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use ringpair::PairOptions;
+    ///
+    /// let factory = PairOptions::new().factory().unwrap();
+    /// let (accepted, connected) = factory.pair_blocking_with(|fd| Ok(TcpStream::from(fd))).unwrap();
+    /// assert_eq!(accepted.peer_addr().unwrap(), connected.local_addr().unwrap());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`pair_with`](PairFactory::pair_with).
+    ///
+    /// # Source
+    ///
+    /// As [`pair_blocking`](PairFactory::pair_blocking).
+    pub fn pair_blocking_with<T>(&self, convert: impl FnMut(OwnedFd) -> io::Result<T>) -> Result<(T, T)> {
+        self.make_blocking(self.deadline(), convert)
     }
 
     /// Makes `count` pairs, up to 32 in one submission.
@@ -202,7 +246,7 @@ impl PairFactory {
     pub async fn pairs<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
         let mut batch = Batch::of(count)?;
         if count > 0 {
-            let mut attempt = self.attempt::<S>().await?;
+            let mut attempt = self.attempt(self.deadline_for::<S>()?).await?;
             while batch.begin_next(&mut attempt)? {
                 poll_fn(|context| attempt.poll(context)).await?;
                 batch.take(&mut attempt)?;
@@ -239,7 +283,7 @@ impl PairFactory {
     pub fn pairs_blocking<S: PairSocket>(&self, count: usize) -> Result<Vec<(S, S)>> {
         let mut batch = Batch::of(count)?;
         if count > 0 {
-            let mut attempt = self.attempt_blocking::<S>()?;
+            let mut attempt = self.attempt_blocking(self.deadline_for::<S>()?)?;
             while batch.begin_next(&mut attempt)? {
                 attempt.finish_blocking()?;
                 batch.take(&mut attempt)?;
@@ -332,8 +376,21 @@ impl PairFactory {
         })
     }
 
-    async fn attempt<S: PairSocket>(&self) -> Result<Attempt<'_>> {
-        let mut deadline = self.deadline::<S>()?;
+    async fn make<T>(&self, deadline: Deadline, convert: impl FnMut(OwnedFd) -> io::Result<T>) -> Result<(T, T)> {
+        let mut attempt = self.attempt(deadline).await?;
+        attempt.begin(1)?;
+        poll_fn(|context| attempt.poll(context)).await?;
+        self.hand_out_one(attempt, convert)
+    }
+
+    fn make_blocking<T>(&self, deadline: Deadline, convert: impl FnMut(OwnedFd) -> io::Result<T>) -> Result<(T, T)> {
+        let mut attempt = self.attempt_blocking(deadline)?;
+        attempt.begin(1)?;
+        attempt.finish_blocking()?;
+        self.hand_out_one(attempt, convert)
+    }
+
+    async fn attempt(&self, mut deadline: Deadline) -> Result<Attempt<'_>> {
         let pool = self.pool();
         let lease = match Lease::of_an_idle_maker(pool) {
             Some(lease) => lease,
@@ -345,8 +402,7 @@ impl PairFactory {
         Ok(Attempt::new(&self.plan, lease, deadline))
     }
 
-    fn attempt_blocking<S: PairSocket>(&self) -> Result<Attempt<'_>> {
-        let mut deadline = self.deadline::<S>()?;
+    fn attempt_blocking(&self, mut deadline: Deadline) -> Result<Attempt<'_>> {
         let pool = self.pool();
         let lease = match Lease::of_an_idle_maker(pool) {
             Some(lease) => lease,
@@ -355,18 +411,27 @@ impl PairFactory {
         Ok(Attempt::new(&self.plan, lease, deadline))
     }
 
-    pub(crate) fn deadline<S: PairSocket>(&self) -> Result<Deadline> {
-        if S::NEEDS_RING && self.backend == Backend::Epoll {
-            return Err(needs_the_ring());
-        }
-        Ok(Deadline::after(self.plan.timeout))
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.plan.timeout)
     }
 
-    pub(crate) fn hand_out_one<S: PairSocket>(&self, mut attempt: Attempt<'_>) -> Result<(S, S)> {
+    /// Returns the deadline of a call, if the factory can make such streams.
+    pub(crate) fn deadline_for<S: PairSocket>(&self) -> Result<Deadline> {
+        match S::NEEDS_RING && self.backend == Backend::Epoll {
+            true => Err(needs_the_ring()),
+            false => Ok(self.deadline()),
+        }
+    }
+
+    pub(crate) fn hand_out_one<T>(
+        &self,
+        mut attempt: Attempt<'_>,
+        convert: impl FnMut(OwnedFd) -> io::Result<T>,
+    ) -> Result<(T, T)> {
         let (ends, made) = attempt.take_pair()?;
         let pool = attempt.pool();
         drop(attempt); // before code of the caller runs, which may use the factory
-        let pair = finish(&self.plan, self.backend, ends)?;
+        let pair = finish(&self.plan, self.backend, ends, convert)?;
         if let Some(pool) = pool {
             made.count(pool);
         }
@@ -376,7 +441,7 @@ impl PairFactory {
     fn hand_out_all<S: PairSocket>(&self, batch: Batch) -> Result<Vec<(S, S)>> {
         let mut pairs = Vec::with_capacity(batch.ends.len());
         for ends in batch.ends {
-            pairs.push(finish(&self.plan, self.backend, ends)?);
+            pairs.push(finish(&self.plan, self.backend, ends, S::from_fd)?);
         }
         batch.made.count(self.pool());
         Ok(pairs)

@@ -1,14 +1,21 @@
 //! The last step on the way to a pair: options of both ends, and the stream that the caller asked for.
 
+use std::io;
+use std::os::fd::OwnedFd;
+
 use socket2::SockRef;
 
 use crate::attempt::Ends;
 use crate::error::{Result, Step};
 use crate::options::{Backend, End, Plan};
-use crate::streams::PairSocket;
 
-/// Sets what remains to be set, and turns both ends into what the caller asked for.
-pub(crate) fn finish<S: PairSocket>(plan: &Plan, made_by: Backend, (accepted, connected): Ends) -> Result<(S, S)> {
+/// Sets what remains to be set, and converts both ends, the accepted one first.
+pub(crate) fn finish<T>(
+    plan: &Plan,
+    made_by: Backend,
+    (accepted, connected): Ends,
+    mut convert: impl FnMut(OwnedFd) -> io::Result<T>,
+) -> Result<(T, T)> {
     if made_by == Backend::Epoll {
         // The accepted end is blocking already.
         SockRef::from(&connected).set_nonblocking(false).map_err(Step::SetOption.failed())?;
@@ -22,7 +29,7 @@ pub(crate) fn finish<S: PairSocket>(plan: &Plan, made_by: Backend, (accepted, co
             configure(end, &socket).map_err(Step::SetOption.failed())?;
         }
     }
-    let accepted = S::from_fd(accepted).map_err(Step::Convert.failed())?;
-    let connected = S::from_fd(connected).map_err(Step::Convert.failed())?;
+    let accepted = convert(accepted).map_err(Step::Convert.failed())?;
+    let connected = convert(connected).map_err(Step::Convert.failed())?;
     Ok((accepted, connected))
 }

@@ -117,6 +117,7 @@ pub use abort::abort;
 pub use engine::faults;
 pub use error::{Error, Result, Step};
 pub use factory::{FactoryStats, PairFactory};
+pub use one_shot::{pair, pair_blocking};
 pub use options::{Backend, End, Linger, PairOptions};
 pub use probe::{Probe, probe};
 pub use skip::ring_or_skip;

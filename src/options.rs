@@ -153,6 +153,21 @@ impl PairOptions {
         }
     }
 
+    /// Creates the default options, but for a graceful close: as `PairOptions::new().linger(Linger::Graceful)`.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use std::net::TcpStream;
+    /// use ringpair::PairOptions;
+    ///
+    /// let (accepted, mut connected) = PairOptions::graceful().make_pair_blocking::<TcpStream>().unwrap();
+    /// drop(accepted);
+    /// assert_eq!(connected.read(&mut [0]).unwrap(), 0); // end of file
+    /// ```
+    pub fn graceful() -> Self {
+        PairOptions::new().linger(Linger::Graceful)
+    }
+
     /// Sets what closing either end does. Default: [`Linger::Reset`].
     pub fn linger(mut self, linger: Linger) -> Self {
         self.linger = linger;

@@ -40,7 +40,9 @@ impl<'a, S: PairSocket> PairStream<'a, S> {
         loop {
             // Idle while it is polled: it can be asked again whatever fails or panics.
             self.state = match std::mem::replace(&mut self.state, State::Idle) {
-                State::Idle => State::Acquiring(Acquire::new(factory.pool(), factory.choice), factory.deadline::<S>()?),
+                State::Idle => {
+                    State::Acquiring(Acquire::new(factory.pool(), factory.choice), factory.deadline_for::<S>()?)
+                }
                 State::Acquiring(mut acquire, mut deadline) => {
                     match acquire.poll(&factory.plan, &mut deadline, context)? {
                         Poll::Ready(lease) => {
@@ -55,7 +57,7 @@ impl<'a, S: PairSocket> PairStream<'a, S> {
                     }
                 }
                 State::Making(mut attempt) => match attempt.poll(context)? {
-                    Poll::Ready(()) => return Poll::Ready(factory.hand_out_one(attempt)),
+                    Poll::Ready(()) => return Poll::Ready(factory.hand_out_one(attempt, S::from_fd)),
                     Poll::Pending => {
                         self.state = State::Making(attempt);
                         return Poll::Pending;

@@ -150,7 +150,93 @@ fn a_failed_conversion_is_a_convert_error_and_leaks_nothing(options: PairOptions
     });
 }
 
+type Converted<T> = ringpair::Result<(T, T)>;
+
+/// Makes a pair with each call that takes a closure.
+fn every_call_with<T>(options: &PairOptions, mut convert: impl FnMut(OwnedFd) -> io::Result<T>) -> Vec<Converted<T>> {
+    let factory = options.factory().unwrap();
+    vec![
+        options.make_pair_blocking_with(&mut convert),
+        factory.pair_blocking_with(&mut convert),
+        futures_executor::block_on(options.make_pair_with(&mut convert)),
+        futures_executor::block_on(factory.pair_with(&mut convert)),
+    ]
+}
+
+fn a_closure_converts_the_accepted_end_first(options: PairOptions) {
+    let mut count = 0;
+    let pairs = every_call_with(&options, |fd| {
+        count += 1;
+        let flags = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_GETFL)?;
+        assert_eq!(flags & nix::libc::O_NONBLOCK, 0);
+        Ok((count, TcpStream::from(fd)))
+    });
+    let mut expected = 1;
+    for pair in pairs {
+        let ((first, mut accepted), (second, mut connected)) = pair.unwrap();
+        assert_eq!((first, second), (expected, expected + 1));
+        expected += 2;
+        connected.write_all(b"ping").unwrap();
+        let mut read = [0; 4];
+        accepted.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"ping");
+    }
+}
+
+fn an_error_of_the_closure_closes_both_ends(options: PairOptions) {
+    alone(|| {
+        drop(options.make_pair_blocking::<TcpStream>().unwrap()); // the thread keeps what it needs from here on
+        let before = descriptors();
+        for fails_at in [0, 1] {
+            let mut count = 0;
+            let pairs = every_call_with(&options, |fd| {
+                count += 1;
+                if (count + 1) % 2 == fails_at { Err(io::Error::other("as the test wants it")) } else { Ok(fd) }
+            });
+            for pair in pairs {
+                let error = pair.unwrap_err();
+                assert_eq!(error.step(), Step::Convert);
+                assert!(error.to_string().ends_with(": as the test wants it"), "{error}");
+            }
+            assert_eq!(descriptors(), before);
+        }
+    });
+}
+
+fn a_closure_may_make_pairs_itself(options: PairOptions) {
+    let factory = options.factory().unwrap();
+    let nested = |fd| {
+        factory.pair_blocking::<OwnedFd>().map_err(io::Error::from)?;
+        options.make_pair_blocking::<OwnedFd>().map_err(io::Error::from)?;
+        Ok(fd)
+    };
+    every_call_with(&options, nested).into_iter().for_each(|pair| drop(pair.unwrap()));
+    factory.pair_blocking_with(nested).unwrap();
+    assert_eq!(factory.stats().pairs, 4 * 2 + 1 + 2);
+}
+
+#[test]
+fn the_shortest_calls_make_pairs_that_reset() {
+    if !common::ring_is_there() {
+        return;
+    }
+    let pairs = [
+        ringpair::pair_blocking::<TcpStream>().unwrap(),
+        futures_executor::block_on(ringpair::pair::<TcpStream>()).unwrap(),
+    ];
+    for (accepted, mut connected) in pairs {
+        drop(accepted);
+        assert_eq!(connected.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+    let (accepted, mut connected) = PairOptions::graceful().make_pair_blocking::<TcpStream>().unwrap();
+    drop(accepted);
+    assert_eq!(connected.read(&mut [0]).unwrap(), 0);
+}
+
 on_every_engine!(
+    a_closure_converts_the_accepted_end_first,
+    an_error_of_the_closure_closes_both_ends,
+    a_closure_may_make_pairs_itself,
     a_mebibyte_goes_each_way_at_once_and_arrives_as_it_was,
     an_end_that_is_shut_for_writing_still_reads,
     pairs_are_made_of_every_stream_type,
