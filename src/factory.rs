@@ -111,7 +111,7 @@ impl PairFactory {
     /// Works in any executor. The future is `Send`, never waits inside the kernel, and can be dropped at any point.
     ///
     /// ```
-    /// # #[cfg(feature = "epoll")]
+    /// # #[cfg(feature = "tokio")]
     /// # fn main() -> ringpair::Result<()> {
     /// use ringpair::PairOptions;
     /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -128,7 +128,7 @@ impl PairFactory {
     /// # Ok(())
     /// # })
     /// # }
-    /// # #[cfg(not(feature = "epoll"))]
+    /// # #[cfg(not(feature = "tokio"))]
     /// # fn main() {}
     /// ```
     ///

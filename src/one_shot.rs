@@ -150,7 +150,7 @@ impl PairOptions {
 /// Makes one pair with the default options, in any executor: 127.0.0.1, reset on close, a timeout of ten seconds.
 ///
 /// ```
-/// # #[cfg(feature = "epoll")]
+/// # #[cfg(feature = "tokio")]
 /// # fn main() -> ringpair::Result<()> {
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 /// # runtime.block_on(async {
@@ -165,7 +165,7 @@ impl PairOptions {
 /// # Ok(())
 /// # })
 /// # }
-/// # #[cfg(not(feature = "epoll"))]
+/// # #[cfg(not(feature = "tokio"))]
 /// # fn main() {}
 /// ```
 ///

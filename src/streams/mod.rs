@@ -1,7 +1,13 @@
 //! [`PairSocket`] and its implementations, one file for each runtime.
 
+#[cfg(feature = "compio")]
+mod compio;
+#[cfg(feature = "monoio")]
+mod monoio;
+#[cfg(feature = "smol")]
+mod smol;
 mod std;
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 mod tokio;
 #[cfg(feature = "tokio-uring")]
 mod tokio_uring;
@@ -38,9 +44,10 @@ use ::std::os::fd::{BorrowedFd, OwnedFd};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not implement `PairSocket`, so it cannot be an end of a pair",
     label = "not a `PairSocket`",
-    note = "`tokio::net::TcpStream` needs ringpair's feature `epoll`, `tokio_uring::net::TcpStream` the feature `tokio-uring`",
+    note = "a runtime's stream needs ringpair's feature of that name: `tokio`, `tokio-uring`, `smol`, `compio` or `monoio`",
     note = "if the feature is enabled, your crate and ringpair depend on different versions of the stream's crate",
-    note = "you can implement `PairSocket` for a type of your own that owns a socket"
+    note = "smol's stream here is `async_io::Async<std::net::TcpStream>`",
+    note = "any other stream can be made by `make_pair_with`, or by a `PairSocket` of your own"
 )]
 pub trait PairSocket: Sized {
     /// Whether the stream works on an io_uring only. If so, [`Backend::Auto`](crate::Backend::Auto) does not fall back to
@@ -56,4 +63,13 @@ pub trait PairSocket: Sized {
 
     /// Returns the stream's descriptor.
     fn fd(&self) -> BorrowedFd<'_>;
+}
+
+/// Returns the error for a stream that is made outside its runtime.
+#[cfg(any(feature = "tokio", feature = "compio", feature = "monoio"))]
+fn outside_a_runtime(runtime: &str) -> io::Error {
+    io::Error::other(format!(
+        "this stream is made in a {runtime} runtime, and this thread is in none; \
+         await the call there, or call `pair_blocking::<std::net::TcpStream>()`"
+    ))
 }

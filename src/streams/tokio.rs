@@ -7,7 +7,7 @@ use std::panic::catch_unwind;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-use super::PairSocket;
+use super::{PairSocket, outside_a_runtime};
 
 /// Non-blocking, and registered with the current runtime, which must have IO enabled.
 impl PairSocket for TcpStream {
@@ -15,7 +15,7 @@ impl PairSocket for TcpStream {
         let stream = std::net::TcpStream::from(fd);
         stream.set_nonblocking(true)?;
         // `from_std` panics outside a runtime, or if its IO is not enabled. Only the panic tells the latter.
-        Handle::try_current().map_err(io::Error::other)?;
+        Handle::try_current().map_err(|_| outside_a_runtime("tokio"))?;
         catch_unwind(|| TcpStream::from_std(stream)).unwrap_or_else(|_| {
             Err(io::Error::other("IO is not enabled in this tokio runtime; see `Builder::enable_io`"))
         })
