@@ -66,8 +66,8 @@ fn auto_falls_back_to_epoll_where_the_ring_is_absent() {
                 factory.pairs_blocking::<TcpStream>(100).unwrap();
                 options.make_pair_blocking::<TcpStream>().unwrap();
                 common::runtime().block_on(async {
-                    options.make_pair::<tokio::net::TcpStream>().await.unwrap();
-                    factory.pair::<tokio::net::TcpStream>().await.unwrap();
+                    options.make_pair::<TcpStream>().await.unwrap();
+                    factory.pair::<TcpStream>().await.unwrap();
                 });
             });
         }

@@ -228,17 +228,6 @@ mod tokio_runtimes {
     }
 
     #[test]
-    fn a_runtime_without_io_is_named_in_the_error() {
-        if !common::ring_is_there() {
-            return;
-        }
-        let runtime = Builder::new_current_thread().build().unwrap();
-        let error = runtime.block_on(ringpair::pair::<TcpStream>()).unwrap_err();
-        assert_eq!(error.step(), Step::Convert);
-        assert!(error.to_string().contains("IO is not enabled in this tokio runtime"), "{error}");
-    }
-
-    #[test]
     fn its_futures_are_send() {
         fn assert_send<T: Send>(_: T) {}
         let options = PairOptions::new();

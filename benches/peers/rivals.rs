@@ -68,7 +68,7 @@ pub(crate) const RIVALS: &[Rival] = &[
     ),
     #[cfg(feature = "epoll")]
     Rival::ringpair("ringpair-epoll-factory", || factory_blocking(epoll_factory()), &[VERIFIED]),
-    #[cfg(feature = "epoll")]
+    #[cfg(feature = "tokio")]
     Rival::ringpair(
         "ringpair-epoll-tokio",
         || factory_on_tokio::<tokio::net::TcpStream>(Rc::new(epoll_factory())),

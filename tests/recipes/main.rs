@@ -1,5 +1,5 @@
 //! Owes: each recipe of the documentation works. `src/recipes.rs` shows these files as they are, each at most a screen.
-#![cfg(all(feature = "tokio-uring", feature = "epoll"))]
+#![cfg(all(feature = "tokio-uring", feature = "tokio"))]
 #![allow(clippy::unwrap_used)]
 
 mod cancellation;
