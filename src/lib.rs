@@ -156,7 +156,7 @@ mod with_runtime {
     /// ```
     ///
     /// The streams work in a tokio-uring runtime only. In a plain tokio runtime the pair is made, but its first read or write
-    /// panics with "Not in a runtime context". Use [`PairOptions::make_pair`] with a stream of that runtime instead.
+    /// panics: "Not in a runtime context", or "Could not submit op; not in runtime context". Use [`pair`](crate::pair) with a stream of that runtime.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ mod with_runtime {
     /// # Errors
     ///
     /// [`Step::Options`] if this thread is in a runtime already: await [`make_socket_pair`] in one of tokio-uring, and
-    /// [`PairOptions::make_pair`] in one of tokio. [`Step::Ring`] if the runtime cannot be started. If the host has no io_uring,
+    /// [`pair`](crate::pair) in one of tokio. [`Step::Ring`] if the runtime cannot be started. If the host has no io_uring,
     /// this call also prints a line to standard error, past libtest's capture, as [`ring_or_skip`](crate::ring_or_skip) does;
     /// to skip a test, call that one. Otherwise as [`PairOptions::make_pair`].
     ///
@@ -205,7 +205,7 @@ mod with_runtime {
     pub fn with_pair<T>(body: impl AsyncFnOnce(TcpStream, TcpStream) -> T) -> Result<T> {
         if tokio::runtime::Handle::try_current().is_ok() {
             let why = "with_pair starts a runtime of its own, and this thread is in one already; in tokio-uring's await \
-                       make_socket_pair, in tokio's PairOptions::make_pair with a stream of tokio";
+                       make_socket_pair(), in tokio's pair::<tokio::net::TcpStream>()";
             return Err(Step::Options.refused(ErrorKind::Unsupported, why));
         }
         // The thread's own ring first, which the pair needs anyway: it tells whether there is room for the runtime's.

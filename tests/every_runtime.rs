@@ -246,6 +246,7 @@ mod tokio_runtimes {
 #[cfg(feature = "tokio-uring")]
 mod tokio_uring_runtime {
     use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use tokio_uring::net::TcpStream;
 
     struct TokioUring;
@@ -271,6 +272,26 @@ mod tokio_uring_runtime {
     }
 
     on_runtime!(TokioUring);
+
+    /// The table of problems quotes the panic.
+    #[test]
+    fn in_a_tokio_runtime_its_streams_panic_at_first_use() {
+        if !common::ring_is_there() {
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (_accepted, connected) = runtime.block_on(ringpair::make_socket_pair()).unwrap();
+        let read = AssertUnwindSafe(|| drop(runtime.block_on(connected.read(vec![0]))));
+        let write = AssertUnwindSafe(|| drop(runtime.block_on(connected.write_all(vec![0]))));
+        for (panic, expected) in [catch_unwind(read), catch_unwind(write)].into_iter().zip(PANICS) {
+            let panic = panic.unwrap_err();
+            let says = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            assert_eq!(says, Some(expected));
+            assert!(include_str!("../README.md").contains(expected));
+        }
+    }
+
+    const PANICS: [&str; 2] = ["Not in a runtime context", "Could not submit op; not in runtime context"];
 }
 
 #[cfg(feature = "smol")]
