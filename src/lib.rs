@@ -68,6 +68,7 @@
 //! [How it works](how_it_works) describes how a pair is made, from the call to the submission queue and back, and what each
 //! engine does.
 
+#![cfg_attr(docsrs, feature(doc_cfg))] // items and implementations tell their feature
 // This page speaks of calls that need the feature.
 #![cfg_attr(not(feature = "tokio-uring"), allow(rustdoc::broken_intra_doc_links))]
 
@@ -156,7 +157,8 @@ mod with_runtime {
     /// ```
     ///
     /// The streams work in a tokio-uring runtime only. In a plain tokio runtime the pair is made, but its first read or write
-    /// panics: "Not in a runtime context", or "Could not submit op; not in runtime context". Use [`pair`](crate::pair) with a stream of that runtime.
+    /// panics: "Not in a runtime context", or "Could not submit op; not in runtime context". Use [`pair`](crate::pair) with a
+    /// stream of that runtime.
     ///
     /// # Errors
     ///
