@@ -58,6 +58,7 @@
 //! | code under test | a peer that plays a script, with or without a socket | [`mocket`] |
 //! | code under test | each of its reads and writes to fail in turn | [`fuse`] |
 //! | a socket that is also held elsewhere | a reset now | [`abort`] |
+//! | a live pair | a peer that vanishes, a lost FIN, a full send buffer | [`link`] |
 //! | a host that may not have io_uring | to skip a test that needs it | [`ring_or_skip`] |
 //! | a host without io_uring | to know why, and what to do about it | [`probe`](probe()) |
 //!
@@ -94,12 +95,14 @@ pub mod how_it_works {
     pub mod ring_engine {}
 }
 mod lease;
+pub mod link;
 mod listener;
 mod maker;
 mod matching;
 #[cfg(feature = "measure")]
 pub mod measure;
 pub mod mocket;
+mod netstat;
 mod one_shot;
 mod options;
 mod pool;

@@ -17,7 +17,7 @@ use socket2::{SockAddr, SockRef, Socket};
 use crate::error::{Result, Step};
 use crate::hazards::ports;
 use crate::options::{Plan, Shape};
-use crate::sockets::{FULL_HOPS, open_socket, peer_of, set_least_hops};
+use crate::sockets::{FULL_HOPS, open_socket, peer_of, set_min_hops};
 
 /// Connections that wait to be accepted before the kernel drops a SYN; `net.core.somaxconn` may lower it.
 const BACKLOG: u32 = 256;
@@ -209,11 +209,11 @@ impl Listener {
     ///
     /// `IP_MINTTL` of `ip(7)`, `IPV6_MINHOPCOUNT`. If the kernel refuses, the listener stays open to strangers.
     fn shut_the_gate(&mut self) {
-        self.is_gated = set_least_hops(self.as_fd(), self.address(), FULL_HOPS).is_ok();
+        self.is_gated = set_min_hops(self.as_fd(), self.address(), FULL_HOPS).is_ok();
     }
 
     fn open_the_gate(&mut self) {
-        self.is_gated = set_least_hops(self.as_fd(), self.address(), 0).is_err();
+        self.is_gated = set_min_hops(self.as_fd(), self.address(), 0).is_err();
         self.drops = drops(self.as_fd()).unwrap_or(self.drops); // those of the gate are among them
     }
 }

@@ -1,6 +1,8 @@
 //! Skips that cannot hide: a test that proves nothing on this host says so, past the test harness's capture.
 
 use std::io::{self, Write};
+use std::panic;
+use std::thread;
 
 use crate::engine::{Engine, is_absence};
 use crate::hazards::memlock::patiently;
@@ -31,14 +33,25 @@ use crate::options::{Choice, is_ring_required};
 /// `io_uring_setup(2)`: `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` are absence, and so is a seccomp filter of this thread that
 /// kills the process.
 pub fn ring_or_skip(name: &str) -> bool {
-    let error = match patiently(|| Engine::open(Choice::Uring)) {
-        Ok(_) => return true,
-        Err(error) => error,
-    };
+    let Err(error) = try_a_ring() else { return true };
     assert!(is_absence(&error), "{name}: io_uring cannot be used: {error}");
     assert!(!is_ring_required(), "{name}: RINGPAIR_REQUIRE_URING is set, and there is no io_uring here: {error}");
     say_skipped(name, &error);
     false
+}
+
+/// Opens a ring and closes it, in a thread of its own.
+///
+/// The kernel signals the threads that have used a ring when it has torn it down, some milliseconds after `close(2)`. In the
+/// caller's thread that would end a read with a timeout early, with `EINTR`.
+fn try_a_ring() -> io::Result<()> {
+    let open = || patiently(|| Engine::open(Choice::Uring)).map(drop);
+    let tried = thread::scope(|scope| Some(thread::Builder::new().spawn_scoped(scope, open).ok()?.join()));
+    match tried {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(panic)) => panic::resume_unwind(panic),
+        None => open(), // there is no thread to be had
+    }
 }
 
 /// Prints that a test is skipped. The test harness captures what the standard library's macros print, but not this.

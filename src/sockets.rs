@@ -1,5 +1,5 @@
 //! The sockets of a pair: how they are opened and set up, how they pass a gated listener, and where their connection began.
-#![allow(unsafe_code)] // neither nix nor socket2 knows SO_PEERNAME, IP_MINTTL and IPV6_MINHOPCOUNT
+#![allow(unsafe_code)] // neither nix nor socket2 knows SO_PEERNAME, IP_MINTTL, IPV6_MINHOPCOUNT and SO_MAX_PACING_RATE
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -106,7 +106,7 @@ pub(crate) fn pass_the_gate(connecting: &Socket, address: IpAddr) -> Result<()> 
 /// Undoes at both ends what the gate needed. The accepted end inherits the gate.
 pub(crate) fn leave_the_gate(accepted: &OwnedFd, connected: &OwnedFd, address: IpAddr) -> Result<()> {
     const DEFAULT_HOPS: c_int = -1;
-    set_least_hops(accepted.as_fd(), SocketAddr::new(address, 0), 0)
+    set_min_hops(accepted.as_fd(), SocketAddr::new(address, 0), 0)
         .and_then(|()| set_hops(connected.as_fd(), address, DEFAULT_HOPS))
         .map_err(Step::SetOption.failed())
 }
@@ -119,11 +119,31 @@ fn set_hops(socket: BorrowedFd<'_>, address: IpAddr, hops: c_int) -> io::Result<
 }
 
 /// Has the kernel drop what arrives with fewer hops left: `IP_MINTTL` of `ip(7)`, `IPV6_MINHOPCOUNT`. 0 undoes it.
-pub(crate) fn set_least_hops(socket: BorrowedFd<'_>, address: SocketAddr, hops: c_int) -> io::Result<()> {
+pub(crate) fn set_min_hops(socket: BorrowedFd<'_>, address: SocketAddr, hops: c_int) -> io::Result<()> {
     match address {
         SocketAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, hops),
         SocketAddr::V6(_) => set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, hops),
     }
+}
+
+/// The same for a socket whose family is not known. One of IPv6 can have a connection of IPv4.
+pub(crate) fn set_min_hops_of_any(socket: BorrowedFd<'_>, hops: c_int) -> io::Result<()> {
+    if SockRef::from(&socket).domain()? == Domain::IPV6 {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, hops).map_err(named("IPV6_MINHOPCOUNT"))?;
+    }
+    set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, hops).map_err(named("IP_MINTTL"))
+}
+
+/// Limits how fast a socket sends: `SO_MAX_PACING_RATE` of `socket(7)`.
+pub(crate) fn set_max_pacing_rate(socket: BorrowedFd<'_>, bytes_per_second: u32) -> io::Result<()> {
+    // The kernel reads an unsigned number of as many bits.
+    set(socket, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, bytes_per_second as c_int)
+        .map_err(named("SO_MAX_PACING_RATE"))
+}
+
+/// Names the option in its error.
+fn named(option: &'static str) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("setting {option} failed: {error}"))
 }
 
 fn set(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {

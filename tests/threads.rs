@@ -6,6 +6,8 @@ mod calls;
 mod common;
 
 use std::future::Future;
+use std::io::Read;
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -277,3 +279,18 @@ on_every_engine!(
     a_child_waits_for_parked_async_calls,
     a_child_with_the_id_of_its_parent_has_its_own_ring,
 );
+
+/// The kernel interrupts the threads that have used a ring when it has torn it down.
+#[test]
+fn asking_for_a_ring_interrupts_no_later_read() {
+    if !common::ring_is_there() {
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    connected.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    for _ in 0..3 {
+        assert!(ringpair::ring_or_skip("asking_for_a_ring_interrupts_no_later_read"));
+        assert_eq!(connected.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+}
