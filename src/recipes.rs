@@ -5,7 +5,7 @@
 //!
 //! ```toml
 //! [dev-dependencies]
-//! ringpair = { version = "0.1", features = ["epoll"] }
+//! ringpair = { version = "0.1", features = ["tokio"] }
 //! tokio = { version = "1", features = ["io-util", "macros", "net", "rt", "test-util", "time"] }
 //! tokio-uring = "0.5"
 //!
@@ -52,6 +52,18 @@
 //!
 //! ```
 #![doc = include_str!("../tests/recipes/cancellation.rs")]
+//! ```
+//!
+//! # A peer that vanishes
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/vanished_peer.rs")]
+//! ```
+//!
+//! # A connection that is cut and mended
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/partition.rs")]
 //! ```
 //!
 //! # A certificate for the recipes with TLS
