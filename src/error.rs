@@ -152,7 +152,7 @@ impl Error {
                 "check `ip address show lo`; `::1` is missing if IPv6 is disabled, and every address if `lo` is down"
             }
             (Step::Connect, EADDRNOTAVAIL) | (Step::Bind, EADDRINUSE) => {
-                "all local ports are in use; `Linger::Reset` leaves no TIME_WAIT"
+                "all local ports are in use, or the one that was chosen; `Linger::Reset` leaves no TIME_WAIT"
             }
             _ => return None,
         })
@@ -199,7 +199,7 @@ mod tests {
     const DESCRIPTORS: &str = "raise `ulimit -n`, the limit of open descriptors; each pair takes two";
     const ADDRESSES: &str =
         "check `ip address show lo`; `::1` is missing if IPv6 is disabled, and every address if `lo` is down";
-    const PORTS: &str = "all local ports are in use; `Linger::Reset` leaves no TIME_WAIT";
+    const PORTS: &str = "all local ports are in use, or the one that was chosen; `Linger::Reset` leaves no TIME_WAIT";
 
     #[test]
     fn every_error_of_the_kernel_has_its_text() {

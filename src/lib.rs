@@ -58,6 +58,7 @@
 //! | code under test | a peer that plays a script, with or without a socket | [`mocket`] |
 //! | code under test | each of its reads and writes to fail in turn | [`fuse`] |
 //! | a socket that is also held elsewhere | a reset now | [`abort`] |
+//! | code that dials | an address that refuses, hangs, resets or stays silent | [`endpoint`] |
 //! | a live pair | a peer that vanishes, a lost FIN, a full send buffer | [`link`] |
 //! | a host that may not have io_uring | to skip a test that needs it | [`ring_or_skip`] |
 //! | a host without io_uring | to know why, and what to do about it | [`probe`](probe()) |
@@ -80,6 +81,7 @@ mod abort;
 mod attempt;
 #[cfg(feature = "epoll")]
 pub mod conformance;
+pub mod endpoint;
 mod engine;
 mod error;
 mod factory;
