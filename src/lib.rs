@@ -1,42 +1,53 @@
 //! Two connected TCP sockets on loopback, in one call, for tests, soak runs and benchmarks on Linux.
 //!
-//! The accept and the connect go to the kernel in one io_uring submission; the pair comes back as `(accepted, connected)`,
-//! always in this order.
-//!
 //! ```
-//! # #[cfg(feature = "tokio-uring")]
-//! # fn main() {
-//! # if !ringpair::ring_or_skip("the front page") { return }
-//! ringpair::with_pair(async |accepted, connected| {
-//!     drop(accepted); // sends a reset: zero linger is the default
-//!     let (read, _) = connected.read(vec![0; 1]).await;
-//!     assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
-//! })
-//! .unwrap();
+//! # #[cfg(feature = "tokio")]
+//! # mod example {
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use tokio::net::TcpStream;
+//!
+//! #[tokio::test]
+//! async fn a_ping_arrives() {
+//!     let (mut accepted, mut connected) = ringpair::pair::<TcpStream>().await.unwrap();
+//!     connected.write_all(b"ping").await.unwrap();
+//!     let mut read = [0; 4];
+//!     accepted.read_exact(&mut read).await.unwrap();
+//!     assert_eq!(&read, b"ping");
+//! }
 //! # }
-//! # #[cfg(not(feature = "tokio-uring"))]
-//! # fn main() {}
 //! ```
 //!
-//! **Use it** if the code under test needs real TCP: addresses, socket options, half-close, end of file, reset. Or if you
-//! need very many pairs and no TIME_WAIT left behind.
+//! **Dropping an end resets the connection and discards unsent data. For end of file, use [`PairOptions::graceful()`].**
 //!
-//! **Use something else** if that does more for you:
+//! Why not a listener and six lines of your own?
 //!
-//! | you need | take |
-//! |---|---|
-//! | bytes in and out, no sockets | `tokio::io::duplex` |
-//! | any pair of stream sockets, TCP or not | [`UnixStream::pair`](std::os::unix::net::UnixStream::pair) |
-//! | TCP on other systems than Linux | a listener of your own; set a timeout, and check the peer's address |
-//! | several hosts, latency, lost packets, partitions | turmoil or madsim |
-//! | production traffic | not this crate |
+//! - **The right peer.** Any process can connect to a listener on loopback. ringpair verifies both ends of every pair; connections
+//!   from other processes are reset and counted.
+//! - **No hang.** Every wait has a deadline, in every executor, and an error names the step and the cause.
+//! - **No leak.** Futures can be dropped at any point, tests can panic, processes can fork: no descriptor stays open.
+//! - **A chosen close.** A reset leaves no TIME_WAIT, so millions of pairs in a row cost the same. FIN is one word away.
 //!
-//! **Choose how an end closes** by what the test asserts:
+//! The accept and the connect go to the kernel in one io_uring submission. If a container blocks io_uring, plain system calls do the
+//! same behind the feature `epoll`.
+//!
+//! # Your runtime
+//!
+//! | you have | feature | call |
+//! |---|---|---|
+//! | tokio | `tokio` | [`pair::<tokio::net::TcpStream>().await`](pair()) |
+//! | no runtime | | [`pair_blocking::<std::net::TcpStream>()`](pair_blocking) |
+//! | tokio-uring | `tokio-uring` (default) | [`make_socket_pair().await`](make_socket_pair), or [`with_pair`], which starts a runtime |
+//! | smol | `smol` | [`pair::<async_io::Async<std::net::TcpStream>>().await`](pair()) |
+//! | compio | `compio` | [`pair::<compio::net::TcpStream>().await`](pair()) |
+//! | monoio | `monoio` | [`pair::<monoio::net::TcpStream>().await`](pair()) |
+//! | anything else | | [`PairOptions::make_pair_with`]: a closure makes the stream |
+//!
+//! # How an end closes
 //!
 //! | the test asserts | choose |
 //! |---|---|
 //! | nothing about closing, or that the other end is reset | [`Linger::Reset`] (the default) |
-//! | end of file, half-close, that every byte arrives | [`Linger::Graceful`] |
+//! | end of file, half-close, that every byte arrives | [`PairOptions::graceful()`] |
 //! | that `close` returns only when the other end's kernel has every byte, or the time is up | [`Linger::Wait(duration)`](Linger::Wait); dropping the end then blocks its thread |
 //! | a reset now, although an operation is pending or a duplicate is open | any of them, and call [`ringpair::abort(&end)`](abort) |
 //!
@@ -50,11 +61,11 @@
 //!
 //! | you have | you want | call |
 //! |---|---|---|
+//! | any executor | one pair | [`pair()`] |
+//! | no executor | one pair | [`pair_blocking`] |
+//! | either | one pair with options: address, linger, timeout, any socket option | [`PairOptions`] |
+//! | either | many pairs | [`PairOptions::factory`] |
 //! | no runtime | a test body that gets a pair of tokio-uring streams | [`with_pair`] |
-//! | a tokio-uring runtime | one pair | [`make_socket_pair`] |
-//! | any executor | one pair with other options, or of other streams | [`PairOptions::make_pair`] |
-//! | no executor | the same | [`PairOptions::make_pair_blocking`] |
-//! | any executor, or none | many pairs | [`PairOptions::factory`] |
 //! | code under test | a peer that plays a script, with or without a socket | [`mocket`] |
 //! | code under test | each of its reads and writes to fail in turn | [`fuse`] |
 //! | a socket that is also held elsewhere | a reset now | [`abort`] |
