@@ -94,6 +94,7 @@ mod attempt;
 pub mod conformance;
 pub mod endpoint;
 mod engine;
+mod environment;
 mod error;
 mod factory;
 mod finish;

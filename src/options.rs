@@ -1,15 +1,14 @@
 //! What a caller may choose about a pair, and the check that turns these options into a plan before anything is opened.
 
-use std::env;
 use std::fmt;
 use std::io::{self, ErrorKind, ErrorKind::InvalidInput};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::environment;
 use crate::error::{Error, Result, Step};
 
 /// What closing an end does to the other end: `SO_LINGER` of `socket(7)`.
@@ -66,15 +65,15 @@ pub enum Linger {
 #[non_exhaustive]
 pub enum Backend {
     /// The ring, or epoll if the calling thread cannot have a ring and the feature `epoll` is enabled. Only absence falls back:
-    /// `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` from `io_uring_setup(2)`, and a seccomp filter that kills its callers. Any
-    /// other error reaches the caller.
+    /// `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` from `io_uring_setup(2)`, and a seccomp filter that kills its callers, or
+    /// that cannot be tried because no process can be started. Any other error reaches the caller.
     ///
     /// Whether a filter of the thread kills is tried in a child process, a fork of this one, as [`probe`](crate::probe()) does:
     /// once for the filters that the process began with, and once in each thread that has added filters. A thread without
     /// filters, as is usual outside containers, does not fork.
     ///
-    /// `RINGPAIR_BACKEND=uring` or `epoll` in the environment selects the engine instead. `RINGPAIR_REQUIRE_URING=1` turns the
-    /// fallback off.
+    /// `RINGPAIR_BACKEND=uring` or `epoll` in the environment selects the engine instead. `RINGPAIR_REQUIRE_URING=1`
+    /// (or `true`, `yes`, `on`) turns the fallback off. Any other value than these and `0`, `false`, `no`, `off` is refused.
     #[default]
     Auto,
     /// io_uring.
@@ -373,46 +372,23 @@ fn chosen(backend: Backend) -> Result<Choice> {
     match backend {
         Backend::Uring => Ok(Choice::Uring),
         Backend::Epoll => epoll(),
-        Backend::Auto => match wanted_by_the_environment() {
-            Wanted::Nothing => Ok(default_choice()),
-            Wanted::Uring => Ok(Choice::Uring),
-            Wanted::Epoll => epoll(),
-            Wanted::Unknown => {
-                let name = env::var_os(BACKEND).unwrap_or_default();
-                let why = format!("{BACKEND} is {name:?}; it takes uring or epoll");
-                Err(Step::Options.refused(InvalidInput, why))
-            }
-        },
+        Backend::Auto => chosen_by_the_environment(),
     }
 }
 
-const BACKEND: &str = "RINGPAIR_BACKEND";
-
-/// What `RINGPAIR_BACKEND` says.
-#[derive(Clone, Copy)]
-enum Wanted {
-    Nothing,
-    Uring,
-    Epoll,
-    Unknown,
-}
-
-/// Reads the environment once per process. The standard library's lock costs more than the rest of the plan.
-fn wanted_by_the_environment() -> Wanted {
-    static KNOWN: AtomicU8 = AtomicU8::new(0);
-    const ALL: [Wanted; 4] = [Wanted::Nothing, Wanted::Uring, Wanted::Epoll, Wanted::Unknown];
-    let known = KNOWN.load(Relaxed);
-    if let Some(wanted) = known.checked_sub(1).and_then(|place| ALL.get(usize::from(place))) {
-        return *wanted;
+/// Returns what `Backend::Auto` opens.
+///
+/// # Errors
+///
+/// [`Step::Options`] if a variable has a value that it does not take, or names an engine that is not compiled in.
+pub(crate) fn chosen_by_the_environment() -> Result<Choice> {
+    let is_required = environment::is_ring_required()?;
+    match environment::backend()? {
+        None if is_required => Ok(Choice::Uring),
+        None => Ok(default_choice()),
+        Some(Backend::Epoll) => epoll(),
+        Some(_) => Ok(Choice::Uring),
     }
-    let wanted = match env::var_os(BACKEND) {
-        None => Wanted::Nothing,
-        Some(name) if name == "uring" => Wanted::Uring,
-        Some(name) if name == "epoll" => Wanted::Epoll,
-        Some(_) => Wanted::Unknown,
-    };
-    KNOWN.store(wanted as u8 + 1, Relaxed);
-    wanted
 }
 
 #[cfg(feature = "epoll")]
@@ -428,24 +404,12 @@ fn epoll() -> Result<Choice> {
 
 #[cfg(feature = "epoll")]
 fn default_choice() -> Choice {
-    if is_ring_required() { Choice::Uring } else { Choice::UringOrEpoll }
+    Choice::UringOrEpoll
 }
 
 #[cfg(not(feature = "epoll"))]
 fn default_choice() -> Choice {
     Choice::Uring
-}
-
-/// Whether a missing ring is a failure, and neither a reason to fall back nor to skip. Also read once per process.
-pub(crate) fn is_ring_required() -> bool {
-    const NO: u8 = 1;
-    static KNOWN: AtomicU8 = AtomicU8::new(0);
-    let mut known = KNOWN.load(Relaxed);
-    if known == 0 {
-        known = NO + u8::from(env::var_os("RINGPAIR_REQUIRE_URING").is_some_and(|value| value == "1"));
-        KNOWN.store(known, Relaxed);
-    }
-    known != NO
 }
 
 fn is_offered(address: IpAddr) -> bool {

@@ -5,8 +5,9 @@ use std::panic;
 use std::thread;
 
 use crate::engine::{Engine, is_absence};
+use crate::environment::is_ring_required;
 use crate::hazards::memlock::patiently;
-use crate::options::{Choice, is_ring_required};
+use crate::options::Choice;
 
 /// Whether this host has an io_uring; where it has none, says on standard error that the test `name` is skipped.
 ///
@@ -25,17 +26,18 @@ use crate::options::{Choice, is_ring_required};
 ///
 /// # Panics
 ///
-/// If a ring is required and absent; and if this host has io_uring but a ring cannot be set up, for want of descriptors or
-/// memory for instance: that is a failure, not absence.
+/// If a ring is required and absent; if the variable has a value that it does not take; and if this host has io_uring but a
+/// ring cannot be set up, for want of descriptors or memory for instance: that is a failure, not absence.
 ///
 /// # Source
 ///
 /// `io_uring_setup(2)`: `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` are absence, and so is a seccomp filter of this thread that
 /// kills the process.
 pub fn ring_or_skip(name: &str) -> bool {
+    let is_required = is_ring_required().unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
     let Err(error) = try_a_ring() else { return true };
     assert!(is_absence(&error), "{name}: io_uring cannot be used: {error}");
-    assert!(!is_ring_required(), "{name}: RINGPAIR_REQUIRE_URING is set, and there is no io_uring here: {error}");
+    assert!(!is_required, "{name}: RINGPAIR_REQUIRE_URING is set, and there is no io_uring here: {error}");
     say_skipped(name, &error);
     false
 }

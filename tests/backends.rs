@@ -260,6 +260,47 @@ fn an_engine_that_the_environment_misspells_is_refused() {
     });
 }
 
+/// Each value has a process of its own, in which the others do nothing.
+fn alone_with_requirement(value: &str, body: impl FnOnce()) {
+    const NAME: &str = "RINGPAIR_REQUIRE_URING";
+    alone_with(&[(NAME, value)], || {
+        if std::env::var_os(NAME).is_some_and(|found| found == value) {
+            body();
+        }
+    });
+}
+
+#[test]
+fn a_ring_is_required_by_any_word_for_yes() {
+    for (value, is_required) in
+        [("1", true), ("true", true), ("YES", true), ("On", true), ("0", false), ("False", false)]
+            .into_iter()
+            .chain([("no", false), ("oFF", false)])
+    {
+        alone_with_requirement(value, || {
+            in_a_thread_without_a_ring(Errno::EPERM, || {
+                assert_eq!(PairOptions::new().factory().is_err(), is_required, "{value}");
+            });
+        });
+    }
+}
+
+#[test]
+fn a_ring_that_is_maybe_required_is_refused() {
+    for value in ["maybe", "", "2", " 1"] {
+        alone_with_requirement(value, || {
+            let before = descriptors();
+            let error = PairOptions::new().factory().unwrap_err();
+            assert_eq!((error.step(), error.kind()), (Step::Options, std::io::ErrorKind::InvalidInput));
+            let takes = "it takes 1, true, yes, on, 0, false, no or off";
+            assert_eq!(error.source().unwrap().to_string(), format!("RINGPAIR_REQUIRE_URING is {value:?}; {takes}"));
+            std::panic::catch_unwind(|| ringpair::ring_or_skip("a test")).unwrap_err();
+            assert_eq!(descriptors(), before);
+            PairOptions::new().backend(Backend::Epoll).factory().unwrap(); // it decides for `Auto` only
+        });
+    }
+}
+
 #[test]
 fn a_missing_ring_is_skipped_by_its_name_and_a_failed_one_is_not() {
     alone_with(&[], || {
