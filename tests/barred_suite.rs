@@ -1,15 +1,22 @@
-//! Owes: the whole suite is green where the ring is barred, in each of the ways in which containers bar it.
-#![cfg(feature = "epoll")]
+//! Owes: the whole suite is green if the ring is barred, in each of the ways in which containers bar it; and under every
+//! filter doctor says what a pair does.
+#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod barred;
 mod common;
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::process::Command;
 
-use nix::libc::SYS_io_uring_setup;
+use barred::{answer, begin_under};
+use common::text;
+use nix::errno::Errno;
+use nix::libc::{self, SYS_io_uring_setup};
+use ringpair::PairOptions;
 use seccompiler::SeccompAction;
+use serde_json::Value;
 
 /// What is run under each filter; `ci/barred` says which.
 const COMMAND: &str = "RINGPAIR_BARRED_COMMAND";
@@ -36,4 +43,129 @@ fn the_suite_is_green_under_every_filter() {
             "under {name} hardly anything ran, or the ring was not barred\n{out}\n{err}"
         );
     }
+}
+
+/// The calls of the ring engine.
+const RING_CALLS: [(&str, i64); 3] = [
+    ("io_uring_setup", libc::SYS_io_uring_setup),
+    ("io_uring_register", libc::SYS_io_uring_register),
+    ("io_uring_enter", libc::SYS_io_uring_enter),
+];
+
+/// Other calls that pairs take, or that the search for what makes them takes.
+const CALLS: [(&str, i64); 15] = [
+    ("socket", libc::SYS_socket),
+    ("setsockopt", libc::SYS_setsockopt),
+    ("getsockopt", libc::SYS_getsockopt),
+    ("bind", libc::SYS_bind),
+    ("getsockname", libc::SYS_getsockname),
+    ("listen", libc::SYS_listen),
+    ("connect", libc::SYS_connect),
+    ("accept4", libc::SYS_accept4),
+    ("getpeername", libc::SYS_getpeername),
+    ("shutdown", libc::SYS_shutdown),
+    ("epoll_create1", libc::SYS_epoll_create1),
+    ("epoll_ctl", libc::SYS_epoll_ctl),
+    ("madvise", libc::SYS_madvise),
+    ("pipe2", libc::SYS_pipe2),
+    ("sched_yield", libc::SYS_sched_yield),
+];
+
+/// Calls that a process must be able to make, or it cannot be started or try anything; they can be refused, though.
+const CALLS_OF_LIFE: [(&str, i64); 3] =
+    [("clone", libc::SYS_clone), ("wait4", libc::SYS_wait4), ("prctl", libc::SYS_prctl)];
+
+const KILL: (&str, SeccompAction) = ("a kill", SeccompAction::KillProcess);
+
+fn errno(errno: Errno) -> (&'static str, SeccompAction) {
+    (errno.desc(), answer(errno))
+}
+
+#[test]
+fn doctor_says_what_a_pair_does_under_a_filter() {
+    let mut differ = Vec::new();
+    for call in RING_CALLS {
+        for meets in [errno(Errno::EPERM), errno(Errno::EINVAL), KILL] {
+            differ.extend(difference(call, &meets, None));
+        }
+    }
+    for call in CALLS {
+        differ.extend(difference(call, &KILL, None));
+    }
+    for call in CALLS.into_iter().chain(CALLS_OF_LIFE) {
+        differ.extend(difference(call, &errno(Errno::EPERM), None));
+    }
+    assert!(differ.is_empty(), "doctor, and then a pair:\n{}", differ.join("\n"));
+}
+
+#[test]
+#[ignore = "takes a minute; ci/barred runs it"]
+fn doctor_says_what_a_pair_does_under_every_filter() {
+    let errnos =
+        [Errno::EPERM, Errno::ENOSYS, Errno::EACCES, Errno::EOPNOTSUPP, Errno::ENOMEM, Errno::EINVAL, Errno::EBADF];
+    let deadly = [KILL, ("a trap", SeccompAction::Trap)];
+    let mut differ = Vec::new();
+    for backend in [None, Some("epoll"), Some("uring")] {
+        for call in RING_CALLS.into_iter().chain(CALLS) {
+            differ.extend(deadly.iter().filter_map(|meets| difference(call, meets, backend)));
+        }
+        for call in RING_CALLS.into_iter().chain(CALLS).chain(CALLS_OF_LIFE) {
+            differ.extend(errnos.into_iter().filter_map(|answered| difference(call, &errno(answered), backend)));
+        }
+    }
+    assert!(differ.is_empty(), "doctor, and then a pair:\n{}", differ.join("\n"));
+}
+
+fn difference(call: (&str, i64), meets: &(&str, SeccompAction), backend: Option<&str>) -> Option<String> {
+    let ((name, call), (how, action)) = (call, meets);
+    let (doctor, pair) = (asked_of_doctor(call, action, backend), asked_of_a_pair(call, action, backend));
+    let line = || format!("{name} meets {how}, RINGPAIR_BACKEND {backend:?}: {doctor}, {pair}");
+    (doctor != pair).then(line)
+}
+
+/// What makes pairs, and whether the exit code says so.
+fn asked_of_doctor(call: i64, action: &SeccompAction, backend: Option<&str>) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
+    command.args(["doctor", "--json"]);
+    let output = barred_by(command, call, action, backend).output().unwrap();
+    let told: Value = match serde_json::from_slice(&output.stdout) {
+        Ok(told) => told,
+        Err(_) => return format!("{output:?}"),
+    };
+    let verdict = told["verdict"].as_str().unwrap().to_owned();
+    let code = if verdict == "nothing" { 1 } else { 0 };
+    if output.status.code() == Some(code) { verdict } else { format!("{verdict} and {:?}", output.status) }
+}
+
+fn asked_of_a_pair(call: i64, action: &SeccompAction, backend: Option<&str>) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["a_pair_tells_what_made_it", "--exact", "--nocapture", "--test-threads=1"]).env(ASKED, "1");
+    let output = barred_by(command, call, action, backend).output().unwrap();
+    let out = text(&output.stdout);
+    let made_by = out.split_once("made by ").map(|(_, rest)| rest.split_whitespace().next().unwrap().to_owned());
+    made_by.unwrap_or("nothing".to_owned())
+}
+
+fn barred_by(mut command: Command, call: i64, action: &SeccompAction, backend: Option<&str>) -> Command {
+    command.env_remove("RINGPAIR_REQUIRE_URING").env_remove("RINGPAIR_BACKEND");
+    command.envs(backend.map(|backend| ("RINGPAIR_BACKEND", backend)));
+    begin_under(&mut command, &[call], action.clone());
+    command
+}
+
+const ASKED: &str = "RINGPAIR_BARRED_ASKED";
+
+#[test]
+fn a_pair_tells_what_made_it() {
+    if std::env::var_os(ASKED).is_none() {
+        return; // the test above starts it
+    }
+    let factory = PairOptions::new().factory().unwrap();
+    drop(factory.pair_blocking::<TcpStream>().unwrap());
+    let name = match factory.backend() {
+        ringpair::Backend::Uring => "ring",
+        _ => "epoll",
+    };
+    drop(factory);
+    println!("made by {name} ");
 }

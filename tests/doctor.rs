@@ -1,5 +1,5 @@
-//! Owes: `ringpair doctor` says by its exit code, in words, as JSON and to GitHub what the probe found, whatever bars it; it
-//! is in nobody's way: no colour off a terminal, no complaint about a reader that has left.
+//! Owes: `ringpair doctor` says by its exit code, in words, as JSON and to GitHub what the probe found, whatever bars a pair;
+//! there is no colour off a terminal, and no complaint about a reader that has left.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
@@ -12,53 +12,82 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use barred::{ANSWERS, CALLS, answer, under};
+use barred::{ANSWERS, CALLS, answer, begin_under, under};
 use common::{Scratch, ring_is_there, skip, text};
 use nix::errno::Errno;
 use nix::libc;
+use nix::pty::{Winsize, openpty};
 use seccompiler::SeccompAction;
 use serde_json::Value;
 
-const RING: i32 = 0;
-const NOTHING: i32 = 1;
+const PAIRS: i32 = 0;
+const NO_PAIRS: i32 = 1;
 const WRONG: i32 = 2;
-const EPOLL: i32 = 3;
+const NO_RING: i32 = 3;
 
 const THE_THREE_CALLS: &str = "io_uring_setup, io_uring_enter and io_uring_register";
 
 #[test]
 fn a_host_with_a_ring_is_healthy() {
     if ring_is_there() {
-        let output = run(doctor(&[]), RING);
-        assert!(output.ends_with("\nverdict        ring: pairs can be made through io_uring\n"), "{output}");
-    }
-}
-
-#[test]
-fn a_filter_that_answers_makes_it_epoll_and_says_which_calls_to_allow() {
-    if !ring_is_there() {
-        return;
-    }
-    for errno in ANSWERS {
-        for call in [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter] {
-            let output = under(call, answer(errno), || run(doctor(&[]), EPOLL));
-            assert!(output.contains(&format!(" is refused: {errno:?}\n")), "{output}");
-            assert!(output.contains("\nverdict        epoll: ") && output.contains("\nremedy         "), "{output}");
-            if errno != Errno::EACCES {
-                assert!(unwrapped(&output).contains(THE_THREE_CALLS), "{output}");
-            }
+        for arguments in [&[][..], &["--require-uring"]] {
+            let output = run(doctor(arguments), PAIRS);
+            assert!(output.starts_with("verdict        ring: pairs are made through io_uring\nkernel "), "{output}");
         }
     }
 }
 
 #[test]
-fn a_filter_that_kills_makes_it_epoll_too_and_does_not_kill_it() {
+fn a_filter_that_answers_makes_it_epoll() {
+    if !ring_is_there() {
+        return;
+    }
+    for errno in ANSWERS {
+        let output = under(libc::SYS_io_uring_setup, answer(errno), || run(doctor(&[]), PAIRS));
+        assert!(output.contains(&format!(" is refused: {errno:?}\n")), "{output}");
+        assert!(output.starts_with("verdict        epoll: ") && output.contains("\nremedy         "), "{output}");
+        if errno != Errno::EACCES {
+            assert!(unwrapped(&output).contains(THE_THREE_CALLS), "{output}");
+        }
+        let required = under(libc::SYS_io_uring_setup, answer(errno), || run(doctor(&["--require-uring"]), NO_RING));
+        assert_eq!(required, output);
+    }
+}
+
+#[test]
+fn a_ring_that_fails_makes_it_nothing() {
+    if !ring_is_there() {
+        return;
+    }
+    for (call, errno, cause) in [
+        (libc::SYS_io_uring_setup, Errno::EINVAL, "io_uring_setup is answered with EINVAL"),
+        (libc::SYS_io_uring_setup, Errno::EBADF, "io_uring_setup is answered with EBADF"),
+        (libc::SYS_io_uring_setup, Errno::ENOMEM, ""),
+        (libc::SYS_io_uring_enter, Errno::EPERM, "a seccomp filter answers io_uring_enter with EPERM"),
+    ] {
+        let output = under(call, answer(errno), || run(doctor(&[]), NO_PAIRS));
+        assert!(output.starts_with("verdict        nothing: "), "{output}");
+        assert!(output.contains(&format!("\ncause          {cause}")), "{output}");
+        assert!(unwrapped(&output).contains("Or make pairs without a ring: set RINGPAIR_BACKEND=epoll."), "{output}");
+        under(call, answer(errno), || run(doctor(&["--require-uring"]), NO_RING));
+        let remedied = under(call, answer(errno), || {
+            let mut command = doctor(&[]);
+            command.env("RINGPAIR_BACKEND", "epoll");
+            run(command, PAIRS)
+        });
+        assert!(remedied.starts_with("verdict        epoll: "), "{remedied}");
+    }
+}
+
+#[test]
+fn a_filter_that_kills_does_not_kill_doctor() {
     if !ring_is_there() {
         return;
     }
     for call in CALLS {
+        let code = if call == libc::SYS_io_uring_setup { PAIRS } else { NO_PAIRS };
         for action in [SeccompAction::KillProcess, SeccompAction::Trap] {
-            let output = under(call, action, || run(doctor(&[]), EPOLL));
+            let output = under(call, action, move || run(doctor(&[]), code));
             assert!(output.contains("\ncause          a seccomp filter kills whoever calls io_uring_"), "{output}");
             assert!(unwrapped(&output).contains(THE_THREE_CALLS), "{output}");
         }
@@ -66,32 +95,73 @@ fn a_filter_that_kills_makes_it_epoll_too_and_does_not_kill_it() {
 }
 
 #[test]
-fn a_filter_that_kills_is_told_also_where_nobody_may_see_a_child_die() {
+fn a_process_that_cannot_be_started_leaves_it_unknown() {
+    let mut command = doctor(&[]);
+    begin_under(&mut command, &[libc::SYS_clone, libc::SYS_clone3], answer(Errno::EAGAIN));
+    let output = run(command, NO_PAIRS);
+    assert!(output.starts_with("verdict        unknown: "), "{output}");
+    assert!(unwrapped(&output).contains("no process could be started to try whether it kills: EAGAIN"), "{output}");
+}
+
+#[test]
+fn the_environment_is_heeded_before_anything_is_tried() {
+    for (name, value, takes) in [
+        ("RINGPAIR_REQUIRE_URING", "maybe", "1, true, yes, on, 0, false, no or off"),
+        ("RINGPAIR_BACKEND", "kqueue", "uring or epoll"),
+    ] {
+        for arguments in [&["doctor"][..], &["doctor", "--json"], &["soak", "--pairs", "1"], &["close", "--pairs", "1"]]
+        {
+            let output = ringpair(arguments).env(name, value).output().unwrap();
+            assert_eq!((output.status.code(), &*text(&output.stdout)), (Some(WRONG), ""), "{arguments:?}: {output:?}");
+            let complaint = format!("error: invalid options: {name} is {value:?}; it takes {takes}\n");
+            assert_eq!(text(&output.stderr), complaint);
+        }
+    }
+}
+
+#[test]
+fn the_environment_can_require_a_ring_in_any_case() {
+    if !ring_is_there() {
+        return;
+    }
+    for (value, code) in [("TRUE", NO_PAIRS), ("yes", NO_PAIRS), ("On", NO_PAIRS), ("No", PAIRS), ("false", PAIRS)] {
+        under(libc::SYS_io_uring_setup, answer(Errno::EPERM), move || {
+            let mut command = doctor(&[]);
+            command.env("RINGPAIR_REQUIRE_URING", value);
+            run(command, code);
+        });
+    }
+}
+
+#[test]
+fn a_filter_that_kills_is_told_if_sigchld_is_ignored() {
     if !ring_is_there() {
         return;
     }
     let deaf = |program: &str, arguments: &[&str]| {
         let mut command = Command::new("env");
-        command.arg("--ignore-signal=CHLD").arg(program).args(arguments);
+        command.arg("--ignore-signal=CHLD").arg(program).args(arguments).env_remove("RINGPAIR_REQUIRE_URING");
         command
     };
     if !deaf("true", &[]).status().is_ok_and(|status| status.success()) {
         return skip("this env cannot start a program that ignores SIGCHLD");
     }
-    let ask = move || run(deaf(env!("CARGO_BIN_EXE_ringpair"), &["doctor"]), EPOLL);
+    let ask = move || run(deaf(env!("CARGO_BIN_EXE_ringpair"), &["doctor"]), PAIRS);
     let output = under(libc::SYS_io_uring_setup, SeccompAction::KillProcess, ask);
     assert!(output.contains("\ncause          a seccomp filter kills whoever calls io_uring_setup\n"), "{output}");
 }
 
 #[test]
 fn a_host_that_bars_sockets_has_nothing() {
-    let output = under(libc::SYS_socket, answer(Errno::EPERM), || run(doctor(&[]), NOTHING));
-    assert!(output.contains("\nverdict        nothing: no pair can be made here\n"), "{output}");
-    assert!(output.contains("\nremedy         Allow socket in the seccomp profile.\n"), "{output}");
+    for (call, name) in [(libc::SYS_socket, "socket"), (libc::SYS_setsockopt, "setsockopt")] {
+        let output = under(call, answer(Errno::EPERM), || run(doctor(&[]), NO_PAIRS));
+        assert!(output.starts_with("verdict        nothing: no pairs can be made here as things are\n"), "{output}");
+        assert!(output.contains(&format!("\nremedy         Allow {name} in the seccomp profile.\n")), "{output}");
+    }
 }
 
 #[test]
-fn an_interface_that_is_down_is_nothing_and_told_how_to_be_mended() {
+fn an_interface_that_is_down_is_nothing() {
     let own = |program: &str| {
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "--net", "--", program]);
@@ -102,7 +172,7 @@ fn an_interface_that_is_down_is_nothing_and_told_how_to_be_mended() {
     }
     let mut command = own(env!("CARGO_BIN_EXE_ringpair"));
     command.arg("doctor");
-    let output = run(command, NOTHING);
+    let output = run(command, NO_PAIRS);
     assert!(output.contains("\ncause          the interface lo is down\n"), "{output}");
     assert!(output.contains("ip link set lo up"), "{output}");
 }
@@ -110,13 +180,15 @@ fn an_interface_that_is_down_is_nothing_and_told_how_to_be_mended() {
 #[test]
 fn json_has_the_verdict_the_facts_and_what_was_tried() {
     let told: Value = serde_json::from_str(&any(doctor(&["--json"]))).unwrap();
-    let fields = ["verdict", "cause", "cause_text", "remedy", "host", "opcodes", "tried"];
+    assert_fits_the_schema(&told);
+    let fields = ["schema", "verdict", "cause", "cause_text", "remedy", "host", "opcodes", "tried"];
     assert_eq!(told.as_object().unwrap().len(), fields.len());
     for field in fields {
         assert!(told.get(field).is_some(), "{field}");
     }
     let host = [
         "kernel_release",
+        "sysctls_readable",
         "loopback_up",
         "io_uring_disabled",
         "io_uring_group",
@@ -130,6 +202,8 @@ fn json_has_the_verdict_the_facts_and_what_was_tried() {
         "descriptors",
         "open_descriptors",
         "local_ports",
+        "reserved_ports",
+        "time_wait",
         "tcp_max_tw_buckets",
         "tcp_tw_reuse",
         "somaxconn",
@@ -143,12 +217,13 @@ fn json_has_the_verdict_the_facts_and_what_was_tried() {
 }
 
 #[test]
-fn json_names_cause_and_remedy_and_has_the_exit_code_of_the_table() {
+fn json_names_cause_and_remedy() {
     if !ring_is_there() {
         return;
     }
-    let barred = under(libc::SYS_io_uring_setup, answer(Errno::EPERM), || run(doctor(&["--json"]), EPOLL));
+    let barred = under(libc::SYS_io_uring_setup, answer(Errno::EPERM), || run(doctor(&["--json"]), PAIRS));
     let told: Value = serde_json::from_str(&barred).unwrap();
+    assert_fits_the_schema(&told);
     assert_eq!(told["verdict"], "epoll");
     assert_eq!(told["cause"], serde_json::json!({"kind": "seccomp_errno", "attempt": "ring_setup", "errno": 1}));
     assert_eq!(told["cause_text"], "a seccomp filter answers io_uring_setup with EPERM");
@@ -157,7 +232,7 @@ fn json_names_cause_and_remedy_and_has_the_exit_code_of_the_table() {
     assert_eq!(told["tried"]["ring_enter"], serde_json::json!({"outcome": "untried"}));
     assert_eq!(told["opcodes"], Value::Null);
 
-    let free: Value = serde_json::from_str(&run(doctor(&["--json"]), RING)).unwrap();
+    let free: Value = serde_json::from_str(&run(doctor(&["--json"]), PAIRS)).unwrap();
     assert_eq!((&free["verdict"], &free["cause"], &free["remedy"]), (&"ring".into(), &Value::Null, &Value::Null));
     assert_eq!(free["opcodes"]["accept"], true);
 }
@@ -171,22 +246,22 @@ fn github_gets_the_table_after_what_is_there_and_one_line() {
     std::fs::write(&summary.0, "before\n").unwrap();
     let ask = {
         let path = summary.0.clone();
-        move |code| {
+        move || {
             let mut command = doctor(&["--github"]);
             command.env("GITHUB_STEP_SUMMARY", &path);
-            run(command, code)
+            run(command, PAIRS)
         }
     };
-    assert_eq!(ask(RING), "::notice title=ringpair doctor::ring\n");
-    let barred = under(libc::SYS_io_uring_setup, answer(Errno::ENOSYS), move || ask(EPOLL));
-    let begin = "::warning title=ringpair doctor::epoll: a seccomp filter answers io_uring_setup with ENOSYS. Allow ";
+    assert_eq!(ask(), "::notice title=ringpair doctor::ring\n");
+    let barred = under(libc::SYS_io_uring_setup, answer(Errno::EPERM), ask);
+    let begin = "::warning title=ringpair doctor::epoll: a seccomp filter answers io_uring_setup with EPERM. Allow ";
     assert!(barred.starts_with(begin) && barred.contains(THE_THREE_CALLS), "{barred}");
     assert_eq!(barred.lines().count(), 1, "{barred}");
 
     let text = std::fs::read_to_string(&summary.0).unwrap();
-    assert!(text.starts_with("before\n### ringpair doctor: ring\n\n```text\nkernel "), "{text}");
-    assert!(text.contains("\n```\n\n### ringpair doctor: epoll\n\n```text\nkernel "), "{text}");
-    assert!(text.ends_with("SystemCallFilter=.\n```\n\n"), "{text}");
+    assert!(text.starts_with("before\n### ringpair doctor: ring\n\n```text\nverdict "), "{text}");
+    assert!(text.contains("\n```\n\n### ringpair doctor: epoll\n\n```text\nverdict "), "{text}");
+    assert!(text.ends_with("\n```\n\n"), "{text}");
 }
 
 #[test]
@@ -219,7 +294,7 @@ fn wrong_usage_is_told_from_every_verdict() {
 #[test]
 fn help_and_version_are_to_be_had() {
     let help = run(ringpair(&["doctor", "--help"]), 0);
-    for part in ["--json", "--github", "Exit codes:\n  0 ", "\n  3 ", "\n  1 ", "\n  2 "] {
+    for part in ["--json", "--github", "--require-uring", "Exit codes:\n  0 ", "\n  3 ", "\n  1 ", "\n  2 "] {
         assert!(help.contains(part), "{part} is not in\n{help}");
     }
     assert_eq!(run(ringpair(&["--version"]), 0), format!("ringpair {}\n", env!("CARGO_PKG_VERSION")));
@@ -266,9 +341,34 @@ fn there_is_colour_on_a_terminal_only_and_not_where_it_is_not_wanted() {
     assert!(!on_a_terminal(command).contains('\x1b'));
 }
 
+#[test]
+fn the_table_fits_the_terminal() {
+    for (columns, most) in [(None, 80), (Some(50), 50), (Some(100), 100), (Some(300), 100)] {
+        let output = under(libc::SYS_io_uring_setup, answer(Errno::EPERM), move || {
+            let mut command = doctor(&[]);
+            command.env("NO_COLOR", "1");
+            on_a_terminal_of(columns, command)
+        });
+        let longest = output.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+        assert!((most - 15..=most).contains(&longest), "{columns:?}\n{output}");
+        assert!(output.starts_with("verdict "), "{output}");
+    }
+}
+
+fn assert_fits_the_schema(told: &Value) {
+    let schema = serde_json::from_str(include_str!("../schemas/doctor.json")).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let wrong: Vec<String> =
+        schema.iter_errors(told).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert_eq!(wrong, Vec::<String>::new(), "{told:#}");
+}
+
 fn ringpair(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
-    command.args(arguments).env_remove("GITHUB_STEP_SUMMARY");
+    for name in ["GITHUB_STEP_SUMMARY", "RINGPAIR_REQUIRE_URING", "RINGPAIR_BACKEND"] {
+        command.env_remove(name);
+    }
+    command.args(arguments);
     command
 }
 
@@ -292,14 +392,19 @@ fn any(mut command: Command) -> String {
 fn printed(output: Output) -> String {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(err, "");
-    if out.starts_with("kernel ") {
-        assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");
+    if out.starts_with("verdict ") {
+        assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
     }
     out
 }
 
-fn on_a_terminal(mut command: Command) -> String {
-    let terminal = nix::pty::openpty(None, None).unwrap();
+fn on_a_terminal(command: Command) -> String {
+    on_a_terminal_of(None, command)
+}
+
+fn on_a_terminal_of(columns: Option<u16>, mut command: Command) -> String {
+    let size = columns.map(|columns| Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 });
+    let terminal = openpty(size.as_ref(), None).unwrap();
     let mut child = command.stdout(terminal.slave).spawn().unwrap();
     drop(command); // has the slave open
     let mut read = Vec::new();

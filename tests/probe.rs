@@ -1,18 +1,19 @@
-//! Owes: the probe tells what this host allows, what is in the way and what to do about it, from under every bar that can be
-//! put up here; it never fails, never hangs, is never killed, and leaves neither a process nor a descriptor behind.
+//! Owes: the probe tells what `Backend::Auto` does, what is in the way and what to do about it, from under every bar that can
+//! be put up here; it never fails, never hangs, is never killed, and leaves neither a process nor a descriptor behind.
 #![allow(clippy::unwrap_used)]
 
 mod barred;
 mod common;
 
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use barred::{ANSWERS, CALLS, answer, under};
 use common::{
-    alone, alone_in_a_network, alone_with_late_handshakes, descriptors, eventually, leave_descriptors,
-    limit_descriptors, on_every_engine, ring_is_there, run, skip,
+    alone, alone_in_a_network, alone_with, alone_with_late_handshakes, descriptors, eventually, in_a_thread,
+    leave_descriptors, limit_descriptors, on_every_engine, ring_is_there, run, skip,
 };
 use nix::errno::Errno;
 use nix::libc;
@@ -23,9 +24,12 @@ use ringpair::probe::{Attempt, Cause, Outcome, Verdict};
 use ringpair::{Backend, PairOptions, Probe, Step, probe};
 use seccompiler::SeccompAction;
 
+/// What `Auto` does without a ring.
+const WITHOUT_A_RING: Verdict = if cfg!(feature = "epoll") { Verdict::Epoll } else { Verdict::Nothing };
+
 const THE_THREE_CALLS: &str = "io_uring_setup, io_uring_enter and io_uring_register";
 
-fn the_verdict_is_never_below_the_engine_that_works(options: PairOptions) {
+fn the_verdict_is_never_below_an_engine_that_works(options: PairOptions) {
     let factory = options.factory().unwrap();
     factory.pair_blocking::<TcpStream>().unwrap();
     match factory.backend() {
@@ -33,7 +37,7 @@ fn the_verdict_is_never_below_the_engine_that_works(options: PairOptions) {
         _ => assert_ne!(probe().verdict(), Verdict::Nothing),
     }
 }
-on_every_engine!(the_verdict_is_never_below_the_engine_that_works);
+on_every_engine!(the_verdict_is_never_below_an_engine_that_works);
 
 #[test]
 fn where_nothing_is_in_the_way_everything_works() {
@@ -44,10 +48,15 @@ fn where_nothing_is_in_the_way_everything_works() {
     assert_is(&probe, Verdict::Ring, None);
     let tried = [
         Attempt::Socket,
+        Attempt::SetOption,
         Attempt::Bind,
+        Attempt::LocalAddress,
         Attempt::Listen,
         Attempt::Connect,
         Attempt::Accept,
+        Attempt::PeerAddress,
+        Attempt::EpollCreate,
+        Attempt::Pair,
         Attempt::RingSetup,
         Attempt::RingEnter,
         Attempt::RingConnect,
@@ -55,7 +64,6 @@ fn where_nothing_is_in_the_way_everything_works() {
         Attempt::RingWrite,
         Attempt::RingRead,
         Attempt::RingClose,
-        Attempt::RingTimeout,
         Attempt::RingCancel,
         Attempt::FlagsNone,
     ];
@@ -63,9 +71,9 @@ fn where_nothing_is_in_the_way_everything_works() {
         assert_eq!(probe.outcome(attempt), Outcome::Worked, "{attempt}");
     }
     if let Some(opcodes) = probe.opcodes() {
-        assert!(opcodes.accept && opcodes.connect && opcodes.async_cancel && opcodes.timeout, "{opcodes:?}");
+        assert!(opcodes.accept && opcodes.connect && opcodes.async_cancel && opcodes.close, "{opcodes:?}");
     }
-    assert!(probe.to_string().contains("verdict        ring: "), "{probe}");
+    assert!(probe.to_string().starts_with("verdict        ring: "), "{probe}");
 }
 
 #[test]
@@ -86,7 +94,7 @@ fn the_host_is_told_as_it_is() {
 }
 
 #[test]
-fn a_filter_that_answers_for_the_making_of_rings_is_told_with_its_errno() {
+fn a_filter_that_refuses_to_set_up_is_told_with_its_errno() {
     if !ring_is_there() {
         return;
     }
@@ -95,15 +103,17 @@ fn a_filter_that_answers_for_the_making_of_rings_is_told_with_its_errno() {
         let (attempt, code) = (Attempt::RingSetup, errno as i32);
         let is_confined = probe.host().security_label.as_deref().is_some_and(|label| label != "unconfined");
         let cause = match errno {
-            // A security module says so too, and where one holds us it is the likelier of the two.
+            // A security module says so too, and if one holds us it is the likelier of the two.
             Errno::EACCES if is_confined => Cause::SecurityModule { attempt, errno: code },
+            // Before the sysctl, nothing tells a filter from a kernel without io_uring.
+            Errno::ENOSYS if probe.host().io_uring_disabled.is_none() => Cause::NotBuiltInOrSeccomp,
             _ => Cause::SeccompErrno { attempt, errno: code },
         };
-        assert_is(&probe, Verdict::Epoll, Some(cause));
+        assert_is(&probe, WITHOUT_A_RING, Some(cause));
         assert_eq!(probe.host().seccomp, Some(2));
         assert_eq!(probe.outcome(attempt), Outcome::Refused { errno: code });
         assert_eq!(probe.outcome(Attempt::RingConnect), Outcome::Untried);
-        if !is_confined {
+        if cause == (Cause::SeccompErrno { attempt, errno: code }) {
             assert_eq!(cause.to_string(), format!("a seccomp filter answers io_uring_setup with {errno:?}"));
             assert_remedy(&probe, THE_THREE_CALLS);
         }
@@ -111,16 +121,33 @@ fn a_filter_that_answers_for_the_making_of_rings_is_told_with_its_errno() {
 }
 
 #[test]
-fn a_filter_that_answers_for_the_use_of_rings_is_told_from_one_that_answers_for_their_making() {
+fn a_ring_that_fails_is_nothing_as_auto_does_not_fall_back() {
+    if !ring_is_there() {
+        return;
+    }
+    let attempt = Attempt::RingSetup;
+    for errno in [Errno::EINVAL, Errno::EBADF, Errno::EFAULT] {
+        let probe = under(libc::SYS_io_uring_setup, answer(errno), probe);
+        assert_is(&probe, Verdict::Nothing, Some(Cause::Unknown { attempt, errno: errno as i32 }));
+        assert_remedy_without_a_ring(&probe);
+    }
+    let probe = under(libc::SYS_io_uring_setup, answer(Errno::EMFILE), probe);
+    assert_is(&probe, Verdict::Nothing, Some(Cause::Descriptors { errno: Errno::EMFILE as i32 }));
+    assert_remedy_without_a_ring(&probe);
+}
+
+#[test]
+fn a_ring_that_cannot_be_entered_is_nothing() {
     if !ring_is_there() {
         return;
     }
     for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EOPNOTSUPP] {
         let probe = under(libc::SYS_io_uring_enter, answer(errno), probe);
         let (attempt, errno) = (Attempt::RingEnter, errno as i32);
-        assert_is(&probe, Verdict::Epoll, Some(Cause::SeccompErrno { attempt, errno }));
+        assert_is(&probe, Verdict::Nothing, Some(Cause::SeccompErrno { attempt, errno }));
         assert_eq!(probe.outcome(Attempt::RingSetup), Outcome::Worked);
         assert_remedy(&probe, THE_THREE_CALLS);
+        assert_remedy_without_a_ring(&probe);
     }
 }
 
@@ -136,7 +163,7 @@ fn a_filter_that_only_bars_questions_leaves_the_ring() {
 }
 
 #[test]
-fn a_filter_that_kills_is_told_and_kills_nobody_who_asks() {
+fn a_filter_that_kills_is_told_and_does_not_kill() {
     if !ring_is_there() {
         return;
     }
@@ -144,20 +171,72 @@ fn a_filter_that_kills_is_told_and_kills_nobody_who_asks() {
     for (call, attempt) in CALLS.into_iter().zip(attempts) {
         for action in [SeccompAction::KillProcess, SeccompAction::KillThread, SeccompAction::Trap] {
             let probe = under(call, action, probe);
-            assert_is(&probe, Verdict::Epoll, Some(Cause::SeccompKill { attempt }));
+            // `Auto` looks before it sets up a ring, and not before it uses one.
+            let verdict = if attempt == Attempt::RingSetup { WITHOUT_A_RING } else { Verdict::Nothing };
+            assert_is(&probe, verdict, Some(Cause::SeccompKill { attempt }));
             assert_eq!(probe.outcome(attempt), Outcome::Died { signal: Some(libc::SIGSYS) });
             assert_remedy(&probe, THE_THREE_CALLS);
         }
     }
 }
 
+const SOCKET_CALLS: [(i64, Attempt); 6] = [
+    (libc::SYS_socket, Attempt::Socket),
+    (libc::SYS_setsockopt, Attempt::SetOption),
+    (libc::SYS_bind, Attempt::Bind),
+    (libc::SYS_getsockname, Attempt::LocalAddress),
+    (libc::SYS_listen, Attempt::Listen),
+    (libc::SYS_getpeername, Attempt::PeerAddress),
+];
+
 #[test]
-fn a_filter_that_bars_sockets_leaves_nothing() {
-    for (call, attempt) in [(libc::SYS_socket, Attempt::Socket), (libc::SYS_bind, Attempt::Bind)] {
+fn a_filter_that_bars_sockets_names_the_call_to_allow() {
+    let errno = Errno::EPERM as i32;
+    for (call, attempt) in SOCKET_CALLS {
         let refused = under(call, answer(Errno::EPERM), probe);
-        let errno = Errno::EPERM as i32;
         assert_is(&refused, Verdict::Nothing, Some(Cause::SeccompErrno { attempt, errno }));
         assert_remedy(&refused, &format!("Allow {attempt} "));
+        let killed = under(call, SeccompAction::KillProcess, probe);
+        assert_is(&killed, Verdict::Nothing, Some(Cause::SeccompKill { attempt }));
+        assert_remedy(&killed, &format!("Allow {attempt} "));
+    }
+}
+
+#[cfg(feature = "epoll")]
+#[test]
+fn epoll_that_is_barred_is_told_if_there_is_no_ring() {
+    let probe = in_a_thread(|| {
+        common::refuse(libc::SYS_io_uring_setup, Errno::EPERM);
+        common::refuse(libc::SYS_epoll_create1, Errno::EPERM);
+        probe()
+    });
+    let cause = Cause::SeccompErrno { attempt: Attempt::EpollCreate, errno: Errno::EPERM as i32 };
+    assert_is(&probe, Verdict::Nothing, Some(cause));
+    assert_remedy(&probe, "Allow epoll_create1 ");
+}
+
+#[test]
+fn a_pipe_or_a_fork_that_is_refused_does_not_matter() {
+    let expected = probe().verdict();
+    for call in [libc::SYS_pipe2, libc::SYS_clone] {
+        assert_eq!(under(call, answer(Errno::EPERM), probe).verdict(), expected);
+    }
+}
+
+#[test]
+fn without_a_child_a_filter_leaves_it_unknown() {
+    let probe = in_a_thread(|| {
+        refuse_children();
+        probe()
+    });
+    assert_is(&probe, Verdict::Unknown, Some(Cause::NoChild { errno: Errno::EAGAIN as i32 }));
+    assert_remedy(&probe, "ulimit -u");
+}
+
+/// Has every way to start a process refused.
+fn refuse_children() {
+    for call in [libc::SYS_clone, libc::SYS_clone3] {
+        common::refuse(call, Errno::EAGAIN);
     }
 }
 
@@ -210,7 +289,7 @@ fn a_host_whose_handshakes_are_late_has_a_ring() {
 }
 
 #[test]
-fn an_interface_that_is_down_is_told_and_is_all_there_is_to_mend() {
+fn an_interface_that_is_down_is_told() {
     alone_in_a_network(|| {
         let before = probe();
         assert_eq!(before.host().initial_user_namespace, Some(false));
@@ -232,6 +311,46 @@ fn ports_that_have_run_out_are_told() {
         assert_is(&probe, Verdict::Nothing, Some(Cause::NoPorts));
         assert_eq!(probe.host().local_ports, Some((40000, 40000)));
         assert_remedy(&probe, "net.ipv4.ip_local_port_range");
+        assert!(!probe.remedy().unwrap().contains("TIME_WAIT"), "{probe}");
+    });
+}
+
+#[test]
+fn ports_that_are_all_reserved_are_told() {
+    alone_in_a_network(|| {
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40099").unwrap();
+        std::fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "40000-40049,40050-40099").unwrap();
+        let probe = probe();
+        assert_is(&probe, Verdict::Nothing, Some(Cause::PortsReserved));
+        assert_eq!(probe.host().reserved_ports, Some(100));
+        assert_remedy(&probe, "net.ipv4.ip_local_reserved_ports");
+    });
+}
+
+#[test]
+fn ipv6_that_is_off_is_told_and_is_no_hindrance() {
+    alone_in_a_network(|| {
+        let before = probe();
+        std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1").unwrap();
+        let probe = probe();
+        assert_is(&probe, before.verdict(), before.cause());
+        assert_eq!(probe.outcome(Attempt::PairOnIpv6), Outcome::Refused { errno: Errno::EADDRNOTAVAIL as i32 });
+        assert!(probe.to_string().contains("\n  ::1          no pairs: EADDRNOTAVAIL"), "{probe}");
+    });
+}
+
+#[test]
+fn nat_on_lo_is_told() {
+    alone_in_a_network(|| {
+        let rule = "add table ip nat; add chain ip nat post { type nat hook postrouting priority 100 ; }; \
+            add rule ip nat post oifname lo meta l4proto tcp snat to 127.0.0.9";
+        if !Command::new("nft").arg(rule).status().is_ok_and(|status| status.success()) {
+            return skip("nft is missing, or the kernel has no NAT");
+        }
+        let probe = probe();
+        assert_is(&probe, Verdict::Nothing, Some(Cause::AddressesRewritten));
+        assert_eq!(probe.outcome(Attempt::PeerAddress), Outcome::Mismatched);
+        assert_remedy(&probe, "nft list ruleset");
     });
 }
 
@@ -277,16 +396,13 @@ fn descriptors_that_have_run_out_are_told_at_every_count() {
             }
             verdicts.push(probe.verdict());
         }
-        // The more there are, the more works.
         verdicts.dedup();
-        let all = [Verdict::Nothing, Verdict::Epoll, Verdict::Ring];
-        let known = all.iter().position(|verdict| *verdict == expected).unwrap();
-        assert_eq!(verdicts, all[..=known]);
+        assert_eq!(verdicts, [Verdict::Nothing, expected]);
     });
 }
 
 #[test]
-fn an_ordinary_user_with_little_locked_memory_has_a_ring_until_others_have_used_it_up() {
+fn little_locked_memory_is_enough_until_it_is_used_up() {
     alone(|| {
         setrlimit(Resource::RLIMIT_MEMLOCK, 64 << 10, 64 << 10).unwrap();
         if !become_ordinary(64_123) || !ring_is_there() {
@@ -307,8 +423,9 @@ fn an_ordinary_user_with_little_locked_memory_has_a_ring_until_others_have_used_
         };
         assert_eq!((error.step(), error.raw_os_error()), (Step::Ring, Some(Errno::ENOMEM as i32)));
         let full = probe();
-        assert_is(&full, Verdict::Epoll, Some(Cause::LockedMemory));
+        assert_is(&full, Verdict::Nothing, Some(Cause::LockedMemory));
         assert_remedy(&full, "ulimit -l");
+        assert_remedy_without_a_ring(&full);
         drop(rings);
         eventually("the memory is given back", || probe().verdict() == Verdict::Ring);
         PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
@@ -316,15 +433,70 @@ fn an_ordinary_user_with_little_locked_memory_has_a_ring_until_others_have_used_
 }
 
 #[test]
-fn a_user_who_may_start_no_process_is_told_so() {
+fn without_a_filter_no_process_is_needed() {
     alone(|| {
         if !become_ordinary(64_124) {
             return;
         }
+        let expected = probe();
+        if expected.host().seccomp != Some(0) {
+            return skip("a seccomp filter is in force");
+        }
         setrlimit(Resource::RLIMIT_NPROC, 0, 0).unwrap();
+        assert_is(&probe(), expected.verdict(), expected.cause());
+    });
+}
+
+#[test]
+fn no_locked_memory_at_all_is_nothing() {
+    alone(|| {
+        setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0).unwrap();
+        if !become_ordinary(64_125) || !ring_is_counted() {
+            return;
+        }
         let probe = probe();
-        assert_is(&probe, Verdict::Nothing, Some(Cause::NoChild { errno: Errno::EAGAIN as i32 }));
-        assert_remedy(&probe, "ulimit -u");
+        assert_is(&probe, Verdict::Nothing, Some(Cause::LockedMemory));
+        assert_eq!(PairOptions::new().factory().unwrap_err().raw_os_error(), Some(Errno::ENOMEM as i32));
+        assert_remedy_without_a_ring(&probe);
+    });
+}
+
+/// Whether this kernel counts the memory of rings; skips if not.
+fn ring_is_counted() -> bool {
+    let refused = io_uring::IoUring::new(64).err().and_then(|error| error.raw_os_error());
+    if refused != Some(Errno::ENOMEM as i32) {
+        skip("there is no ring, or this kernel does not count its memory");
+    }
+    refused == Some(Errno::ENOMEM as i32)
+}
+
+#[test]
+fn the_environment_decides_for_the_verdict() {
+    let epoll = || {
+        let cause = if cfg!(feature = "epoll") { Cause::ChosenByEnvironment } else { Cause::InvalidEnvironment };
+        assert_is(&probe(), WITHOUT_A_RING, Some(cause));
+    };
+    alone_with(&[("RINGPAIR_BACKEND", "epoll")], epoll);
+}
+
+#[test]
+fn a_required_ring_that_is_absent_is_nothing() {
+    alone_with(&[("RINGPAIR_REQUIRE_URING", "Yes")], || {
+        let probe = under(libc::SYS_io_uring_setup, answer(Errno::EPERM), probe);
+        let cause = Cause::SeccompErrno { attempt: Attempt::RingSetup, errno: Errno::EPERM as i32 };
+        assert_is(&probe, Verdict::Nothing, Some(cause));
+        assert_remedy_without_a_ring(&probe);
+    });
+}
+
+#[test]
+fn an_environment_that_is_invalid_is_nothing() {
+    alone_with(&[("RINGPAIR_REQUIRE_URING", "maybe")], || {
+        let probe = probe();
+        assert_is(&probe, Verdict::Nothing, Some(Cause::InvalidEnvironment));
+        let text = r#"RINGPAIR_REQUIRE_URING is "maybe"; it takes 1, true, yes, on, 0, false, no or off"#;
+        assert_eq!(probe.cause().unwrap().to_string(), text);
+        assert_eq!(probe.outcome(Attempt::Socket), Outcome::Untried);
     });
 }
 
@@ -340,10 +512,16 @@ fn become_ordinary(id: u32) -> bool {
 
 fn assert_is(probe: &Probe, verdict: Verdict, cause: Option<Cause>) {
     assert_eq!((probe.verdict(), probe.cause()), (verdict, cause), "\n{probe}");
-    assert!(probe.to_string().lines().all(|line| line.chars().count() <= 100), "\n{probe}");
+    assert!(probe.to_string().lines().all(|line| line.chars().count() <= 80), "\n{probe}");
 }
 
 fn assert_remedy(probe: &Probe, part: &str) {
     let remedy = probe.cause().unwrap().remedy();
     assert!(remedy.contains(part), "{part} is not in: {remedy}");
+}
+
+fn assert_remedy_without_a_ring(probe: &Probe) {
+    let way =
+        if cfg!(feature = "epoll") { "set RINGPAIR_BACKEND=epoll." } else { "enable ringpair's feature `epoll`." };
+    assert!(probe.remedy().unwrap().ends_with(way), "{way} is not in: {probe}");
 }

@@ -29,7 +29,6 @@ fn operations(opcodes: Opcodes) -> String {
         ("CONNECT", opcodes.connect),
         ("SOCKET", opcodes.socket),
         ("ASYNC_CANCEL", opcodes.async_cancel),
-        ("TIMEOUT", opcodes.timeout),
         ("RECV", opcodes.recv),
         ("CLOSE", opcodes.close),
     ];

@@ -36,7 +36,7 @@ use socket2::{Domain, SockAddr};
 use self::epoll::Epoll;
 use self::uring::Uring;
 use crate::options::{Backend, Choice};
-use crate::probe::refuse_if_asking_kills;
+use crate::probe::{InDoubt, refuse_if_asking_kills};
 
 /// Pairs in one attempt at most: enough to share the cost of a submission, few enough to stay in the processor's caches.
 pub(crate) const MOST: usize = 32;
@@ -76,13 +76,13 @@ macro_rules! on {
 impl Engine {
     /// Sets up the engine that is wanted.
     pub(crate) fn open(choice: Choice) -> io::Result<Engine> {
-        let uring = || refuse_if_asking_kills().and_then(|()| Uring::open());
+        let uring = |in_doubt| refuse_if_asking_kills(in_doubt).and_then(|()| Uring::open());
         match choice {
-            Choice::Uring => uring().map(Engine::Uring),
+            Choice::Uring => uring(InDoubt::Ask).map(Engine::Uring),
             #[cfg(feature = "epoll")]
             Choice::Epoll => Epoll::open().map(Engine::Epoll),
             #[cfg(feature = "epoll")]
-            Choice::UringOrEpoll => match uring() {
+            Choice::UringOrEpoll => match uring(InDoubt::Refuse) {
                 Err(error) if is_absence(&error) => Epoll::open().map(Engine::Epoll),
                 uring => uring.map(Engine::Uring),
             },

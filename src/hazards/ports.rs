@@ -85,6 +85,14 @@ pub(crate) fn range() -> Option<(u16, u16)> {
     Range::in_force().map(|range| (range.first, range.last))
 }
 
+/// Returns how many ports of that range are reserved: `net.ipv4.ip_local_reserved_ports`.
+pub(crate) fn reserved() -> Option<u32> {
+    let mut range = Range::in_force()?;
+    range.leave_out_the_reserved();
+    let is_reserved = |port: &u16| range.reserved.iter().any(|(first, last)| (first..=last).contains(&port));
+    Some((range.first..=range.last).filter(is_reserved).count() as u32)
+}
+
 fn look_whether_crowded(is_crowded: impl FnOnce(&Range) -> bool) {
     if let Some(mut known) = known() {
         known.look_whether_crowded(is_crowded);
@@ -96,7 +104,7 @@ fn is_for_connects(port: u16, begins_odd: bool) -> bool {
 }
 
 /// Returns how many connections of this network namespace are in TIME_WAIT.
-fn in_time_wait() -> Option<u64> {
+pub(crate) fn in_time_wait() -> Option<u64> {
     let mut buffer = [0; 512];
     let counters = beginning_of("/proc/thread-self/net/sockstat", &mut buffer)?;
     let mut words = counters.lines().find(|line| line.starts_with("TCP:"))?.split_whitespace();

@@ -10,16 +10,24 @@ use std::fmt;
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Attempt {
+    /// Opening an epoll, by `epoll_create1(2)`.
+    EpollCreate,
     /// Opening TCP sockets, by `socket(2)`.
     Socket,
+    /// Setting their options, by `setsockopt(2)`.
+    SetOption,
     /// Binding one of them to a free port of 127.0.0.1, by `bind(2)`.
     Bind,
+    /// Asking for that port, by `getsockname(2)`.
+    LocalAddress,
     /// Listening on it, by `listen(2)`.
     Listen,
     /// Connecting to it, by `connect(2)`.
     Connect,
     /// Accepting the connection, by `accept4(2)`.
     Accept,
+    /// Asking each end for its peer, by `getpeername(2)`: it must be the other end.
+    PeerAddress,
     /// Making a ring, with the flags that the ring engine uses.
     RingSetup,
     /// Asking the ring for its opcodes. A refusal is no hindrance; being killed for it is.
@@ -30,16 +38,14 @@ pub enum Attempt {
     RingConnect,
     /// Accepting through the ring.
     RingAccept,
-    /// Writing through the ring.
-    RingWrite,
-    /// Reading through the ring.
-    RingRead,
-    /// Closing through the ring.
-    RingClose,
-    /// A timeout through the ring.
-    RingTimeout,
     /// Cancelling through the ring.
     RingCancel,
+    /// Writing through the ring. Used by streams of tokio-uring, not to make pairs.
+    RingWrite,
+    /// Reading through the ring, likewise.
+    RingRead,
+    /// Closing through the ring, likewise.
+    RingClose,
     /// Making a ring without flags.
     FlagsNone,
     /// Making a ring with `IORING_SETUP_COOP_TASKRUN` (Linux 5.19).
@@ -48,33 +54,40 @@ pub enum Attempt {
     FlagSingleIssuer,
     /// Making a ring with `IORING_SETUP_DEFER_TASKRUN`, which asks for `SINGLE_ISSUER` too (Linux 6.1).
     FlagDeferTaskrun,
+    /// Making a pair with the default options: what [`Backend::Auto`](crate::Backend::Auto) does here.
+    Pair,
+    /// The same on `::1`.
+    PairOnIpv6,
+    /// Making a pair with [`Backend::Epoll`](crate::Backend::Epoll). Tried only if there is no pair otherwise.
+    PairByEpoll,
 }
 
 use Attempt::*;
 
 impl Attempt {
     /// Pairs by plain system calls, in the order in which they are tried.
-    pub(super) const PLAIN: [Attempt; 5] = [Socket, Bind, Listen, Connect, Accept];
-    /// Pairs through the ring, likewise.
-    pub(super) const RING: [Attempt; 10] = [
-        RingSetup,
-        RingRegister,
-        RingEnter,
-        RingConnect,
-        RingAccept,
-        RingWrite,
-        RingRead,
-        RingClose,
-        RingTimeout,
-        RingCancel,
-    ];
+    pub(super) const PLAIN: [Attempt; 8] =
+        [Socket, SetOption, Bind, LocalAddress, Listen, Connect, Accept, PeerAddress];
+    /// What is done with a ring, likewise.
+    pub(super) const RING: [Attempt; 9] =
+        [RingSetup, RingRegister, RingEnter, RingConnect, RingAccept, RingCancel, RingWrite, RingRead, RingClose];
+    /// The part of it that makes pairs.
+    pub(super) const RING_PAIR: [Attempt; 6] =
+        [RingSetup, RingRegister, RingEnter, RingConnect, RingAccept, RingCancel];
     /// Set-up flags, likewise.
     pub(super) const FLAGS: [Attempt; 4] = [FlagsNone, FlagCoopTaskrun, FlagSingleIssuer, FlagDeferTaskrun];
-    const COUNT: usize = FlagDeferTaskrun as usize + 1;
+    /// Pairs as callers make them.
+    pub(super) const PAIRS: [Attempt; 3] = [Pair, PairOnIpv6, PairByEpoll];
+    const COUNT: usize = PairByEpoll as usize + 1;
+
+    /// Single system calls and operations.
+    pub(super) fn parts() -> impl Iterator<Item = Attempt> {
+        [EpollCreate].into_iter().chain(Self::PLAIN).chain(Self::RING).chain(Self::FLAGS)
+    }
 
     /// Everything that is tried.
     pub(super) fn all() -> impl Iterator<Item = Attempt> {
-        Self::PLAIN.into_iter().chain(Self::RING).chain(Self::FLAGS)
+        Self::parts().chain(Self::PAIRS)
     }
 
     pub(super) fn from_number(number: u8) -> Option<Attempt> {
@@ -84,10 +97,14 @@ impl Attempt {
     fn name(self) -> &'static str {
         match self {
             Socket => "socket",
+            SetOption => "setsockopt",
             Bind => "bind",
+            LocalAddress => "getsockname",
             Listen => "listen",
             Connect => "connect",
             Accept => "accept4",
+            PeerAddress => "getpeername",
+            EpollCreate => "epoll_create1",
             RingSetup => "io_uring_setup",
             RingRegister => "io_uring_register",
             RingEnter => "io_uring_enter",
@@ -96,12 +113,14 @@ impl Attempt {
             RingWrite => "IORING_OP_WRITE",
             RingRead => "IORING_OP_READ",
             RingClose => "IORING_OP_CLOSE",
-            RingTimeout => "IORING_OP_TIMEOUT",
             RingCancel => "IORING_OP_ASYNC_CANCEL",
             FlagsNone => "io_uring_setup without flags",
             FlagCoopTaskrun => "IORING_SETUP_COOP_TASKRUN",
             FlagSingleIssuer => "IORING_SETUP_SINGLE_ISSUER",
             FlagDeferTaskrun => "IORING_SETUP_DEFER_TASKRUN",
+            Pair => "a pair",
+            PairOnIpv6 => "a pair on ::1",
+            PairByEpoll => "a pair by epoll",
         }
     }
 }
@@ -129,9 +148,11 @@ pub enum Outcome {
     },
     /// It was not through in time.
     Late,
+    /// It worked, and the peer of an end is not the other end.
+    Mismatched,
     /// The process that tried it died of it.
     Died {
-        /// The signal; `None` where someone else in this program reaped the process, or nobody may.
+        /// The signal; `None` if someone else in this program reaped the process, or nobody may.
         signal: Option<i32>,
     },
 }
@@ -157,9 +178,9 @@ impl Tried {
         self.outcome(attempt) == Outcome::Worked
     }
 
-    /// What would have come next.
-    pub(super) fn first_untried(&self) -> Option<Attempt> {
-        Attempt::all().find(|attempt| self.outcome(*attempt) == Outcome::Untried)
+    /// The first of these that was not tried.
+    pub(super) fn first_untried(&self, mut of: impl Iterator<Item = Attempt>) -> Option<Attempt> {
+        of.find(|attempt| self.outcome(*attempt) == Outcome::Untried)
     }
 
     /// The first of these that was tried and did not work.
@@ -181,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_attempt_has_a_place_and_a_number_of_its_own() {
+    fn every_attempt_has_a_number_of_its_own() {
         let numbers: Vec<usize> = Attempt::all().map(|attempt| attempt as usize).collect();
         assert_eq!(numbers, (0..Attempt::COUNT).collect::<Vec<_>>());
         for attempt in Attempt::all() {

@@ -1,35 +1,11 @@
-//! From what was found to what it means: a verdict, what is in the way, and what to do about it. No system calls here.
+//! What is in the way of a ring, or of pairs, in words; and what to do about it. No system calls here.
 
 use std::fmt;
 
 use nix::errno::Errno;
-use nix::libc::SIGSYS;
 
-use super::attempt::{Attempt, Outcome, Tried};
-use super::host::Host;
-
-/// What a host lets pairs be made by, the best that works; see [`Probe`](crate::Probe).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Verdict {
-    /// io_uring: a pair was made, written to, read from and closed through a ring.
-    Ring,
-    /// Plain system calls: connections on loopback work, a ring does not.
-    Epoll,
-    /// Neither.
-    Nothing,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Verdict::Ring => "ring",
-            Verdict::Epoll => "epoll",
-            Verdict::Nothing => "nothing",
-        })
-    }
-}
+use super::attempt::Attempt;
+use crate::options::chosen_by_the_environment;
 
 /// What is in the way of a better [`Verdict`]. `Display` says it in words, [`remedy`](Cause::remedy) what to do about it.
 ///
@@ -48,6 +24,8 @@ pub enum Cause {
     KernelTooOld,
     /// The kernel is new enough and has no io_uring: it was built without, or a sandbox stands in for it.
     NotBuiltIn,
+    /// A kernel without io_uring and a seccomp filter both explain `ENOSYS`, and nothing tells which it is.
+    NotBuiltInOrSeccomp,
     /// `kernel.io_uring_disabled` is 2.
     DisabledBySysctl,
     /// `kernel.io_uring_disabled` is 1, and we are neither in `kernel.io_uring_group` nor administrators of the host.
@@ -78,7 +56,7 @@ pub enum Cause {
         /// What it answers.
         errno: i32,
     },
-    /// The rings of this user have used up `RLIMIT_MEMLOCK`.
+    /// `RLIMIT_MEMLOCK` has no room for a ring, beside the other rings of this user.
     LockedMemory,
     /// No descriptor is left, in this process (`EMFILE`) or on the host (`ENFILE`).
     Descriptors {
@@ -94,8 +72,14 @@ pub enum Cause {
     },
     /// The interface `lo` is down.
     LoopbackDown,
-    /// No local port is left.
+    /// No local port is left: open sockets hold them, or the range is too small.
     NoPorts,
+    /// No local port is left: `net.ipv4.ip_local_reserved_ports` takes them all.
+    PortsReserved,
+    /// No local port is left: many are in TIME_WAIT.
+    PortsInTimeWait,
+    /// The peer of one end is not the other end: NAT or an eBPF program rewrites or redirects connections on `lo`.
+    AddressesRewritten,
     /// A plain system call on loopback is refused.
     LoopbackRefused {
         /// The system call.
@@ -115,11 +99,15 @@ pub enum Cause {
         /// The signal, where that is known.
         signal: Option<i32>,
     },
-    /// No process could be started to try anything in.
+    /// A seccomp filter is in force, which may kill, and no process could be started to try anything in.
     NoChild {
         /// Why not.
         errno: i32,
     },
+    /// `RINGPAIR_BACKEND` is `epoll`.
+    ChosenByEnvironment,
+    /// `RINGPAIR_BACKEND` or `RINGPAIR_REQUIRE_URING` has a value that it does not take.
+    InvalidEnvironment,
     /// A refusal that none of the others explains.
     Unknown {
         /// What was refused.
@@ -129,129 +117,6 @@ pub enum Cause {
     },
 }
 
-/// What the facts come to.
-pub(super) fn judge(host: &Host, tried: &Tried, no_child: Option<i32>) -> (Verdict, Option<Cause>) {
-    if let Some(errno) = no_child {
-        return (Verdict::Nothing, Some(of_no_child(errno)));
-    }
-    let Some(against_ring) = against_ring(host, tried) else { return (Verdict::Ring, None) };
-    match against_plain(host, tried) {
-        Some(cause) => (Verdict::Nothing, Some(cause)),
-        None => (Verdict::Epoll, Some(against_ring)),
-    }
-}
-
-fn of_no_child(errno: i32) -> Cause {
-    if is_out_of_descriptors(errno) { Cause::Descriptors { errno } } else { Cause::NoChild { errno } }
-}
-
-fn against_ring(host: &Host, tried: &Tried) -> Option<Cause> {
-    let (attempt, outcome) = failure(&Attempt::RING, tried, |attempt, outcome| {
-        // The ring engine takes a refusal for "ask me no questions", as before Linux 5.6.
-        attempt == Attempt::RingRegister && matches!(outcome, Outcome::Refused { .. })
-    })?;
-    Some(match outcome {
-        Outcome::Refused { errno } if attempt == Attempt::RingSetup => of_set_up(host, errno),
-        Outcome::Refused { errno } if attempt == Attempt::RingEnter => of_system_call(host, attempt, errno),
-        Outcome::Refused { errno } => of_operation(host, attempt, errno),
-        ended => of_end(host, attempt, ended),
-    })
-}
-
-/// The first attempt that went wrong, or else the first that was left out: nobody can tell why, then.
-fn failure(of: &[Attempt], tried: &Tried, may_be: fn(Attempt, Outcome) -> bool) -> Option<(Attempt, Outcome)> {
-    let outcomes = of.iter().map(|attempt| (*attempt, tried.outcome(*attempt)));
-    let mut wrong = outcomes.filter(|(attempt, outcome)| *outcome != Outcome::Worked && !may_be(*attempt, *outcome));
-    let first = wrong.next()?;
-    let was_tried = |(_, outcome): &(Attempt, Outcome)| *outcome != Outcome::Untried;
-    Some([first].into_iter().chain(wrong).find(was_tried).unwrap_or((first.0, Outcome::Died { signal: None })))
-}
-
-/// The same errno has several sources; which one it is takes evidence.
-fn of_set_up(host: &Host, errno: i32) -> Cause {
-    match Errno::from_raw(errno) {
-        Errno::ENOSYS if host.is_before((5, 1)) => Cause::KernelTooOld,
-        Errno::ENOSYS if !host.is_filtered() => Cause::NotBuiltIn,
-        Errno::EPERM if host.io_uring_disabled == Some(2) => Cause::DisabledBySysctl,
-        Errno::EPERM if host.io_uring_disabled == Some(1) && !may_although_disabled(host) => Cause::NotInGroup,
-        Errno::ENOMEM if host.has_limited_memory() => Cause::LockedMemory,
-        _ => of_system_call(host, Attempt::RingSetup, errno),
-    }
-}
-
-fn may_although_disabled(host: &Host) -> bool {
-    // The sysctl has the host's number of the group, `/proc` that of the user namespace: they agree in the first one only.
-    host.is_administrator() || host.in_io_uring_group == Some(true) && host.initial_user_namespace != Some(false)
-}
-
-fn of_system_call(host: &Host, attempt: Attempt, errno: i32) -> Cause {
-    let is_filtered = host.is_filtered();
-    match Errno::from_raw(errno) {
-        Errno::EMFILE | Errno::ENFILE => Cause::Descriptors { errno },
-        // A filter may say so too, but hardly any does, and modules say nothing else.
-        Errno::EACCES if host.is_confined() || !is_filtered => Cause::SecurityModule { attempt, errno },
-        Errno::EPERM | Errno::ENOSYS | Errno::EACCES | Errno::EOPNOTSUPP if is_filtered => {
-            Cause::SeccompErrno { attempt, errno }
-        }
-        // With the filter and the sysctl known to be innocent, a module is left.
-        Errno::EPERM if host.seccomp == Some(0) && host.io_uring_disabled != Some(1) => {
-            Cause::SecurityModule { attempt, errno }
-        }
-        Errno::EOPNOTSUPP | Errno::ENOSYS => Cause::Sandbox { attempt, errno },
-        _ => Cause::Unknown { attempt, errno },
-    }
-}
-
-fn of_operation(host: &Host, attempt: Attempt, errno: i32) -> Cause {
-    match Errno::from_raw(errno) {
-        Errno::EMFILE | Errno::ENFILE => Cause::Descriptors { errno },
-        Errno::EINVAL | Errno::EOPNOTSUPP if host.is_before((5, 6)) => Cause::KernelTooOld,
-        _ => Cause::OperationRefused { attempt, errno },
-    }
-}
-
-fn against_plain(host: &Host, tried: &Tried) -> Option<Cause> {
-    let (attempt, outcome) = failure(&Attempt::PLAIN, tried, |_, _| false)?;
-    Some(match outcome {
-        Outcome::Refused { errno } if is_out_of_descriptors(errno) => Cause::Descriptors { errno },
-        Outcome::Refused { .. } | Outcome::Late if host.loopback_up == Some(false) => Cause::LoopbackDown,
-        Outcome::Refused { errno } if is_out_of_ports(attempt, errno) => Cause::NoPorts,
-        Outcome::Refused { errno } if is_by_filter(host, attempt, errno) => Cause::SeccompErrno { attempt, errno },
-        Outcome::Refused { errno } => Cause::LoopbackRefused { attempt, errno },
-        ended => of_end(host, attempt, ended),
-    })
-}
-
-/// A filter says "not here". So does `connect` of its own accord, for routes and firewalls.
-fn is_by_filter(host: &Host, attempt: Attempt, errno: i32) -> bool {
-    let errno = Errno::from_raw(errno);
-    let is_absence = matches!(errno, Errno::ENOSYS | Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP);
-    is_absence && host.is_filtered() && (attempt != Attempt::Connect || errno == Errno::ENOSYS)
-}
-
-fn is_out_of_descriptors(errno: i32) -> bool {
-    matches!(Errno::from_raw(errno), Errno::EMFILE | Errno::ENFILE)
-}
-
-fn is_out_of_ports(attempt: Attempt, errno: i32) -> bool {
-    match attempt {
-        Attempt::Bind => errno == Errno::EADDRINUSE as i32,
-        Attempt::Connect => errno == Errno::EADDRNOTAVAIL as i32,
-        _ => false,
-    }
-}
-
-/// What is no answer at all. A filter that kills sends `SIGSYS`; where nobody can tell the signal, that there is a filter
-/// is evidence enough.
-fn of_end(host: &Host, attempt: Attempt, outcome: Outcome) -> Cause {
-    match outcome {
-        Outcome::Died { signal: Some(SIGSYS) } => Cause::SeccompKill { attempt },
-        Outcome::Died { signal: None } if host.is_filtered() => Cause::SeccompKill { attempt },
-        Outcome::Died { signal } => Cause::Died { attempt, signal },
-        _ => Cause::Late { attempt },
-    }
-}
-
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -259,6 +124,10 @@ impl fmt::Display for Cause {
             Cause::NotBuiltIn => {
                 write!(f, "this kernel has no io_uring: built without CONFIG_IO_URING, or a sandbox stands in for it")
             }
+            Cause::NotBuiltInOrSeccomp => write!(
+                f,
+                "io_uring_setup is answered with ENOSYS: by a kernel without io_uring, or by a seccomp filter"
+            ),
             Cause::DisabledBySysctl => write!(f, "the sysctl kernel.io_uring_disabled is 2: nobody may make a ring"),
             Cause::NotInGroup => write!(
                 f,
@@ -268,6 +137,9 @@ impl fmt::Display for Cause {
             Cause::SeccompErrno { attempt, errno } => {
                 write!(f, "a seccomp filter answers {attempt} with {}", Named(errno))
             }
+            Cause::SeccompKill { attempt: Attempt::Pair } => {
+                write!(f, "a seccomp filter kills the process that makes a pair")
+            }
             Cause::SeccompKill { attempt } => write!(f, "a seccomp filter kills whoever calls {}", call_of(attempt)),
             Cause::SecurityModule { attempt, errno } => {
                 write!(f, "a security module (SELinux, AppArmor or BPF) answers {attempt} with {}", Named(errno))
@@ -275,7 +147,9 @@ impl fmt::Display for Cause {
             Cause::Sandbox { attempt, errno } => {
                 write!(f, "a sandbox stands in for the kernel and answers {attempt} with {}", Named(errno))
             }
-            Cause::LockedMemory => write!(f, "the rings of this user have used up RLIMIT_MEMLOCK"),
+            Cause::LockedMemory => {
+                write!(f, "RLIMIT_MEMLOCK has no room for a ring, beside the other rings of this user")
+            }
             Cause::Descriptors { errno } if errno == Errno::ENFILE as i32 => {
                 write!(f, "the host has no descriptors left ({})", Named(errno))
             }
@@ -285,6 +159,13 @@ impl fmt::Display for Cause {
             }
             Cause::LoopbackDown => write!(f, "the interface lo is down"),
             Cause::NoPorts => write!(f, "no local port is left"),
+            Cause::PortsReserved => {
+                write!(f, "no local port is left: the sysctl net.ipv4.ip_local_reserved_ports takes them all")
+            }
+            Cause::PortsInTimeWait => write!(f, "no local port is left: many are in TIME_WAIT"),
+            Cause::AddressesRewritten => {
+                write!(f, "something redirects connections on lo or rewrites their addresses: NAT, or an eBPF program")
+            }
             Cause::LoopbackRefused { attempt, errno } => {
                 write!(f, "{attempt} on 127.0.0.1 is answered with {}", Named(errno))
             }
@@ -295,9 +176,22 @@ impl fmt::Display for Cause {
             Cause::Died { attempt, signal: None } => {
                 write!(f, "a process that tried {attempt} died, of what cannot be told")
             }
-            Cause::NoChild { errno } => write!(f, "no process could be started to try anything in: {}", Named(errno)),
+            Cause::NoChild { errno } => write!(
+                f,
+                "a seccomp filter is in force, and no process could be started to try whether it kills: {}",
+                Named(errno)
+            ),
+            Cause::ChosenByEnvironment => write!(f, "RINGPAIR_BACKEND is epoll"),
+            Cause::InvalidEnvironment => f.write_str(&complaint_about_the_environment()),
             Cause::Unknown { attempt, errno } => write!(f, "{attempt} is answered with {}", Named(errno)),
         }
+    }
+}
+
+fn complaint_about_the_environment() -> String {
+    match chosen_by_the_environment() {
+        Err(error) => error.cause().to_string(),
+        Ok(_) => "a variable of the environment has a value that it does not take".to_owned(),
     }
 }
 
@@ -330,13 +224,19 @@ const ALLOW_THE_CALLS: &str = "Allow io_uring_setup, io_uring_enter and io_uring
     to SystemCallFilter=.";
 
 impl Cause {
-    /// What to do about it, in words; who runs a CI job may have to ask someone else to.
+    /// Returns what to do about it, in words.
     pub fn remedy(&self) -> String {
         match self {
             Cause::KernelTooOld => "Boot Linux 5.6 or newer; 5.10 and later have been in wide use.",
             Cause::NotBuiltIn => {
                 "Boot a kernel with CONFIG_IO_URING=y; in a sandbox such as gVisor take another runtime, or a virtual \
                  machine."
+            }
+            Cause::NotBuiltInOrSeccomp => {
+                return format!(
+                    "Look at the kernel first (zgrep IO_URING /proc/config.gz, or /boot/config-*): without \
+                     CONFIG_IO_URING=y boot another one. With it: {ALLOW_THE_CALLS}"
+                );
             }
             Cause::DisabledBySysctl => {
                 "As root on the host, not in the container: sysctl -w kernel.io_uring_disabled=0. Or 1, for \
@@ -350,6 +250,9 @@ impl Cause {
             }
             Cause::SeccompErrno { attempt, .. } | Cause::SeccompKill { attempt } if Attempt::RING.contains(attempt) => {
                 ALLOW_THE_CALLS
+            }
+            Cause::SeccompKill { attempt: Attempt::Pair } => {
+                "Allow the calls of socket(7) in the seccomp profile; audit records name the one that kills (journalctl -k)."
             }
             Cause::SeccompErrno { attempt, .. } | Cause::SeccompKill { attempt } => {
                 return format!("Allow {attempt} in the seccomp profile.");
@@ -385,16 +288,28 @@ impl Cause {
                  without network has just made begins with it down."
             }
             Cause::NoPorts => {
-                "Wait a minute for TIME_WAIT to pass, or find who holds the ports (ss -tan). As root: sysctl -w \
+                "Find what holds the ports (ss -tan), or widen the range as root: sysctl -w \
                  net.ipv4.ip_local_port_range=\"1024 65535\"."
+            }
+            Cause::PortsReserved => {
+                "As root, reserve fewer ports (sysctl -w net.ipv4.ip_local_reserved_ports=), or widen the range around \
+                 them: sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"."
+            }
+            Cause::PortsInTimeWait => {
+                "Wait a minute for TIME_WAIT to pass, or find what leaves it (ss -tan state time-wait). As root: sysctl -w \
+                 net.ipv4.ip_local_port_range=\"1024 65535\"."
+            }
+            Cause::AddressesRewritten => {
+                "Exempt lo from address translation and redirection: look at the NAT rules (nft list ruleset, \
+                 iptables-save -t nat) and at eBPF programs of cgroups (bpftool cgroup tree)."
             }
             Cause::LoopbackRefused { .. } => {
                 "Look for what bars TCP on 127.0.0.1: firewall and routing rules for lo (nft list ruleset, ip rule), a \
                  security module, a seccomp profile, systemd's RestrictAddressFamilies= and IPAddressDeny=."
             }
             Cause::Late { attempt } if Attempt::PLAIN.contains(attempt) => {
-                "Something swallows packets on lo: look at its firewall rules and queueing disciplines (nft list \
-                 ruleset, tc qdisc show dev lo). Or the host is overloaded: try again."
+                "Something swallows or redirects packets on lo: look at its firewall and NAT rules and queueing \
+                 disciplines (nft list ruleset, tc qdisc show dev lo). Or the host is overloaded: try again."
             }
             Cause::Late { .. } => {
                 "Try again, since the host may be overloaded. If it stays, something holds the call up: a seccomp \
@@ -408,6 +323,8 @@ impl Cause {
                 "Let this user start processes: ulimit -u, the pids limit of the container (docker run --pids-limit) or \
                  the cgroup (pids.max), and memory."
             }
+            Cause::ChosenByEnvironment => "Unset RINGPAIR_BACKEND to have pairs made through io_uring.",
+            Cause::InvalidEnvironment => "Set it to a value that it takes, or unset it.",
             Cause::Unknown { .. } => {
                 "None of the known causes fits. Trace it (strace -f -e trace=%network,io_uring_setup,io_uring_enter), \
                  and report it together with this output."

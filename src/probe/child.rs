@@ -1,28 +1,31 @@
-//! A process of its own for what may be fatal: what it reports until its end comes through a pipe, and it is always reaped.
+//! A process of its own for what may be fatal: it reports through memory that it shares with its parent, and it is always
+//! reaped.
 //!
 //! # What the child may do
 //!
-//! `fork` copies one thread. Whatever lock another thread of the caller's held stays locked in the child for ever: the
-//! allocator's (glibc and musl see to that one, others need not), the one of stdout, those of the caller. So the child takes
-//! none: it makes system calls, works on its stack and on what was made before the fork, and leaves by `_exit`, which runs
-//! neither destructors nor exit handlers nor flushes what the caller has buffered. It does not allocate, print, log, panic on
-//! purpose, or touch the environment.
-#![allow(unsafe_code)] // forks, and leaves the child without its exit handlers
+//! `fork` copies one thread. Whatever lock another thread of the caller's held stays locked in the child for ever: that of
+//! stdout, those of the caller, and the allocator's unless the C library sees to it, as glibc and musl do. So the child makes
+//! system calls, works on its stack and on what was made before the fork, and leaves by `_exit`, which runs neither destructors
+//! nor exit handlers nor flushes what the caller has buffered. It does not print, log, panic on purpose, or touch the
+//! environment. One that allocates may hang under an unusual allocator: it is killed when its time is up.
+#![allow(unsafe_code)] // forks, shares memory, and leaves the child without its exit handlers
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::num::NonZeroUsize;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, pipe2, read, write};
+use nix::unistd::{ForkResult, Pid, fork};
 
-/// What a child reports at a time. Small enough that the pipe takes it whole or not at all.
+/// What is reported at a time.
 pub(super) type Record = [u8; 8];
 
 /// How a child ended.
@@ -38,13 +41,70 @@ pub(super) enum Ending {
     Lost,
 }
 
-/// The child's end of the pipe.
-pub(super) struct Report(OwnedFd);
+/// More records than anything here reports; further ones are dropped.
+const ROOM: usize = 128;
+
+/// A sheet for one writer. All zeroes is an empty one.
+pub(super) struct Report {
+    is_complete: AtomicBool,
+    written: AtomicUsize,
+    records: [AtomicU64; ROOM],
+}
 
 impl Report {
-    /// Never waits, and cannot fail in a way that would matter: a parent that is gone reads nothing.
+    pub(super) fn new() -> Report {
+        Report {
+            is_complete: AtomicBool::new(false),
+            written: AtomicUsize::new(0),
+            records: [const { AtomicU64::new(0) }; ROOM],
+        }
+    }
+
+    /// Never waits, and cannot fail.
     pub(super) fn send(&self, record: Record) {
-        let _ = write(&self.0, &record);
+        let place = self.written.load(Ordering::Relaxed);
+        if let Some(free) = self.records.get(place) {
+            free.store(u64::from_le_bytes(record), Ordering::Relaxed);
+            self.written.store(place + 1, Ordering::Release);
+        }
+    }
+
+    pub(super) fn records(&self) -> Vec<Record> {
+        let written = self.written.load(Ordering::Acquire);
+        self.records.iter().take(written).map(|record| record.load(Ordering::Relaxed).to_le_bytes()).collect()
+    }
+}
+
+/// A report that a child shares with its parent. Needs no descriptor.
+struct Shared(NonNull<Report>);
+
+const SIZE: NonZeroUsize = match NonZeroUsize::new(size_of::<Report>()) {
+    Some(size) => size,
+    None => NonZeroUsize::MIN,
+};
+
+impl Shared {
+    fn new() -> io::Result<Shared> {
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: the kernel chooses the address, so nothing else is mapped there.
+        let memory = unsafe { mmap_anonymous(None, SIZE, access, MapFlags::MAP_SHARED) }?;
+        Ok(Shared(memory.cast()))
+    }
+}
+
+impl Deref for Shared {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        // SAFETY: the memory was mapped zeroed, which is an empty report, and is mapped as long as `self` lives.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: nothing borrows the report any more. The child has its own mapping.
+        let _ = unsafe { munmap(self.0.cast(), SIZE.get()) };
     }
 }
 
@@ -55,21 +115,42 @@ impl Report {
 ///
 /// `act` keeps to what the module's head allows.
 pub(super) unsafe fn run(most: Duration, act: impl FnOnce(&Report)) -> io::Result<(Vec<Record>, Ending)> {
-    // Room for all that is ever reported, so that nothing has to wait for the parent to read.
-    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-    // SAFETY: the child does nothing but what `be_the_child` does and what the caller has promised of `act`.
-    match unsafe { fork() }? {
+    let report = Shared::new()?;
+    // SAFETY: the child does nothing but what `be_mortal` does and what the caller has promised of `act`.
+    match unsafe { fork_or_clone() }? {
         ForkResult::Child => {
             let _leaves = Leaves;
             be_mortal();
-            act(&Report(theirs));
+            act(&report);
+            report.is_complete.store(true, Ordering::Release);
             leave()
         }
         ForkResult::Parent { child } => {
-            drop(theirs);
-            Ok(Watch { child, pipe: ours, records: Vec::new() }.until(Instant::now() + most))
+            let ending = Watch { child, report: &report }.until(Instant::now() + most);
+            Ok((report.records(), ending))
         }
     }
+}
+
+/// By `fork(2)`, or by `clone3(2)` if a seccomp filter refuses the call that the C library makes.
+///
+/// # Safety
+///
+/// As for `fork`: the child keeps to what the module's head allows.
+unsafe fn fork_or_clone() -> nix::Result<ForkResult> {
+    // SAFETY: the caller's promise.
+    unsafe { fork() }.or_else(|errno| {
+        // SAFETY: all zeroes are valid arguments: nothing is shared, no stack, no descriptor.
+        let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+        arguments.exit_signal = libc::SIGCHLD as u64;
+        // SAFETY: the kernel reads the arguments; the child goes on with a copy of this stack, as after `fork`.
+        let child = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
+        match Errno::result(child) {
+            Ok(0) => Ok(ForkResult::Child),
+            Ok(child) => Ok(ForkResult::Parent { child: Pid::from_raw(child as i32) }),
+            Err(_) => Err(errno),
+        }
+    })
 }
 
 /// Ends the child in a panic too: it never unwinds into the frames that it has from the caller.
@@ -92,45 +173,26 @@ fn be_mortal() {
     let _ = prctl::set_dumpable(false);
 }
 
-/// How long to wait for the pipe before looking after the child: another process that was forked meanwhile may hold the
-/// pipe open for a while after the child's end.
-const GLANCE: u8 = 10;
+/// The first and the longest time between two looks at the child.
+const GLANCES: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(5)];
 
-struct Watch {
+struct Watch<'a> {
     child: Pid,
-    pipe: OwnedFd,
-    records: Vec<Record>,
+    report: &'a Report,
 }
 
-impl Watch {
-    fn until(mut self, deadline: Instant) -> (Vec<Record>, Ending) {
-        let ending = loop {
+impl Watch<'_> {
+    fn until(self, deadline: Instant) -> Ending {
+        let [mut pause, longest] = GLANCES;
+        loop {
             if let Some(ending) = self.reap(WaitPidFlag::WNOHANG) {
-                break ending;
+                return ending;
             }
             if Instant::now() >= deadline {
-                break self.kill();
+                return self.kill();
             }
-            let _ = poll(&mut [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)], PollTimeout::from(GLANCE));
-            if !self.read() {
-                // The pipe is closed by the child's end and by nothing else.
-                break self.reap(WaitPidFlag::empty()).unwrap_or(Ending::Lost);
-            }
-        };
-        self.read();
-        (self.records, ending)
-    }
-
-    /// Takes down all that has been reported; false where no more can come.
-    fn read(&mut self) -> bool {
-        let mut record = Record::default();
-        loop {
-            match read(&self.pipe, &mut record) {
-                Ok(0) => return false,
-                Ok(length) if length == record.len() => self.records.push(record),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return true,
-            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(longest);
         }
     }
 
@@ -151,7 +213,9 @@ impl Watch {
                 Ok(WaitStatus::Signaled(_, signal, _)) => return Some(Ending::Killed(signal as i32)),
                 Ok(WaitStatus::StillAlive) => return None,
                 Ok(_) | Err(Errno::EINTR) => {} // stopped or traced: someone debugs it
-                Err(_) => return Some(Ending::Lost),
+                Err(Errno::ECHILD) => return Some(Ending::Lost),
+                // A filter refuses to wait: the report tells.
+                Err(_) => return self.report.is_complete.load(Ordering::Acquire).then_some(Ending::Through),
             }
         }
     }
@@ -175,6 +239,12 @@ mod tests {
         let (records, ending) = in_a_child(LONG, |report| (0..100).for_each(|number| report.send([number; 8])));
         assert_eq!(ending, Ending::Through);
         assert_eq!(records, (0..100).map(|number| [number; 8]).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_report_that_is_full_drops_the_rest() {
+        let (records, _) = in_a_child(LONG, |report| (0..=255).for_each(|number| report.send([number; 8])));
+        assert_eq!(records, (0..ROOM).map(|number| [number as u8; 8]).collect::<Vec<_>>());
     }
 
     #[test]
@@ -223,18 +293,5 @@ mod tests {
             std::panic::resume_unwind(Box::new(()));
         });
         assert_eq!((records, ending), (vec![[1; 8]], Ending::Through));
-    }
-
-    #[test]
-    fn a_pipe_that_another_process_holds_open_does_not_hold_up_the_end() {
-        let begin = Instant::now();
-        let (_, ending) = in_a_child(LONG, |_| {
-            // SAFETY: the grandchild only sleeps and leaves.
-            if let Ok(ForkResult::Child) = unsafe { fork() } {
-                std::thread::sleep(Duration::from_secs(3));
-            }
-        });
-        assert_eq!(ending, Ending::Through);
-        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     }
 }

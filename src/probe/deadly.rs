@@ -22,25 +22,42 @@ use nix::libc;
 use super::child::{self, Ending, Record};
 use super::host::Status;
 
-/// Refuses where a filter would kill who asks for a ring: as [`Unsupported`](io::ErrorKind::Unsupported), or with `EMFILE` or
-/// `ENFILE` where there are no descriptors to find it out with.
-pub(crate) fn refuse_if_asking_kills() -> io::Result<()> {
-    if is_filtered() && does_asking_kill()? {
-        let why = "a seccomp filter of this thread kills who calls io_uring_setup";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-    }
-    Ok(())
+/// What to do if a filter is in force, and no child could try whether it kills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InDoubt {
+    /// Ask for a ring: most filters answer with an errno.
+    Ask,
+    /// Refuse: there is another engine.
+    #[cfg(feature = "epoll")]
+    Refuse,
 }
 
-fn is_filtered() -> bool {
+/// Fails as [`Unsupported`](io::ErrorKind::Unsupported) if a filter would kill this thread for asking for a ring.
+pub(crate) fn refuse_if_asking_kills(in_doubt: InDoubt) -> io::Result<()> {
+    let why = match is_filtered().then(does_asking_kill) {
+        None | Some(Some(false)) => return Ok(()),
+        Some(Some(true)) => "a seccomp filter of this thread kills who calls io_uring_setup",
+        Some(None) if in_doubt == InDoubt::Ask => return Ok(()),
+        Some(None) => {
+            "a seccomp filter is in force, and no process could try whether it kills who calls io_uring_setup"
+        }
+    };
+    Err(io::Error::new(io::ErrorKind::Unsupported, why))
+}
+
+/// Whether a seccomp filter of this thread is in force. Without one, no system call can kill.
+pub(super) fn is_filtered() -> bool {
     // SAFETY: tells the mode of the calling thread, and touches nothing.
-    unsafe { libc::prctl(libc::PR_GET_SECCOMP) == libc::SECCOMP_MODE_FILTER as i32 }
+    match Errno::result(unsafe { libc::prctl(libc::PR_GET_SECCOMP) }) {
+        Ok(mode) => mode != 0,
+        Err(errno) => errno != Errno::EINVAL, // a kernel without seccomp; anything else is a filter's answer
+    }
 }
 
 /// What a child has found out.
 #[derive(Clone, Copy, Debug)]
 struct Answer {
-    /// How many filters it had; `None` where that cannot be told: before Linux 5.9, without `/proc`, without descriptors.
+    /// How many filters it had; `None` if that cannot be told: before Linux 5.9, without `/proc`, without descriptors.
     filters: Option<u32>,
     kills: bool,
 }
@@ -58,7 +75,8 @@ thread_local! {
 /// Of the filters that the process began with.
 static OF_THE_PROCESS: OnceLock<Answer> = OnceLock::new();
 
-fn does_asking_kill() -> io::Result<bool> {
+/// Returns `None` if no child could be asked.
+fn does_asking_kill() -> Option<bool> {
     let status = Status::read();
     let filters = status.seccomp_filters();
     let known = OF_THIS_THREAD.get().filter(|known| known.holds_for_its_thread_with(filters));
@@ -68,7 +86,7 @@ fn does_asking_kill() -> io::Result<bool> {
         None => ask(filters)?,
     };
     OF_THIS_THREAD.set(Some(answer));
-    Ok(answer.kills)
+    Some(answer.kills)
 }
 
 fn is_from_before_the_process(status: &Status) -> bool {
@@ -78,16 +96,16 @@ fn is_from_before_the_process(status: &Status) -> bool {
 
 /// Threads that come at once ask a child each: nobody waits for another one, which a fork of the caller's might not have taken
 /// along.
-fn ask_for_the_process(filters: Option<u32>) -> io::Result<Answer> {
+fn ask_for_the_process(filters: Option<u32>) -> Option<Answer> {
     if let Some(answer) = OF_THE_PROCESS.get().filter(|known| known.filters == filters) {
-        return Ok(*answer);
+        return Some(*answer);
     }
     let answer = ask(filters)?;
     let _ = OF_THE_PROCESS.set(answer); // another thread was faster
-    Ok(answer)
+    Some(answer)
 }
 
-fn ask(filters: Option<u32>) -> io::Result<Answer> {
+fn ask(filters: Option<u32>) -> Option<Answer> {
     kills_a_child().map(|kills| Answer { filters, kills })
 }
 
@@ -96,7 +114,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 
 const SURVIVED: Record = [1; 8];
 
-fn kills_a_child() -> io::Result<bool> {
+fn kills_a_child() -> Option<bool> {
     // SAFETY: the child makes one system call, which makes no ring, since it asks for none of no size, and reports.
     let asked = unsafe {
         child::run(DEADLINE, |report| {
@@ -104,23 +122,17 @@ fn kills_a_child() -> io::Result<bool> {
             report.send(SURVIVED);
         })
     };
-    match asked {
-        Ok((said, ending)) => Ok(is_killed(&said, ending)),
-        // No pipe, and so no pair either, which takes more descriptors than a pipe.
-        Err(error) if is_want_of_descriptors(&error) => Err(error),
-        // Where there can be no child, the filter gets the benefit of the doubt: most answer with an errno.
-        Err(_) => Ok(false),
+    let (said, ending) = asked.ok()?;
+    is_killed(&said, ending)
+}
+
+/// A child that has not survived has died of the filter, whatever the signal: nobody can tell one if `SIGCHLD` is ignored,
+/// and a handler of `SIGSYS` may end the process in its own way. `None` if something else held it up.
+fn is_killed(said: &[Record], ending: Ending) -> Option<bool> {
+    match said.contains(&SURVIVED) {
+        true => Some(false),
+        false => (ending != Ending::Overdue).then_some(true),
     }
-}
-
-/// What has not survived has died of the filter, whatever the signal: nobody can tell one where `SIGCHLD` is ignored, and a
-/// handler of `SIGSYS` may end the process in its own way. What has not come to an end was held up by something else.
-fn is_killed(said: &[Record], ending: Ending) -> bool {
-    !said.contains(&SURVIVED) && ending != Ending::Overdue
-}
-
-fn is_want_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }
 
 #[cfg(test)]
@@ -128,12 +140,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_that_has_not_said_that_it_survived_was_killed_unless_it_was_overdue() {
+    fn a_silent_child_was_killed_unless_it_was_overdue() {
         let killed = [Ending::Killed(libc::SIGSYS), Ending::Killed(libc::SIGABRT), Ending::Lost, Ending::Through];
-        assert!(killed.iter().all(|ending| is_killed(&[], *ending)));
-        assert!(!is_killed(&[], Ending::Overdue));
+        assert!(killed.iter().all(|ending| is_killed(&[], *ending) == Some(true)));
+        assert_eq!(is_killed(&[], Ending::Overdue), None);
         for ending in [Ending::Through, Ending::Lost, Ending::Overdue] {
-            assert!(!is_killed(&[SURVIVED], ending), "{ending:?}");
+            assert_eq!(is_killed(&[SURVIVED], ending), Some(false), "{ending:?}");
         }
     }
 

@@ -8,6 +8,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::utsname::uname;
 
 use crate::hazards::descriptors::open_descriptors;
+use crate::hazards::ports;
 
 /// What decides about rings and connections on this host; `None` is unknown.
 ///
@@ -19,6 +20,8 @@ use crate::hazards::descriptors::open_descriptors;
 pub struct Host {
     /// The kernel's release, such as `6.18.44`: `uname(2)`.
     pub kernel_release: Option<String>,
+    /// Whether `/proc/sys` can be read: if so, a setting that is unknown does not exist.
+    pub sysctls_readable: bool,
     /// Whether the interface `lo` is up.
     pub loopback_up: Option<bool>,
     /// `kernel.io_uring_disabled` (Linux 6.6): 0 for nobody, 1 for all but a group and administrators, 2 for everyone.
@@ -45,6 +48,10 @@ pub struct Host {
     pub open_descriptors: Option<u64>,
     /// `net.ipv4.ip_local_port_range`: the first and the last port given to a socket that asks for any.
     pub local_ports: Option<(u16, u16)>,
+    /// How many ports of that range `net.ipv4.ip_local_reserved_ports` takes out.
+    pub reserved_ports: Option<u32>,
+    /// How many connections of this network namespace are in TIME_WAIT.
+    pub time_wait: Option<u64>,
     /// `net.ipv4.tcp_max_tw_buckets`: how many connections may be in TIME_WAIT.
     pub tcp_max_tw_buckets: Option<u64>,
     /// `net.ipv4.tcp_tw_reuse`: 0 never, 1 always, 2 on loopback.
@@ -65,13 +72,14 @@ pub struct Limit {
 }
 
 impl Host {
-    /// Asks for everything.
+    /// Asks for everything but `loopback_up`: that takes calls for which a filter may kill.
     pub(crate) fn read() -> Host {
         let status = Status::read();
         let io_uring_group = sysctl("kernel/io_uring_group").and_then(|text| text.parse().ok());
         Host {
             kernel_release: kernel_release(),
-            loopback_up: is_loopback_up(),
+            sysctls_readable: sysctl("kernel/osrelease").is_some(),
+            loopback_up: None,
             io_uring_disabled: number("kernel/io_uring_disabled"),
             io_uring_group,
             in_io_uring_group: io_uring_group.and_then(|group| status.is_in_group(group)),
@@ -83,7 +91,9 @@ impl Host {
             locked_memory: limit(Resource::RLIMIT_MEMLOCK),
             descriptors: limit(Resource::RLIMIT_NOFILE),
             open_descriptors: open_descriptors().map(|open| open as u64),
-            local_ports: crate::hazards::ports::range(),
+            local_ports: ports::range(),
+            reserved_ports: ports::reserved(),
+            time_wait: ports::in_time_wait(),
             tcp_max_tw_buckets: number("net/ipv4/tcp_max_tw_buckets").map(u64::from),
             tcp_tw_reuse: number("net/ipv4/tcp_tw_reuse"),
             somaxconn: number("net/core/somaxconn"),
@@ -95,6 +105,23 @@ impl Host {
         self.seccomp == Some(2)
     }
 
+    /// Whether the kernel has io_uring, as far as the settings tell: `kernel.io_uring_disabled` comes with it since Linux 6.6, and
+    /// some distributions have it in older kernels.
+    pub(super) fn has_io_uring(&self) -> Option<bool> {
+        match self.io_uring_disabled {
+            Some(_) => Some(true),
+            None if self.sysctls_readable && self.is_at_least((6, 6)) => Some(false),
+            None => None,
+        }
+    }
+
+    /// How many ports the kernel may choose from.
+    pub(super) fn free_to_choose(&self) -> Option<u64> {
+        let (first, last) = self.local_ports?;
+        let all = u64::from(last.saturating_sub(first)) + 1;
+        Some(all.saturating_sub(self.reserved_ports.unwrap_or(0).into()))
+    }
+
     /// Whether SELinux, AppArmor or the like holds this thread, as far as its label tells.
     pub(super) fn is_confined(&self) -> bool {
         self.security_label.as_deref().is_some_and(|label| label != "unconfined" && label != "kernel")
@@ -103,6 +130,11 @@ impl Host {
     /// Whether the kernel is certainly older than this.
     pub(super) fn is_before(&self, version: (u32, u32)) -> bool {
         self.kernel_release.as_deref().is_some_and(|release| is_before(release, version))
+    }
+
+    /// Whether the kernel is certainly this or newer.
+    fn is_at_least(&self, version: (u32, u32)) -> bool {
+        self.kernel_release.as_deref().and_then(version_of).is_some_and(|release| release >= version)
     }
 
     /// Whether this thread may do what only administrators of the whole host may.
@@ -190,7 +222,7 @@ fn limit(resource: Resource) -> Option<Limit> {
 }
 
 /// Asks by name in this thread's network namespace; `/sys/class/net` may be another one's.
-fn is_loopback_up() -> Option<bool> {
+pub(super) fn is_loopback_up() -> Option<bool> {
     let mut interfaces = getifaddrs().ok()?;
     let flags = interfaces.find(|interface| interface.interface_name == "lo")?.flags;
     Some(flags.contains(InterfaceFlags::IFF_UP))

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::attempt::Attempt;
 use super::child::Report;
 
-/// How long the child waits for any one thing. On loopback all of them take microseconds.
+/// How long any one thing is waited for. On loopback all of them take microseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A listener on 127.0.0.1 that has served once.
@@ -23,26 +24,45 @@ pub(super) struct Listener {
 
 /// Makes one pair and closes it. The listener is left for whoever tries the same in another way.
 pub(super) fn try_plain(report: &Report) -> io::Result<Listener> {
+    let _ = report.attempt(Attempt::EpollCreate, || Ok(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?));
     let (socket, client) = report.attempt(Attempt::Socket, || Ok((open()?, open()?)))?;
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
-    let address = report.attempt(Attempt::Bind, || {
-        socket.bind(&anywhere)?;
-        socket.local_addr()
-    })?;
+    report.attempt(Attempt::SetOption, || reset_on_close(&socket).and_then(|()| reset_on_close(&client)))?;
+    report.attempt(Attempt::Bind, || socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()))?;
+    let address = report.attempt(Attempt::LocalAddress, || socket.local_addr())?;
     report.attempt(Attempt::Listen, || socket.listen(8))?;
     report.attempt(Attempt::Connect, || client.connect_timeout(&address, PATIENCE))?;
-    report.attempt(Attempt::Accept, || {
+    let accepted = report.attempt(Attempt::Accept, || {
         await_readable(&socket)?;
-        socket.accept()
+        Ok(socket.accept()?.0)
     })?;
+    let belong = report.attempt(Attempt::PeerAddress, || do_belong_together(&accepted, &client))?;
+    if !belong {
+        report.mismatched(Attempt::PeerAddress);
+        return Err(Errno::EIO.into());
+    }
     Ok(Listener { socket, address })
 }
 
-/// A socket that resets on close, so that nothing of this is left in TIME_WAIT. What is accepted inherits that.
-pub(super) fn open() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.set_linger(Some(Duration::ZERO))?;
+fn open() -> io::Result<Socket> {
+    Socket::new(Domain::IPV4, Type::STREAM, None)
+}
+
+/// Leaves nothing in TIME_WAIT. What a listener accepts inherits it.
+fn reset_on_close(socket: &Socket) -> io::Result<()> {
+    socket.set_linger(Some(Duration::ZERO))
+}
+
+/// A socket to connect with.
+pub(super) fn open_client() -> io::Result<Socket> {
+    let socket = open()?;
+    reset_on_close(&socket)?;
     Ok(socket)
+}
+
+/// Whether each end has the other's address for its peer. Not if something rewrites addresses on the way.
+fn do_belong_together(accepted: &Socket, client: &Socket) -> io::Result<bool> {
+    let peers = (accepted.peer_addr()?, client.peer_addr()?);
+    Ok(peers == (client.local_addr()?, accepted.local_addr()?))
 }
 
 pub(super) fn await_readable(descriptor: &impl AsFd) -> io::Result<()> {

@@ -1,19 +1,24 @@
-//! A probe as a table for people: at most [`WIDTH`] columns, whatever the host calls itself.
+//! A probe as a table for people, the verdict first.
 
 use std::fmt;
 
 use super::Probe;
 use super::attempt::{Attempt, Outcome, Tried};
-use super::cause::{Named, Verdict};
+use super::cause::Named;
 use super::host::{Host, Limit};
 use super::opcodes::Opcodes;
+use super::verdict::Verdict;
 
-const WIDTH: usize = 100;
+/// Columns of a terminal, if the format does not say.
+const WIDTH: usize = 80;
 const NAMES: usize = 15;
+/// Columns for the text beside the names at least.
+const TEXT: usize = 20;
 
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.rows().iter().flat_map(|(name, text)| row(name, text)).collect();
+        let width = f.width().unwrap_or(WIDTH).saturating_sub(NAMES).max(TEXT);
+        let lines: Vec<String> = self.rows().iter().flat_map(|(name, text)| row(name, text, width)).collect();
         f.write_str(&lines.join("\n"))
     }
 }
@@ -21,9 +26,13 @@ impl fmt::Display for Probe {
 impl Probe {
     fn rows(&self) -> Vec<(&'static str, String)> {
         let (host, tried) = (&self.host, &self.tried);
-        let mut rows = vec![
+        let mut rows = vec![("verdict", verdict(self.verdict))];
+        rows.extend(self.cause.map(|cause| ("cause", cause.to_string())));
+        rows.extend(self.remedy().map(|remedy| ("remedy", remedy)));
+        rows.extend([
             ("kernel", or_unknown(host.kernel_release.as_ref().map(|release| format!("Linux {release}")))),
             ("loopback", format!("{}; {}", interface(host), plain(tried))),
+            ("  ::1", ipv6(tried)),
             ("io_uring", ring(tried)),
             ("  flags", flags(tried)),
             ("  opcodes", self.opcodes.map_or_else(|| no_opcodes(tried), opcodes)),
@@ -32,22 +41,18 @@ impl Probe {
             ("module", host.security_label.clone().unwrap_or_else(|| "no label".to_owned())),
             ("locked memory", locked_memory(host)),
             ("descriptors", descriptors(host)),
-            ("ports", or_unknown(host.local_ports.map(|(first, last)| format!("{first} to {last}")))),
+            ("ports", ports(host)),
             ("TIME_WAIT", time_wait(host)),
             ("backlog", format!("somaxconn {}", or_unknown(host.somaxconn))),
-            ("verdict", verdict(self.verdict)),
-        ];
-        if let Some(cause) = self.cause {
-            rows.extend([("cause", cause.to_string()), ("remedy", cause.remedy())]);
-        }
+        ]);
         rows
     }
 }
 
-/// A name, and beside it what is to be said, over as many lines as it takes.
-fn row(name: &str, text: &str) -> Vec<String> {
+/// A name, and the text beside it, in lines of this width.
+fn row(name: &str, text: &str, width: usize) -> Vec<String> {
     let names = std::iter::once(name).chain(std::iter::repeat(""));
-    let lines = wrapped(text, WIDTH - NAMES).into_iter().zip(names);
+    let lines = wrapped(text, width).into_iter().zip(names);
     lines.map(|(line, name)| format!("{name:NAMES$}{line}")).collect()
 }
 
@@ -95,6 +100,22 @@ fn plain(tried: &Tried) -> String {
     }
 }
 
+fn ipv6(tried: &Tried) -> String {
+    match tried.outcome(Attempt::PairOnIpv6) {
+        Outcome::Worked => "pairs can be made".to_owned(),
+        Outcome::Refused { errno } => format!("no pairs: {}", Named(errno)),
+        outcome => outcome_text(outcome),
+    }
+}
+
+fn ports(host: &Host) -> String {
+    let range = or_unknown(host.local_ports.map(|(first, last)| format!("{first} to {last}")));
+    match host.reserved_ports {
+        Some(reserved) if reserved > 0 => format!("{range}, {reserved} of them reserved"),
+        _ => range,
+    }
+}
+
 fn ring(tried: &Tried) -> String {
     let is_an_answer = |outcome| matches!(outcome, Outcome::Refused { .. });
     let [setup, register, used @ ..] = Attempt::RING;
@@ -104,8 +125,8 @@ fn ring(tried: &Tried) -> String {
     match failure.or_else(|| tried.first_failure(&used)) {
         Some((Attempt::RingSetup, outcome)) => format!("io_uring_setup {}", outcome_text(outcome)),
         Some((attempt, outcome)) => format!("a ring can be made; {attempt} {}", outcome_text(outcome)),
-        _ if tried.worked(Attempt::RingCancel) => {
-            "works; connect, accept, write, read, close, timeout, cancel were tried".to_owned()
+        _ if tried.worked(Attempt::RingClose) => {
+            "works; connect, accept, cancel, write, read, close were tried".to_owned()
         }
         _ if tried.worked(Attempt::RingSetup) => "a ring can be made; nothing could be tried with it".to_owned(),
         _ => outcome_text(Outcome::Untried),
@@ -118,6 +139,7 @@ fn outcome_text(outcome: Outcome) -> String {
         Outcome::Worked => "works".to_owned(),
         Outcome::Refused { errno } => format!("is refused: {}", Named(errno)),
         Outcome::Late => "is not through in time".to_owned(),
+        Outcome::Mismatched => "names another peer than the other end".to_owned(),
         Outcome::Died { signal: Some(signal) } => format!("is fatal: signal {signal}"),
         Outcome::Died { signal: None } => "is fatal".to_owned(),
     }
@@ -213,14 +235,16 @@ fn time_wait(host: &Host) -> String {
         Some(2) => "2 (on loopback)",
         _ => "unknown",
     };
-    format!("tcp_max_tw_buckets {}, tcp_tw_reuse {reuse}", or_unknown(host.tcp_max_tw_buckets))
+    let (now, most) = (or_unknown(host.time_wait), or_unknown(host.tcp_max_tw_buckets));
+    format!("{now} now, tcp_max_tw_buckets {most}, tcp_tw_reuse {reuse}")
 }
 
 fn verdict(verdict: Verdict) -> String {
     let means = match verdict {
-        Verdict::Ring => "pairs can be made through io_uring",
-        Verdict::Epoll => "pairs can be made by plain system calls (feature `epoll`), and not through io_uring",
-        Verdict::Nothing => "no pair can be made here",
+        Verdict::Ring => "pairs are made through io_uring",
+        Verdict::Epoll => "pairs are made by plain calls, not through io_uring",
+        Verdict::Nothing => "no pairs can be made here as things are",
+        Verdict::Unknown => "whether pairs can be made could not be tried",
     };
     format!("{verdict}: {means}")
 }
@@ -239,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_at_most_a_hundred_columns_wide_whatever_the_host_says() {
+    fn a_table_fits_whatever_the_host_says() {
         let host = Host {
             kernel_release: Some("6".repeat(300)),
             security_label: Some("ü".repeat(1000)),
@@ -247,20 +271,35 @@ mod tests {
             tcp_max_tw_buckets: Some(u64::MAX),
             ..Host::default()
         };
-        let findings = Findings { tried: Tried::nothing(), opcodes: None, no_child: None };
-        for line in Probe::judged(host, findings).to_string().lines() {
-            assert!(line.chars().count() <= WIDTH, "{line}");
-            assert_eq!(line, line.trim_end());
+        let findings = Findings::none();
+        let probe = Probe::judged(host, findings, false);
+        for (table, width) in [
+            (format!("{probe}"), 80),
+            (format!("{probe:40}"), 40),
+            (format!("{probe:200}"), 200),
+            (format!("{probe:1}"), 35),
+        ] {
+            for line in table.lines() {
+                assert!(line.chars().count() <= width, "{line}");
+                assert_eq!(line, line.trim_end());
+            }
         }
     }
 
     #[test]
     fn a_host_that_says_nothing_is_unknown_line_by_line() {
-        let findings = Findings { tried: Tried::nothing(), opcodes: None, no_child: Some(11) };
-        let table = Probe::judged(Host::default(), findings).to_string();
+        let findings = Findings { no_child: Some(11), ..Findings::none() };
+        let table = Probe::judged(Host::default(), findings, false).to_string();
         let expected = "\
+verdict        unknown: whether pairs can be made could not be tried
+cause          a seccomp filter is in force, and no process could be started to
+               try whether it kills: EAGAIN
+remedy         Let this user start processes: ulimit -u, the pids limit of the
+               container (docker run --pids-limit) or the cgroup (pids.max), and
+               memory.
 kernel         unknown
 loopback       whether lo is up is unknown; not tried
+  ::1          not tried
 io_uring       not tried
   flags        not tried
   opcodes      not tried
@@ -270,12 +309,8 @@ module         no label
 locked memory  unknown; whether it is counted is unknown
 descriptors    unknown; unknown open
 ports          unknown
-TIME_WAIT      tcp_max_tw_buckets unknown, tcp_tw_reuse unknown
-backlog        somaxconn unknown
-verdict        nothing: no pair can be made here
-cause          no process could be started to try anything in: EAGAIN
-remedy         Let this user start processes: ulimit -u, the pids limit of the container (docker run
-               --pids-limit) or the cgroup (pids.max), and memory.";
+TIME_WAIT      unknown now, tcp_max_tw_buckets unknown, tcp_tw_reuse unknown
+backlog        somaxconn unknown";
         assert_eq!(table, expected);
     }
 
@@ -287,6 +322,7 @@ remedy         Let this user start processes: ulimit -u, the pids limit of the c
             (Outcome::Refused { errno: 1 }, "is refused: EPERM"),
             (Outcome::Refused { errno: 4095 }, "is refused: errno 4095"),
             (Outcome::Late, "is not through in time"),
+            (Outcome::Mismatched, "names another peer than the other end"),
             (Outcome::Died { signal: Some(31) }, "is fatal: signal 31"),
             (Outcome::Died { signal: None }, "is fatal"),
         ] {

@@ -1,16 +1,18 @@
-//! `ringpair doctor`: what this host allows, for people, for programs and for GitHub Actions.
+//! `ringpair doctor`: what makes pairs here, for people, for programs and for GitHub Actions.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use console::Term;
 use ringpair::Probe;
 use ringpair::probe::Verdict;
 
+use crate::exit::{self, FAILED, UNFIT, WRONG, refused};
 use crate::output::{about, print};
 
-/// Tells whether this host lets pairs be made through io_uring, why not, and what to do about it.
+/// Tells what pairs are made by here, what is in the way of io_uring, and what to do about it.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
@@ -18,38 +20,38 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Append the table to the file that $GITHUB_STEP_SUMMARY names, and print one annotation in its place
+    /// Append the table to the file named by $GITHUB_STEP_SUMMARY, and print one annotation
     #[arg(long, conflicts_with = "json")]
     github: bool,
+
+    /// Exit with 3 if pairs are not made through io_uring
+    #[arg(long)]
+    require_uring: bool,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  pairs can be made through io_uring
-  3  not through io_uring, but by plain system calls (epoll)
-  1  no pair can be made
-  2  wrong usage, or the answer could not be written; a reader that has gone away is no error";
+  0  pairs are made, through io_uring or by plain system calls (epoll)
+  1  no pairs are made, or whether they are could not be found out
+  2  wrong usage or environment, or the answer could not be written; a reader
+     that has gone away is no error
+  3  with --require-uring: pairs are not made through io_uring";
 
 pub(crate) fn run(options: &Options) -> ExitCode {
-    match tell(options) {
-        Ok(verdict) => ExitCode::from(code_of(verdict)),
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}"); // there is nobody else to tell
-            ExitCode::from(2)
-        }
-    }
+    exit::with(tell(options).map(|verdict| code_of(verdict, options.require_uring)).map_err(refused(WRONG)))
 }
 
-fn code_of(verdict: Verdict) -> u8 {
+fn code_of(verdict: Verdict, require_uring: bool) -> u8 {
     match verdict {
         Verdict::Ring => 0,
-        Verdict::Epoll => 3,
-        _ => 1,
+        _ if require_uring => UNFIT,
+        Verdict::Epoll => 0,
+        _ => FAILED,
     }
 }
 
 fn tell(options: &Options) -> io::Result<Verdict> {
-    // Before anything is tried: who cannot be told need not wait.
+    // First, so that nothing is tried if the answer cannot be told.
     let mut summary = if options.github { Some(step_summary()?) } else { None };
     let probe = ringpair::probe();
     let text = match &mut summary {
@@ -58,34 +60,41 @@ fn tell(options: &Options) -> io::Result<Verdict> {
             annotation(&probe)
         }
         None if options.json => serde_json::to_string_pretty(&probe)?,
-        None if wants_colour() => coloured(&probe),
+        None if io::stdout().is_terminal() => for_a_terminal(&probe),
         None => probe.to_string(),
     };
     print(&text)?;
     Ok(probe.verdict())
 }
 
-// --- colour
+// --- terminals
+
+/// Lines longer than this are hard to read.
+const WIDEST: u16 = 100;
+
+fn for_a_terminal(probe: &Probe) -> String {
+    let table = match Term::stdout().size_checked() {
+        Some((_, columns)) => format!("{probe:0$}", columns.min(WIDEST).into()),
+        None => probe.to_string(),
+    };
+    if wants_colour() { coloured(&table, probe.verdict()) } else { table }
+}
 
 /// <https://no-color.org>: set to anything but nothing.
 fn wants_colour() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// The table, with the line of the verdict in its colour.
-fn coloured(probe: &Probe) -> String {
-    let colour = match probe.verdict() {
+/// The table, with its first line, that of the verdict, in the verdict's colour.
+fn coloured(table: &str, verdict: Verdict) -> String {
+    let colour = match verdict {
         Verdict::Ring => 32,
-        Verdict::Epoll => 33,
+        Verdict::Epoll | Verdict::Unknown => 33,
         _ => 31,
     };
-    let table = probe.to_string();
-    let lines = table.lines().map(|line| match line.strip_prefix("verdict") {
-        Some(rest) => format!("verdict\x1b[1;{colour}m{rest}\x1b[0m"),
-        None => line.to_owned(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    let (first, others) = table.split_once('\n').unwrap_or((table, ""));
+    format!("\x1b[1;{colour}m{first}\x1b[0m\n{others}")
 }
 
 // --- GitHub Actions
@@ -103,12 +112,12 @@ fn summary_of(probe: &Probe) -> String {
     format!("### ringpair doctor: {}\n\n```text\n{probe}\n```\n\n", probe.verdict())
 }
 
-/// One workflow command: a notice where there is a ring, a warning where there is none.
+/// One workflow command: a notice if there is a ring, a warning if there is none.
 fn annotation(probe: &Probe) -> String {
     let level = if probe.verdict() == Verdict::Ring { "notice" } else { "warning" };
     let mut message = probe.verdict().to_string();
-    if let Some(cause) = probe.cause() {
-        let _ = write!(message, ": {cause}. {}", cause.remedy()); // a String takes everything
+    if let (Some(cause), Some(remedy)) = (probe.cause(), probe.remedy()) {
+        let _ = write!(message, ": {cause}. {remedy}"); // a String takes everything
     }
     format!("::{level} title=ringpair doctor::{}", escaped(&message))
 }

@@ -11,6 +11,9 @@ mod soak;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ringpair::probe::check_environment;
+
+use crate::exit::WRONG;
 
 /// Pairs of connected TCP sockets on loopback, made through io_uring: for tests on Linux.
 #[derive(Parser)]
@@ -29,7 +32,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Line::parse().command {
+    let command = Line::parse().command;
+    let makes_pairs = !matches!(command, Command::Merge(_));
+    if let Some(error) = makes_pairs.then(check_environment).and_then(Result::err) {
+        return exit::with(Err((WRONG, error.into())));
+    }
+    match command {
         Command::Close(options) => close::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Merge(options) => soak::merge(&options),
