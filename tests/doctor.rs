@@ -88,7 +88,7 @@ fn a_filter_that_kills_does_not_kill_doctor() {
         let code = if call == libc::SYS_io_uring_setup { PAIRS } else { NO_PAIRS };
         for action in [SeccompAction::KillProcess, SeccompAction::Trap] {
             let output = under(call, action, move || run(doctor(&[]), code));
-            assert!(output.contains("\ncause          a seccomp filter kills whoever calls io_uring_"), "{output}");
+            assert!(output.contains("\ncause          a seccomp filter kills callers of io_uring_"), "{output}");
             assert!(unwrapped(&output).contains(THE_THREE_CALLS), "{output}");
         }
     }
@@ -148,7 +148,7 @@ fn a_filter_that_kills_is_told_if_sigchld_is_ignored() {
     }
     let ask = move || run(deaf(env!("CARGO_BIN_EXE_ringpair"), &["doctor"]), PAIRS);
     let output = under(libc::SYS_io_uring_setup, SeccompAction::KillProcess, ask);
-    assert!(output.contains("\ncause          a seccomp filter kills whoever calls io_uring_setup\n"), "{output}");
+    assert!(output.contains("\ncause          a seccomp filter kills callers of io_uring_setup\n"), "{output}");
 }
 
 #[test]
@@ -297,6 +297,7 @@ fn help_and_version_are_to_be_had() {
     for part in ["--json", "--github", "--require-uring", "Exit codes:\n  0 ", "\n  3 ", "\n  1 ", "\n  2 "] {
         assert!(help.contains(part), "{part} is not in\n{help}");
     }
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     assert_eq!(run(ringpair(&["--version"]), 0), format!("ringpair {}\n", env!("CARGO_PKG_VERSION")));
 }
 

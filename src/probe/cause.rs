@@ -37,7 +37,7 @@ pub enum Cause {
         /// What it answers.
         errno: i32,
     },
-    /// A seccomp filter kills whoever tries.
+    /// A seccomp filter kills the process that tries.
     SeccompKill {
         /// What it kills for.
         attempt: Attempt,
@@ -128,7 +128,9 @@ impl fmt::Display for Cause {
                 f,
                 "io_uring_setup is answered with ENOSYS: by a kernel without io_uring, or by a seccomp filter"
             ),
-            Cause::DisabledBySysctl => write!(f, "the sysctl kernel.io_uring_disabled is 2: nobody may make a ring"),
+            Cause::DisabledBySysctl => {
+                write!(f, "the sysctl kernel.io_uring_disabled is 2: no process may make a ring")
+            }
             Cause::NotInGroup => write!(
                 f,
                 "the sysctl kernel.io_uring_disabled is 1, and this process is neither in kernel.io_uring_group nor \
@@ -140,7 +142,7 @@ impl fmt::Display for Cause {
             Cause::SeccompKill { attempt: Attempt::Pair } => {
                 write!(f, "a seccomp filter kills the process that makes a pair")
             }
-            Cause::SeccompKill { attempt } => write!(f, "a seccomp filter kills whoever calls {}", call_of(attempt)),
+            Cause::SeccompKill { attempt } => write!(f, "a seccomp filter kills callers of {}", call_of(attempt)),
             Cause::SecurityModule { attempt, errno } => {
                 write!(f, "a security module (SELinux, AppArmor or BPF) answers {attempt} with {}", Named(errno))
             }
@@ -271,7 +273,7 @@ impl Cause {
                  nothing is counted."
             }
             Cause::Descriptors { errno } if *errno == Errno::ENFILE as i32 => {
-                "As root on the host, raise the sysctl fs.file-max, or find who keeps so many files open."
+                "As root on the host, raise the sysctl fs.file-max, or find what keeps so many files open."
             }
             Cause::Descriptors { .. } => {
                 "Raise RLIMIT_NOFILE: ulimit -n, docker run --ulimit nofile=65536, LimitNOFILE= of systemd; or find \
@@ -280,7 +282,7 @@ impl Cause {
             }
             Cause::OperationRefused { .. } => {
                 "The ring is let through and what it does is not: look for a security module's denial (ausearch -m avc, \
-                 journalctl -k), for whoever started this process and restricted its rings, and for a sandbox that \
+                 journalctl -k), for restrictions of rings that this process was started with, and for a sandbox that \
                  knows a part of io_uring only."
             }
             Cause::LoopbackDown => {
@@ -316,7 +318,7 @@ impl Cause {
                  supervisor (SECCOMP_RET_USER_NOTIF) or a sandbox."
             }
             Cause::Died { .. } => {
-                "Look for who sent the signal: journalctl -k for the memory killer and audit records, the sandbox's own \
+                "Look for what sent the signal: journalctl -k for the memory killer and audit records, the sandbox's own \
                  log."
             }
             Cause::NoChild { .. } => {

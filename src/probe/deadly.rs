@@ -1,4 +1,4 @@
-//! Whether asking for a ring would be the end of this process: some seccomp filters kill who calls `io_uring_setup(2)`.
+//! Whether asking for a ring would be the end of this process: some seccomp filters kill callers of `io_uring_setup(2)`.
 //!
 //! # How long an answer holds
 //!
@@ -36,10 +36,10 @@ pub(crate) enum InDoubt {
 pub(crate) fn refuse_if_asking_kills(in_doubt: InDoubt) -> io::Result<()> {
     let why = match is_filtered().then(does_asking_kill) {
         None | Some(Some(false)) => return Ok(()),
-        Some(Some(true)) => "a seccomp filter of this thread kills who calls io_uring_setup",
+        Some(Some(true)) => "a seccomp filter of this thread kills callers of io_uring_setup",
         Some(None) if in_doubt == InDoubt::Ask => return Ok(()),
         Some(None) => {
-            "a seccomp filter is in force, and no process could try whether it kills who calls io_uring_setup"
+            "a seccomp filter is in force, and no process could try whether it kills callers of io_uring_setup"
         }
     };
     Err(io::Error::new(io::ErrorKind::Unsupported, why))

@@ -74,6 +74,9 @@ impl Facts<'_> {
     }
 
     fn why_failed(&self, step: Step, errno: i32) -> Cause {
+        if is_out_of_descriptors(errno) {
+            return Cause::Descriptors { errno };
+        }
         if step == Step::Ring {
             return if self.engine_is_epoll() { self.why_no_epoll(errno) } else { self.why_no_ring(errno) };
         }
@@ -92,6 +95,7 @@ impl Facts<'_> {
     fn engine_is_epoll(&self) -> bool {
         let ring_is_absent = match self.tried.outcome(Attempt::RingSetup) {
             Outcome::Refused { errno } => is_absence(&io::Error::from_raw_os_error(errno)),
+            Outcome::Died { .. } => true,
             _ => false,
         };
         self.epoll_is_chosen || ring_is_absent && self.tried.first_failure(&[Attempt::EpollCreate]).is_some()
@@ -193,7 +197,7 @@ fn may_although_disabled(host: &Host) -> bool {
 fn of_system_call(host: &Host, attempt: Attempt, errno: i32) -> Cause {
     let is_filtered = host.is_filtered();
     match Errno::from_raw(errno) {
-        Errno::EMFILE | Errno::ENFILE => Cause::Descriptors { errno },
+        _ if is_out_of_descriptors(errno) => Cause::Descriptors { errno },
         // A filter may say so too, but hardly any does, and modules say nothing else.
         Errno::EACCES if host.is_confined() || !is_filtered => Cause::SecurityModule { attempt, errno },
         _ if is_filtered && is_a_filters_answer(errno) => Cause::SeccompErrno { attempt, errno },
@@ -213,7 +217,7 @@ fn is_a_filters_answer(errno: i32) -> bool {
 
 fn of_operation(host: &Host, attempt: Attempt, errno: i32) -> Cause {
     match Errno::from_raw(errno) {
-        Errno::EMFILE | Errno::ENFILE => Cause::Descriptors { errno },
+        _ if is_out_of_descriptors(errno) => Cause::Descriptors { errno },
         Errno::EINVAL | Errno::EOPNOTSUPP if host.is_before((5, 6)) => Cause::KernelTooOld,
         _ => Cause::OperationRefused { attempt, errno },
     }
@@ -221,9 +225,7 @@ fn of_operation(host: &Host, attempt: Attempt, errno: i32) -> Cause {
 
 fn of_plain(host: &Host, attempt: Attempt, outcome: Outcome) -> Cause {
     match outcome {
-        Outcome::Refused { errno } if matches!(Errno::from_raw(errno), Errno::EMFILE | Errno::ENFILE) => {
-            Cause::Descriptors { errno }
-        }
+        Outcome::Refused { errno } if is_out_of_descriptors(errno) => Cause::Descriptors { errno },
         Outcome::Refused { .. } | Outcome::Late if host.loopback_up == Some(false) => Cause::LoopbackDown,
         Outcome::Mismatched => Cause::AddressesRewritten,
         Outcome::Refused { errno } if is_out_of_ports(attempt, errno) => of_ports(host),
@@ -244,6 +246,10 @@ fn is_by_filter(host: &Host, attempt: Attempt, errno: i32) -> bool {
 fn is_about_loopback(attempt: Attempt) -> bool {
     use Attempt::{Accept, Bind, Connect, Listen, Socket};
     matches!(attempt, Socket | Bind | Listen | Connect | Accept)
+}
+
+fn is_out_of_descriptors(errno: i32) -> bool {
+    matches!(Errno::from_raw(errno), Errno::EMFILE | Errno::ENFILE)
 }
 
 fn is_out_of_ports(attempt: Attempt, errno: i32) -> bool {

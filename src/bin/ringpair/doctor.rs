@@ -12,7 +12,7 @@ use ringpair::probe::Verdict;
 use crate::exit::{self, FAILED, UNFIT, WRONG, refused};
 use crate::output::{about, print};
 
-/// Tells what pairs are made by here, what is in the way of io_uring, and what to do about it.
+/// Tells what makes pairs here, and what is in the way of io_uring.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
@@ -20,7 +20,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Append the table to the file named by $GITHUB_STEP_SUMMARY, and print one annotation
+    /// Append the table to $GITHUB_STEP_SUMMARY, and annotate
     #[arg(long, conflicts_with = "json")]
     github: bool,
 
@@ -31,8 +31,8 @@ pub(crate) struct Options {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  pairs are made, through io_uring or by plain system calls (epoll)
-  1  no pairs are made, or whether they are could not be found out
+  0  pairs can be made, through io_uring or by plain system calls (epoll)
+  1  no pairs can be made, or whether they can could not be found out
   2  wrong usage or environment, or the answer could not be written; a reader
      that has gone away is no error
   3  with --require-uring: pairs are not made through io_uring";

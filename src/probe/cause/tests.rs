@@ -30,7 +30,7 @@ fn every_cause_has_its_words_and_a_remedy_that_names_a_knob() {
         ),
         (
             Cause::DisabledBySysctl,
-            "the sysctl kernel.io_uring_disabled is 2: nobody may make a ring",
+            "the sysctl kernel.io_uring_disabled is 2: no process may make a ring",
             &["sysctl -w kernel.io_uring_disabled=0", "kernel.io_uring_group=GID"],
         ),
         (
@@ -45,8 +45,8 @@ fn every_cause_has_its_words_and_a_remedy_that_names_a_knob() {
             "a seccomp filter answers socket with EPERM",
             &["Allow socket in the seccomp profile."],
         ),
-        (Cause::SeccompKill { attempt }, "a seccomp filter kills whoever calls io_uring_setup", &seccomp),
-        (Cause::SeccompKill { attempt: RingRead }, "a seccomp filter kills whoever calls io_uring_enter", &seccomp),
+        (Cause::SeccompKill { attempt }, "a seccomp filter kills callers of io_uring_setup", &seccomp),
+        (Cause::SeccompKill { attempt: RingRead }, "a seccomp filter kills callers of io_uring_enter", &seccomp),
         (
             Cause::SeccompErrno { attempt: SetOption, errno },
             "a seccomp filter answers setsockopt with EPERM",
@@ -59,7 +59,7 @@ fn every_cause_has_its_words_and_a_remedy_that_names_a_knob() {
         ),
         (
             Cause::SeccompKill { attempt: Bind },
-            "a seccomp filter kills whoever calls bind",
+            "a seccomp filter kills callers of bind",
             &["Allow bind in the seccomp profile."],
         ),
         (
