@@ -1,4 +1,4 @@
-//! Everything that is tried: single calls and operations first, then pairs.
+//! Everything that is tried: a pair before anything that could be in its way, then single calls and operations.
 //!
 //! Without a seccomp filter no system call can kill, so it is tried in this process. Otherwise in children: one for each pair
 //! and for each thing else, because what kills one of them need not kill another.
@@ -26,11 +26,11 @@ pub(super) fn run() -> Findings {
 }
 
 fn try_all(findings: &mut Findings) -> io::Result<()> {
+    try_pair(findings, Attempt::Pair)?;
     let (records, ending) = isolated(look_at_loopback)?;
     findings.add(std::iter::empty(), &records, ending);
     let (records, ending) = isolated(try_parts)?;
     findings.add(Attempt::parts(), &records, ending);
-    try_pair(findings, Attempt::Pair)?;
     match findings.made {
         Some(Made::By(_)) => try_pair(findings, Attempt::PairOnIpv6),
         _ if cfg!(feature = "epoll") && findings.tried.first_failure(&Attempt::PLAIN).is_none() => {
