@@ -254,7 +254,7 @@ fn neither_a_process_nor_a_descriptor_is_left_whatever_the_end() {
         let refuse = || under(libc::SYS_io_uring_setup, answer(Errno::EPERM), probe);
         for _ in 0..5 {
             for probe in [probe(), kill(), refuse()] {
-                assert_ne!(probe.verdict(), Verdict::Nothing, "{probe}");
+                assert_ne!(probe.verdict(), Verdict::Unknown, "{probe}");
                 assert_eq!(descriptors(), before);
                 assert_eq!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(Errno::ECHILD));
             }
@@ -337,6 +337,9 @@ fn ports_that_are_all_reserved_are_told() {
 fn ipv6_that_is_off_is_told_and_is_no_hindrance() {
     alone_in_a_network(|| {
         let before = probe();
+        if before.verdict() == Verdict::Nothing {
+            return skip("no pairs can be made here");
+        }
         std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1").unwrap();
         let probe = probe();
         assert_is(&probe, before.verdict(), before.cause());
@@ -402,8 +405,10 @@ fn descriptors_that_have_run_out_are_told_at_every_count() {
             }
             verdicts.push(probe.verdict());
         }
+        let mut all = vec![Verdict::Nothing, expected];
+        all.dedup();
         verdicts.dedup();
-        assert_eq!(verdicts, [Verdict::Nothing, expected]);
+        assert_eq!(verdicts, all);
     });
 }
 

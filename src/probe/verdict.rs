@@ -77,12 +77,12 @@ impl Facts<'_> {
         if is_out_of_descriptors(errno) {
             return Cause::Descriptors { errno };
         }
-        if step == Step::Ring {
-            return if self.engine_is_epoll() { self.why_no_epoll(errno) } else { self.why_no_ring(errno) };
-        }
         let used = [Attempt::RingConnect, Attempt::RingAccept];
+        // First what bars any pair: with another engine it would be the next to be in the way.
         if let Some((attempt, outcome)) = self.tried.first_failure(&Attempt::PLAIN) {
             of_plain(self.host, attempt, outcome)
+        } else if step == Step::Ring {
+            if self.engine_is_epoll() { self.why_no_epoll(errno) } else { self.why_no_ring(errno) }
         } else if let Some((attempt, outcome)) = self.tried.first_failure(&used) {
             of_ring(self.host, attempt, outcome)
         } else if let (Step::Timeout, _) | (_, Outcome::Mismatched) = (step, self.tried.outcome(Attempt::Pair)) {

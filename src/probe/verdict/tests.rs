@@ -386,6 +386,15 @@ fn a_step_whose_parts_worked_names_the_call_of_the_step() {
 }
 
 #[test]
+fn what_bars_any_pair_comes_before_what_bars_a_ring() {
+    let mut tried = refused(Connect, ENETUNREACH);
+    tried.set(RingSetup, Outcome::Refused { errno: EPERM });
+    let made = Some(Made::Failed { step: Step::Ring, errno: EPERM });
+    let cause = Cause::LoopbackRefused { attempt: Connect, errno: ENETUNREACH };
+    assert_eq!(judged(&host(), &tried, made), (Verdict::Nothing, Some(cause)));
+}
+
+#[test]
 fn loopback_that_fails_has_its_own_causes() {
     let down = host_with(|host| host.loopback_up = Some(false));
     assert_fails(Step::Bind, &down, &refused(Bind, EADDRNOTAVAIL), Cause::LoopbackDown);
