@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use super::attempt::Attempt;
 use crate::options::chosen_by_the_environment;
 
-/// What is in the way of a better [`Verdict`]. `Display` says it in words, [`remedy`](Cause::remedy) what to do about it.
+/// What is in the way of a better [`Verdict`](super::Verdict). `Display` says it in words, [`remedy`](Cause::remedy) what to do
+/// about it.
 ///
 /// ```
 /// use ringpair::probe::{Attempt, Cause};
