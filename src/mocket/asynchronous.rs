@@ -21,8 +21,8 @@ const WRITING: Way = Way { delay: |delays| &mut delays.write, is_over: Script::w
 
 impl Stage {
     /// As `read`; never `Wait` or `NotYet`.
-    pub(super) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Turn> {
-        let turn = ready!(self.poll_turn(context, &READING, |stage, waker| stage.read_or_wake(buffer, waker)));
+    pub(super) fn poll_read(&self, context: &mut Context<'_>, reader: u64, buffer: &mut [u8]) -> Poll<Turn> {
+        let turn = ready!(self.poll_turn(context, &READING, |stage, waker| stage.read_or_wake(buffer, reader, waker)));
         if !matches!(turn, Turn::NotYet) {
             let alarm = self.lock().delays.alarm.take();
             drop(alarm); // and its waker, while nobody holds the stage

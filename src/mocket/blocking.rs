@@ -5,15 +5,18 @@ use std::io::{self, Read, Write};
 use super::stage::Call;
 use super::{Mocket, NoSocket, Turn, closed};
 
-/// Blocks where the script has a delay, and where the socket does. A read before its turn fails: nobody could write meanwhile.
+/// Blocks during a delay of the script, where the socket does, and while a handle may provide more. A read before its turn fails:
+/// no other thread can write meanwhile.
 impl<S: Read> Read for Mocket<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stage.begin(Call::Read)?;
+        let mut until = None;
         loop {
             match self.stage.read(buffer) {
                 Turn::Moved(size) => return Ok(size),
                 Turn::EndOfFile => return Ok(0),
                 Turn::Fails(error) => return Err(error),
+                Turn::NotYet if self.stage.wait_for_handles(&mut until) => {}
                 Turn::NotYet => return Err(self.stage.refuse_early_read()),
                 Turn::Wait(late) => {
                     std::thread::sleep(late);

@@ -22,6 +22,8 @@ pub enum MismatchKind {
     WrittenEarly,
     /// Something was read before what the script expects first had been written.
     ReadEarly,
+    /// A read of a mocket that its handles hold open waited longer than its patience.
+    NothingProvided,
     /// Something was written where a shutdown is expected.
     NotShutDown,
     /// The writing side was shut down where the script has other plans for it first.
@@ -158,6 +160,12 @@ impl Mismatch {
     /// The same, with what came.
     pub(super) fn came_with(mut self, came: &[u8]) -> Mismatch {
         self.came = came[..came.len().min(AFTER)].to_vec();
+        self
+    }
+
+    /// The same, as the other end of a pair of mockets shows it.
+    pub(super) fn at_the_other_end(mut self) -> Mismatch {
+        self.head.insert_str(0, "at the other end: ");
         self
     }
 

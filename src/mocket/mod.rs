@@ -44,20 +44,24 @@
 //! A mocket is what its socket is: `Read` and `Write`, tokio's `AsyncRead` and `AsyncWrite` (feature `epoll`), and the calls of
 //! `tokio_uring::net::TcpStream`, by the trait `UringStream` that both have (feature `tokio-uring`). One without a socket is
 //! all of these.
+//!
+#![doc = include_str!("from_tokio_test.md")]
 
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod asynchronous;
 mod blocking;
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod delays;
+mod memory;
 mod mismatch;
 mod options;
 mod script;
+mod splits;
 mod stage;
 #[cfg(feature = "epoll")]
 mod tokio;
 #[cfg(feature = "tokio-uring")]
-mod uring;
+pub mod uring;
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -65,11 +69,11 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 pub use blocking::Shut;
+pub use memory::Memory;
 pub use mismatch::{Mismatch, MismatchKind};
 pub use options::MocketOptions;
 pub use script::{Script, Turn};
-#[cfg(feature = "tokio-uring")]
-pub use uring::UringStream;
+pub use splits::{Split, Splits};
 
 use options::PATIENCE;
 use stage::Stage;
@@ -81,7 +85,8 @@ use crate::{PairSocket, Result};
 /// ```
 /// # #[cfg(feature = "tokio-uring")]
 /// # fn main() {
-/// use ringpair::mocket::{UringStream, make_mocket_pair};
+/// use ringpair::mocket::make_mocket_pair;
+/// use ringpair::mocket::uring::UringStream;
 /// use tokio_uring::net::TcpStream;
 ///
 /// # if !ringpair::ring_or_skip("make_mocket_pair") { return }
@@ -161,6 +166,31 @@ impl Mocket<NoSocket> {
     pub fn scripted(script: Script) -> Mocket<NoSocket> {
         Mocket::new(Arc::new(Stage::new(script, None, PATIENCE)), NoSocket(()))
     }
+
+    /// Makes a mocket without a socket, and a handle that keeps it open: at the end of the script, reads wait for more.
+    ///
+    /// They come to the end of file when the last handle is dropped. A read that waits longer than the
+    /// [patience](MocketOptions::patience) fails.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use ringpair::mocket::{Mocket, Script};
+    ///
+    /// let (mut mocket, handle) = Mocket::scripted_with_handle(Script::new());
+    /// let reader = std::thread::spawn(move || {
+    ///     let mut read = String::new();
+    ///     mocket.read_to_string(&mut read).map(|_| read)
+    /// });
+    /// handle.provide("late, ").provide("but complete");
+    /// drop(handle);
+    /// assert_eq!(reader.join().unwrap().unwrap(), "late, but complete");
+    /// ```
+    pub fn scripted_with_handle(script: Script) -> (Mocket<NoSocket>, Handle) {
+        let mocket = Mocket::scripted(script);
+        let handle = mocket.handle();
+        mocket.stage.lock().script.hold_open();
+        (mocket, handle)
+    }
 }
 
 impl<S> Mocket<S> {
@@ -212,6 +242,21 @@ impl<S> Mocket<S> {
     pub fn play(&self, script: Script) -> &Self {
         self.stage.play(script);
         self
+    }
+
+    /// Returns what [`expect_until`](Script::expect_until) and [`expect_anything`](Script::expect_anything) have taken so far.
+    ///
+    /// A test can so look at bytes that it does not know before they are written.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mut mocket = Mocket::scripted(Script::new().expect("nonce=").expect_until(b';'));
+    /// mocket.write_all(b"nonce=84;").unwrap();
+    /// assert_eq!(mocket.written(), b"84;");
+    /// ```
+    pub fn written(&self) -> Vec<u8> {
+        self.stage.written()
     }
 
     /// Checks that the script is used up, and that code and script have not parted.
@@ -271,7 +316,7 @@ impl<S> Mocket<S> {
     ///
     /// As long as there is one, it is not the mocket that panics when it is dropped with anything to tell, but the last of them.
     pub fn handle(&self) -> Handle {
-        Handle { stage: Arc::clone(&self.stage) }
+        Handle::of(&self.stage)
     }
 
     /// The stream behind it; none after [`close`](Mocket::close).
@@ -321,12 +366,16 @@ impl<S: fmt::Debug> fmt::Debug for Mocket<S> {
 }
 
 /// A handle on the script of a mocket; see [`Mocket::handle`].
-#[derive(Clone)]
 pub struct Handle {
     stage: Arc<Stage>,
 }
 
 impl Handle {
+    fn of(stage: &Arc<Stage>) -> Handle {
+        stage.add_handle();
+        Handle { stage: Arc::clone(stage) }
+    }
+
     /// As [`Mocket::provide`]. A read that waits at the socket already is not called back: it gets what the peer sends.
     pub fn provide(&self, bytes: impl AsRef<[u8]>) -> &Self {
         self.play(Script::new().provide(bytes))
@@ -343,6 +392,11 @@ impl Handle {
         self
     }
 
+    /// As [`Mocket::written`].
+    pub fn written(&self) -> Vec<u8> {
+        self.stage.written()
+    }
+
     /// As [`Mocket::verify`].
     ///
     /// # Errors
@@ -350,6 +404,18 @@ impl Handle {
     /// As [`Mocket::verify`].
     pub fn verify(&self) -> Result<(), Mismatch> {
         self.stage.verify()
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Handle {
+        Handle::of(&self.stage)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stage.remove_handle();
     }
 }
 

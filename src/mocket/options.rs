@@ -7,8 +7,9 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::memory::{Link, Memory};
 use super::stage::{Stage, Wire};
-use super::{Mocket, NoSocket, Script};
+use super::{Handle, Mocket, NoSocket, Script};
 use crate::fuse::Fuse;
 use crate::{PairOptions, PairSocket, Result, Step};
 
@@ -170,7 +171,7 @@ impl MocketOptions {
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     pub async fn make_pair<S: PairSocket>(&self) -> Result<(Mocket<S>, S)> {
         let stage = self.stage(true)?;
-        let (accepted, connected) = self.pair.make_pair().await?;
+        let (accepted, connected) = self.pair_options().make_pair().await?;
         Ok((Mocket::new(stage, accepted), connected))
     }
 
@@ -181,7 +182,7 @@ impl MocketOptions {
     /// [`Step::Options`] if a size is 0. Otherwise as [`PairOptions::make_pair_blocking`].
     pub fn make_pair_blocking<S: PairSocket>(&self) -> Result<(Mocket<S>, S)> {
         let stage = self.stage(true)?;
-        let (accepted, connected) = self.pair.make_pair_blocking()?;
+        let (accepted, connected) = self.pair_options().make_pair_blocking()?;
         Ok((Mocket::new(stage, accepted), connected))
     }
 
@@ -217,6 +218,55 @@ impl MocketOptions {
     /// ```
     pub fn scripted(&self) -> Result<Mocket<NoSocket>> {
         Ok(Mocket::new(self.stage(false)?, NoSocket(())))
+    }
+
+    /// Makes a mocket without a socket that a handle keeps open; see [`Mocket::scripted_with_handle`].
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Options`] if a size is 0.
+    pub fn scripted_with_handle(&self) -> Result<(Mocket<NoSocket>, Handle)> {
+        let mocket = self.scripted()?;
+        let handle = mocket.handle();
+        mocket.stage.lock().script.hold_open();
+        Ok((mocket, handle))
+    }
+
+    /// Makes two mockets that are connected in memory: what their scripts do not take passes to the other end.
+    ///
+    /// The script is that of the first end; the second begins with an empty one, which [`Mocket::play`] fills. Sizes, fuse and
+    /// patience are those of both. If one end diverges from its script, or the fuse blows there, both ends fail: the other one
+    /// with the same [`Mismatch`](super::Mismatch), or with `ECONNRESET`.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use ringpair::mocket::{MocketOptions, Script};
+    ///
+    /// let (mut client, mut server) = MocketOptions::new().max_write_size(1).memory_pair().unwrap();
+    /// server.play(Script::ordered().expect("hello").provide("QUIT"));
+    /// client.write_all(b"PING").unwrap(); // in four writes
+    /// server.read_exact(&mut [0; 4]).unwrap_err(); // the script wants a write first
+    /// assert!(client.write_all(b"PING").unwrap_err().to_string().starts_with("at the other end: "));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Options`] if a size is 0.
+    pub fn memory_pair(&self) -> Result<(Mocket<Memory>, Mocket<Memory>)> {
+        let second = MocketOptions { script: Script::new(), wire: self.wire.clone().map(Wire::second), ..self.clone() };
+        let stages = [self.stage(true)?, second.stage(true)?];
+        let link = Arc::new(Link::new(self.patience));
+        stages[0].join(&stages[1], &link);
+        let [first, second] = stages;
+        let ends = Memory::ends(link);
+        Ok((Mocket::new(first, ends.0), Mocket::new(second, ends.1)))
+    }
+
+    /// Short transfers turn Nagle's algorithm off: against delayed acknowledgements, each would take 40 ms.
+    fn pair_options(&self) -> PairOptions {
+        let sizes = [self.max_read_size, self.max_write_size];
+        let is_limited = sizes.iter().any(Option::is_some) || self.chunk_seed.is_some() || self.script.limits_sizes();
+        if is_limited { self.pair.clone().nodelay(true) } else { self.pair.clone() }
     }
 
     fn stage(&self, passes_through: bool) -> Result<Arc<Stage>> {

@@ -16,16 +16,20 @@
 //! script.verify().unwrap();
 //! ```
 
-mod parting;
-mod playing;
+mod compare;
+mod divergence;
+mod replay;
 mod sizes;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use self::compare::Look;
 use self::sizes::Sizes;
 use self::step::{Failure, ReadStep, WriteStep};
 use super::mismatch::Mismatch;
@@ -65,15 +69,26 @@ pub struct Script {
     writes: VecDeque<(u64, WriteStep)>,
     /// How many `then`s stand before a step that is added now.
     part: u64,
+    /// Each step waits for the one before.
+    is_ordered: bool,
+    coalesces: bool,
     passes_through: bool,
+    /// Reads wait for more at the end of the script.
+    is_held_open: bool,
     reads_have_ended: bool,
     writes_have_ended: bool,
+    was_reset: bool,
+    /// The other end of a pair of mockets has failed: every call fails.
+    is_cut_off: bool,
     read_sizes: Sizes,
     write_sizes: Sizes,
     /// Bytes read and written so far, and the last few that were written.
     read: u64,
     written: u64,
     recent: Vec<u8>,
+    look: Look,
+    /// What `expect_until` and `expect_anything` took.
+    captured: Vec<u8>,
     failed: Option<Mismatch>,
 }
 
@@ -108,6 +123,37 @@ impl Script {
     /// One without a step.
     pub fn new() -> Script {
         Script::default()
+    }
+
+    /// Returns an empty script in which each step waits for the step before it, as in `tokio_test::io::Builder`.
+    ///
+    /// Each step stands in a turn of its own, as if [`then`](Script::then) stood between any two. What is added to a mocket that
+    /// began with an ordered script comes in order, too.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use ringpair::mocket::{Mocket, MismatchKind, Script};
+    /// let mut hasty = Mocket::scripted(Script::ordered().expect("ping").provide("pong"));
+    /// hasty.read(&mut [0; 4]).unwrap_err();
+    /// assert_eq!(hasty.verify().unwrap_err().kind(), MismatchKind::ReadEarly);
+    /// ```
+    pub fn ordered() -> Script {
+        Script { is_ordered: true, ..Script::default() }
+    }
+
+    /// Lets one read take the bytes of several `provide`s whose turn has come, as much as its buffer holds.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use ringpair::mocket::{Mocket, Script};
+    /// let mut mocket = Mocket::scripted(Script::new().coalesce().provide("in one ").provide("piece"));
+    /// assert_eq!(mocket.read(&mut [0; 100]).unwrap(), 12);
+    /// ```
+    ///
+    /// A read still ends where the order, a delay, an error, an end of file or a size limit says so.
+    pub fn coalesce(mut self) -> Script {
+        self.coalesces = true;
+        self
     }
 
     /// These bytes are read next. A read takes from one such step at most, however large its buffer is.
@@ -160,6 +206,23 @@ impl Script {
         self.with_write(WriteStep::Until(byte))
     }
 
+    /// Anything may be written from here on, or nothing; [`Mocket::written`](super::Mocket::written) returns it.
+    ///
+    /// Only [`expect_shutdown`](Script::expect_shutdown) can follow: no other write step after this one ever has its turn.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use ringpair::mocket::{Mocket, Script};
+    ///
+    /// let mut mocket = Mocket::scripted(Script::new().expect("GET ").expect_anything());
+    /// mocket.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").unwrap();
+    /// assert!(mocket.written().ends_with(b"\r\n\r\n"));
+    /// mocket.close().unwrap();
+    /// ```
+    pub fn expect_anything(self) -> Script {
+        self.with_write(WriteStep::Anything)
+    }
+
     /// What comes after this has its turn when all that stands before it has been read and written.
     ///
     /// A read that comes before its turn waits, as it would for a peer that has not been asked yet; a blocking one fails, since it
@@ -206,8 +269,11 @@ impl Script {
     /// assert_eq!(mocket.write(b"GET").unwrap_err().kind(), ErrorKind::BrokenPipe);
     /// mocket.close().unwrap();
     /// ```
-    pub fn reset(self) -> Script {
-        self.then().with_read(ReadStep::Reset).with_write(WriteStep::Reset).then()
+    pub fn reset(mut self) -> Script {
+        self.part += 1;
+        self.reads.push_back((self.part, ReadStep::Reset));
+        self.writes.push_back((self.part, WriteStep::Reset));
+        self.then()
     }
 
     /// The next read fails: once, with this `ErrorKind`, `io::Error` or `Errno`.
@@ -353,11 +419,13 @@ impl Script {
     }
 
     fn with_read(mut self, step: ReadStep) -> Script {
+        self.part += u64::from(self.is_ordered);
         self.reads.push_back((self.part, step));
         self
     }
 
     fn with_write(mut self, step: WriteStep) -> Script {
+        self.part += u64::from(self.is_ordered);
         self.writes.push_back((self.part, step));
         self
     }

@@ -1,32 +1,44 @@
-//! Where a script is played: what the faces of a mocket and its handles share.
+//! Where a script is replayed: what the faces of a mocket and its handles share.
 
 use std::io;
 use std::panic::Location;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 use super::delays::Delays;
+use super::memory::Link;
 use super::{Mismatch, MismatchKind, Script, Turn};
 use crate::fuse::Fuse;
 
-/// A script, and whoever waits for its turn in it.
+/// A script, and the reads that wait for their turn in it.
 pub(super) struct Stage {
     state: Mutex<State>,
+    /// Notified whenever tasks are woken: for blocking reads.
+    changed: Condvar,
+    partner: OnceLock<Partner>,
 }
 
 pub(super) struct State {
     pub(super) script: Script,
     wire: Option<Wire>,
-    /// Whether someone has asked, since the last call, if the script is used up.
+    /// Whether the caller knows all that `verify` would tell now.
     is_told: bool,
-    waiting: Vec<Waker>,
+    waiting: Vec<(u64, Waker)>,
+    #[cfg(feature = "tokio-uring")]
+    newest: u64,
+    handles: usize,
     /// How long a read may wait for its turn.
-    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     pub(super) patience: Duration,
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
     pub(super) delays: Delays,
+}
+
+/// The other end of a pair of mockets: if one end fails, both do.
+struct Partner {
+    stage: Weak<Stage>,
+    link: Arc<Link>,
 }
 
 /// A fuse, and where in the test it was laid.
@@ -36,11 +48,30 @@ pub(super) struct Wire {
     location: &'static Location<'static>,
     /// Reads, writes and shutdowns so far.
     calls: [usize; 3],
+    is_second: bool,
 }
 
 impl Wire {
     pub(super) fn new(fuse: Fuse, location: &'static Location<'static>) -> Wire {
-        Wire { fuse, location, calls: [0; 3] }
+        Wire { fuse, location, calls: [0; 3], is_second: false }
+    }
+
+    /// The same fuse at the second end of a pair of mockets.
+    pub(super) fn second(mut self) -> Wire {
+        self.is_second = true;
+        self
+    }
+
+    fn reach(&mut self, call: Call) -> io::Result<()> {
+        let count = &mut self.calls[call as usize];
+        *count += 1;
+        let name = match call {
+            Call::Read => "read",
+            Call::Write => "write",
+            Call::Shutdown => "shutdown",
+        };
+        let end = if self.is_second { "second end" } else { "mocket" };
+        self.fuse.reach(self.location, || Some(format!("{name} {count} of the {end}")))
     }
 }
 
@@ -54,43 +85,40 @@ pub(super) enum Call {
 
 impl Stage {
     pub(super) fn new(script: Script, wire: Option<Wire>, patience: Duration) -> Stage {
-        #[cfg(not(any(feature = "tokio-uring", feature = "epoll")))]
-        let _ = patience; // without tasks nobody waits
         let state = State {
             script,
             wire,
             is_told: false,
             waiting: Vec::new(),
-            #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+            #[cfg(feature = "tokio-uring")]
+            newest: 0,
+            handles: 0,
             patience,
             #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
             delays: Delays::default(),
         };
-        Stage { state: Mutex::new(state) }
+        Stage { state: Mutex::new(state), changed: Condvar::new(), partner: OnceLock::new() }
+    }
+
+    /// Makes two stages fail together.
+    pub(super) fn join(self: &Arc<Stage>, other: &Arc<Stage>, link: &Arc<Link>) {
+        for (stage, partner) in [(self, other), (other, self)] {
+            let partner = Partner { stage: Arc::downgrade(partner), link: Arc::clone(link) };
+            let _ = stage.partner.set(partner); // a stage is joined once
+        }
     }
 
     /// A call begins: the fuse may blow.
     pub(super) fn begin(&self, call: Call) -> io::Result<()> {
-        let mut state = self.lock();
-        let Some(wire) = &mut state.wire else { return Ok(()) };
-        let count = &mut wire.calls[call as usize];
-        *count += 1;
-        let name = match call {
-            Call::Read => "read",
-            Call::Write => "write",
-            Call::Shutdown => "shutdown",
-        };
-        wire.fuse.reach(wire.location, || Some(format!("{name} {count}")))
+        let Some(reached) = self.lock().wire.as_mut().map(|wire| wire.reach(call)) else { return Ok(()) };
+        if reached.is_err() {
+            self.cut_off(None);
+        }
+        reached
     }
 
     pub(super) fn read(&self, buffer: &mut [u8]) -> Turn {
         self.ask(|script| script.read(buffer), None)
-    }
-
-    /// The same in a task. Where the script has nothing for it, the task is woken when that may have changed.
-    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
-    pub(super) fn read_or_wake(&self, buffer: &mut [u8], waker: &Waker) -> Turn {
-        self.ask(|script| script.read(buffer), Some(waker))
     }
 
     pub(super) fn write(&self, offered: &[u8]) -> Turn {
@@ -103,10 +131,24 @@ impl Stage {
 
     pub(super) fn refuse_early_read(&self) -> io::Error {
         let mut state = self.lock();
-        state.is_told = false;
         let error = state.script.refuse_early_read();
-        wake(state);
+        state.is_told = true;
+        let mismatch = state.script.mismatch();
+        self.wake(state);
+        self.cut_off(mismatch);
         error
+    }
+
+    /// Blocks while a read has to wait for a handle. False if it has to wait for something else, or the time is up.
+    pub(super) fn wait_for_handles(&self, until: &mut Option<Instant>) -> bool {
+        let state = self.lock();
+        let patience = state.patience;
+        let until = *until.get_or_insert_with(|| after(patience));
+        let left = until.saturating_duration_since(Instant::now());
+        let waits = |state: &mut State| state.script.waits_for_handles();
+        let waited = self.changed.wait_timeout_while(state, left, waits);
+        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        !timeout.timed_out() && !state.script.reads_must_wait()
     }
 
     pub(super) fn read_passed(&self, size: usize) {
@@ -127,59 +169,161 @@ impl Stage {
 
     pub(super) fn play(&self, script: Script) {
         let mut state = self.lock();
-        state.is_told = false;
         state.script.append(script);
-        wake(state);
+        state.is_told &= state.script.has_failed();
+        self.wake(state);
+    }
+
+    pub(super) fn written(&self) -> Vec<u8> {
+        self.lock().script.captured().to_vec()
     }
 
     pub(super) fn verify(&self) -> Result<(), Mismatch> {
         let mut state = self.lock();
         state.is_told = true;
-        let verdict = state.script.verify();
-        // A run that was to fail may end half-way.
-        verdict.or_else(|mismatch| match mismatch.kind() {
-            MismatchKind::LeftOver if state.has_blown() => Ok(()),
-            _ => Err(mismatch),
-        })
+        state.verdict()
     }
 
-    fn ask(&self, question: impl FnOnce(&mut Script) -> Turn, waker: Option<&Waker>) -> Turn {
+    fn ask(&self, question: impl FnOnce(&mut Script) -> Turn, waits: Option<(u64, &Waker)>) -> Turn {
         let mut state = self.lock();
-        state.is_told = false;
+        let had_failed = state.script.has_failed();
         let turn = question(&mut state.script);
+        state.is_told = state.script.has_failed(); // the caller has it in its hands
         match &turn {
             // Now, or what comes between the answer and the waiting would be missed.
             Turn::NotYet | Turn::PassThrough { .. } => {
-                let is_new = |waker: &&Waker| !state.waiting.iter().any(|waiting| waiting.will_wake(waker));
-                let waker = waker.filter(is_new).cloned();
-                state.waiting.extend(waker);
+                let old = state.wait(waits);
+                drop(state);
+                drop(old); // while nobody holds the stage: it may run anything
             }
             // No others: a task that waits at the socket, and is asked again for another reason, would wake itself without end.
-            Turn::Moved(_) | Turn::Fails(_) => wake(state),
+            Turn::Moved(_) | Turn::Fails(_) => {
+                let mismatch = if had_failed { None } else { state.script.mismatch() };
+                self.wake(state);
+                if mismatch.is_some() {
+                    self.cut_off(mismatch);
+                }
+            }
             Turn::EndOfFile | Turn::Wait(_) => {}
         }
         turn
     }
 
+    /// Makes the other end of a pair of mockets fail, and, if there was no mismatch, this end.
+    fn cut_off(&self, mismatch: Option<Mismatch>) {
+        let Some(partner) = self.partner.get() else { return };
+        if let Some(stage) = partner.stage.upgrade() {
+            let mut state = stage.lock();
+            state.script.cut_off(mismatch.map(Mismatch::at_the_other_end));
+            state.is_told = true; // at this end
+            stage.wake(state);
+        }
+        self.lock().script.cut_off(None);
+        partner.link.break_off();
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Lets go of the stage first: a waker may run anything.
-fn wake(mut state: MutexGuard<'_, State>) {
-    let waiting = std::mem::take(&mut state.waiting);
-    drop(state);
-    waiting.into_iter().for_each(Waker::wake);
-}
+    /// Lets go of the state first: a waker may run anything.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.changed.notify_all();
+        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+    }
 
-impl State {
-    fn has_blown(&self) -> bool {
-        self.wire.as_ref().is_some_and(|wire| wire.fuse.has_blown())
+    pub(super) fn add_handle(&self) {
+        self.lock().handles += 1;
+    }
+
+    /// After the last handle, reads come to the end of file instead of waiting for more.
+    pub(super) fn remove_handle(&self) {
+        let mut state = self.lock();
+        state.handles -= 1;
+        if state.handles == 0 {
+            state.script.let_go();
+            self.wake(state);
+        }
     }
 }
 
-/// The last who could tell is gone.
+/// What async faces need besides.
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+impl Stage {
+    /// As `read`. If the script has nothing for it, the task is woken when that may have changed.
+    pub(super) fn read_or_wake(&self, buffer: &mut [u8], reader: u64, waker: &Waker) -> Turn {
+        self.ask(|script| script.read(buffer), Some((reader, waker)))
+    }
+
+    /// How large a buffer for the next read has to be at most.
+    pub(super) fn ready_to_read(&self) -> usize {
+        self.lock().script.ready_to_read()
+    }
+}
+
+/// The time after which a read has waited for too long.
+pub(super) fn after(patience: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(patience).unwrap_or_else(|| now + Duration::from_secs(u32::MAX.into()))
+}
+
+impl State {
+    /// Keeps one waker for each reader: the last one. Returns the one before.
+    fn wait(&mut self, waits: Option<(u64, &Waker)>) -> Option<Waker> {
+        let (reader, waker) = waits?;
+        match self.waiting.iter_mut().find(|(known, _)| *known == reader) {
+            Some((_, known)) if known.will_wake(waker) => None,
+            Some((_, known)) => Some(std::mem::replace(known, waker.clone())),
+            None => {
+                self.waiting.push((reader, waker.clone()));
+                None
+            }
+        }
+    }
+
+    fn has_blown(&self) -> bool {
+        self.wire.as_ref().is_some_and(|wire| wire.fuse.has_blown())
+    }
+
+    /// A run that was to fail may end half-way.
+    fn verdict(&self) -> Result<(), Mismatch> {
+        self.script.verify().or_else(|mismatch| match mismatch.kind() {
+            MismatchKind::LeftOver if self.has_blown() => Ok(()),
+            _ => Err(mismatch),
+        })
+    }
+}
+
+/// A read that may wait beside others, as those of tokio-uring can. Dropped, its waker goes too.
+#[cfg(feature = "tokio-uring")]
+pub(super) struct Reader<'a> {
+    stage: &'a Stage,
+    pub(super) number: u64,
+}
+
+#[cfg(feature = "tokio-uring")]
+impl Reader<'_> {
+    pub(super) fn of(stage: &Stage) -> Reader<'_> {
+        let mut state = stage.lock();
+        state.newest += 1; // 0 is the reader of tokio's face
+        Reader { stage, number: state.newest }
+    }
+}
+
+#[cfg(feature = "tokio-uring")]
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut state = self.stage.lock();
+        let place = state.waiting.iter().position(|(reader, _)| *reader == self.number);
+        let waker = place.map(|place| state.waiting.swap_remove(place));
+        drop(state);
+        drop(waker); // while nobody holds the stage: it may run anything
+    }
+}
+
+/// The last owner is gone.
 impl Drop for Stage {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);

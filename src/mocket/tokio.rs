@@ -9,9 +9,6 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::stage::Call;
 use super::{Mocket, NoSocket, Turn, closed};
 
-/// As many bytes of the script are read at once, however large the buffer is.
-const AT_ONCE: usize = 1 << 16;
-
 /// Asks the fuse when a call begins, and not again when it is polled again.
 macro_rules! begin {
     ($mocket:expr, $call:expr) => {
@@ -66,9 +63,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Mocket<S> {
 
 impl<S: AsyncRead + Unpin> Mocket<S> {
     fn poll_scripted_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let size = buffer.remaining().min(AT_ONCE);
+        let size = buffer.remaining().min(self.stage.ready_to_read());
         let place = buffer.initialize_unfilled_to(size);
-        let at_most = match ready!(self.stage.poll_read(context, place)) {
+        let at_most = match ready!(self.stage.poll_read(context, 0, place)) {
             Turn::Moved(size) => {
                 buffer.advance(size);
                 return Poll::Ready(Ok(()));

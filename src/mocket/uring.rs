@@ -1,4 +1,7 @@
 //! tokio-uring's face: calls that own the buffer until they are through.
+//!
+//! [`UringStream`] has a module of its own, so that `use ringpair::mocket::*` does not bring a second `read` and `write`
+//! beside those of `std::io` or tokio.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
@@ -8,16 +11,14 @@ use tokio_uring::BufResult;
 use tokio_uring::buf::{BoundedBuf, BoundedBufMut, IoBuf, Slice};
 use tokio_uring::net::TcpStream;
 
-use super::stage::Call;
+use super::stage::{Call, Reader};
 use super::{Mocket, NoSocket, Turn, closed};
-
-/// As many bytes of the script are read at once, however large the buffer is.
-const AT_ONCE: usize = 1 << 16;
 
 /// The calls of `tokio_uring::net::TcpStream` that a mocket has too, so that the code under test can take either.
 ///
 /// ```
-/// use ringpair::mocket::{Mocket, Script, UringStream};
+/// use ringpair::mocket::uring::UringStream;
+/// use ringpair::mocket::{Mocket, Script};
 ///
 /// /// The code under test.
 /// async fn ask(stream: &impl UringStream) -> std::io::Result<Vec<u8>> {
@@ -79,8 +80,8 @@ impl<S: UringStream> UringStream for Mocket<S> {
             return (Err(error), buffer);
         }
         let size = buffer.bytes_total();
-        let mut bytes = vec![0; size.min(AT_ONCE)];
-        match poll_fn(|context| self.stage.poll_read(context, &mut bytes)).await {
+        let mut bytes = Vec::new();
+        match self.replay_read(size, &mut bytes).await {
             Turn::Moved(size) => {
                 buffer.put_slice(&bytes[..size]);
                 (Ok(size), buffer)
@@ -143,6 +144,16 @@ impl<S: UringStream> UringStream for Mocket<S> {
 }
 
 impl<S: UringStream> Mocket<S> {
+    /// Asks the script. The bytes grow as far as the script fills them.
+    async fn replay_read(&self, at_most: usize, bytes: &mut Vec<u8>) -> Turn {
+        let reader = Reader::of(&self.stage);
+        poll_fn(|context| {
+            bytes.resize(at_most.min(self.stage.ready_to_read()), 0);
+            self.stage.poll_read(context, reader.number, bytes)
+        })
+        .await
+    }
+
     /// Writes some of what is there; the slice comes back as it was.
     async fn write_slice<B: IoBuf>(&self, all: Slice<B>) -> (io::Result<usize>, Slice<B>) {
         if let Err(error) = self.stage.begin(Call::Write) {

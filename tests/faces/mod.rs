@@ -214,7 +214,7 @@ pub(crate) use with_uring::Uring;
 
 #[cfg(feature = "tokio-uring")]
 mod with_uring {
-    use ringpair::mocket::UringStream;
+    use ringpair::mocket::uring::UringStream;
     use tokio_uring::net::TcpStream;
 
     use super::{Face, Handle, Mismatch, Mocket, MocketOptions, NoSocket, Scripted, Shutdown, Stream, io};

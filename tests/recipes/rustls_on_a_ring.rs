@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use ringpair::mocket::UringStream;
+use ringpair::mocket::uring::UringStream;
 use tokio_rustls::rustls::Connection;
 
 pub(crate) struct Tls<S> {

@@ -1,6 +1,7 @@
 //! TLS over a real pair, on tokio-uring: handshake and echo, over plain streams, and over a mocket that cuts all to single bytes.
 
-use ringpair::mocket::{MocketOptions, UringStream};
+use ringpair::mocket::MocketOptions;
+use ringpair::mocket::uring::UringStream;
 use tokio_rustls::rustls::{ClientConnection, ServerConnection};
 use tokio_uring::net::TcpStream;
 

@@ -22,6 +22,8 @@ pub(super) enum WriteStep {
     /// The bytes, and how many of them have been written.
     Bytes(Vec<u8>, usize),
     Until(u8),
+    /// Takes everything, also nothing; only a shutdown ends it.
+    Anything,
     Shutdown,
     Fails(Failure),
     Reset,
@@ -29,19 +31,29 @@ pub(super) enum WriteStep {
     Late(Duration),
 }
 
-/// The part that a direction has come to, if there is anything left in it. A delay belongs to the step after it.
-pub(super) fn first_part<S: Step>(steps: &VecDeque<(u64, S)>) -> Option<u64> {
+/// The part of the next step of a direction. A delay belongs to the step after it.
+pub(super) fn next_part<S: Step>(steps: &VecDeque<(u64, S)>) -> Option<u64> {
     steps.iter().find(|(_, step)| !step.is_delay()).map(|(part, _)| *part)
 }
 
-/// Takes the first step, if it is such a one.
-pub(super) fn pop_if<S>(steps: &mut VecDeque<(u64, S)>, is_such: impl FnOnce(&S) -> bool) -> bool {
-    steps.front().is_some_and(|(_, step)| is_such(step)) && steps.pop_front().is_some()
+/// The part of the first step that the other direction has to wait for.
+pub(super) fn owed_part<S: Step>(steps: &VecDeque<(u64, S)>) -> Option<u64> {
+    steps.iter().find(|(_, step)| step.is_owed()).map(|(part, _)| *part)
+}
+
+/// Takes the first step if the condition holds for it.
+pub(super) fn pop_if<S>(steps: &mut VecDeque<(u64, S)>, condition: impl FnOnce(&S) -> bool) -> bool {
+    steps.front().is_some_and(|(_, step)| condition(step)) && steps.pop_front().is_some()
 }
 
 /// What the steps of both directions have in common.
 pub(super) trait Step {
     fn is_delay(&self) -> bool;
+
+    /// Whether the script is not used up while this step is left.
+    fn is_owed(&self) -> bool {
+        !self.is_delay()
+    }
 
     /// How it is shown when it is left over; moves `offset` on to where the next one begins.
     fn line(&self, offset: &mut u64) -> Option<Line>;
@@ -73,6 +85,10 @@ impl Step for WriteStep {
         matches!(self, WriteStep::Late(_))
     }
 
+    fn is_owed(&self) -> bool {
+        !matches!(self, WriteStep::Late(_) | WriteStep::Anything)
+    }
+
     fn line(&self, offset: &mut u64) -> Option<Line> {
         let line = Line::new("to write");
         Some(match self {
@@ -85,7 +101,7 @@ impl Step for WriteStep {
             WriteStep::Shutdown => line.note("a shutdown"),
             WriteStep::Fails(failure) => line.note(format!("an error: {}", io::Error::from(failure.clone()))),
             WriteStep::Reset => line.note("a reset"),
-            WriteStep::Late(_) => return None,
+            WriteStep::Late(_) | WriteStep::Anything => return None,
         })
     }
 }

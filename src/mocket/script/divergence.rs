@@ -1,4 +1,4 @@
-//! Saying how code and script part.
+//! Telling how the code diverges from the script.
 
 use super::step::Step;
 use super::{Script, Turn};
@@ -37,6 +37,16 @@ impl Script {
         let mut lines = vec![self.line("came", offered, at).bytes(&offered[at..])];
         lines.extend(self.first_read());
         Mismatch::with_lines(MismatchKind::WrittenEarly, offset, head, lines).came_with(&offered[at..])
+    }
+
+    pub(super) fn read_early(&self) -> Mismatch {
+        let head = format!("a read, at offset {}, before its turn: this is to be written first", self.read);
+        Mismatch::with_lines(MismatchKind::ReadEarly, self.read, head, self.first_write())
+    }
+
+    pub(super) fn nothing_provided(&self) -> Mismatch {
+        let head = format!("a read, at offset {}, waited for bytes that no handle provided", self.read);
+        Mismatch::with_lines(MismatchKind::NothingProvided, self.read, head, Vec::new())
     }
 
     pub(super) fn shut_down_early(&self, first: Vec<Line>) -> Mismatch {

@@ -45,11 +45,26 @@ struct Play {
     writes: VecDeque<(usize, Step)>,
     provided: Vec<u8>,
     part: usize,
+    /// Each step waits for the one before.
+    is_ordered: bool,
+    /// A read may take bytes of several steps.
+    coalesces: bool,
+    /// What stands after the end of a direction is never reached: no such step is added.
+    writes_have_ended: bool,
+    was_reset: bool,
 }
 
 impl Play {
     fn from_choices(choices: &mut Choices<'_>) -> Play {
         let mut play = Play::default();
+        if choices.byte() % 4 == 3 {
+            play.is_ordered = true;
+            play.script = Script::ordered();
+        }
+        if choices.byte() % 4 == 3 {
+            play.coalesces = true;
+            play.script = play.script.coalesce();
+        }
         for _ in 0..choices.below(16) {
             play.add_one(choices);
         }
@@ -60,8 +75,14 @@ impl Play {
     }
 
     fn add_one(&mut self, choices: &mut Choices<'_>) {
+        let choice = choices.below(12);
+        let writes = matches!(choice, 2..=4 | 8..=11);
+        if self.was_reset || (self.writes_have_ended && writes) {
+            return;
+        }
+        self.part += usize::from(self.is_ordered);
         let mut script = std::mem::take(&mut self.script);
-        script = match choices.below(12) {
+        script = match choice {
             0 | 1 => {
                 let bytes = choices.bytes();
                 if !bytes.is_empty() {
@@ -92,6 +113,7 @@ impl Play {
             }
             8 => {
                 self.writes.push_back((self.part, Step::End));
+                self.writes_have_ended = true;
                 script.expect_shutdown()
             }
             9 if choices.byte() % 2 == 0 => {
@@ -106,6 +128,7 @@ impl Play {
                 self.reads.push_back((self.part + 1, Step::Reset));
                 self.writes.push_back((self.part + 1, Step::Reset));
                 self.part += 2;
+                self.was_reset = true;
                 script.reset()
             }
             _ if choices.byte() % 2 == 0 => script.delay(Duration::MAX),
@@ -125,6 +148,22 @@ impl Play {
             self.script = self.script.chunk_seed(choices.byte().into());
         }
         self
+    }
+
+    /// Takes so many bytes from the next read steps, which must be of bytes and have their turn.
+    fn has_read(&mut self, mut size: usize) {
+        while size > 0 {
+            assert!(Play::part_of(&self.reads) <= Play::part_of(&self.writes));
+            let Some((_, Step::Bytes(bytes))) = self.reads.front_mut() else {
+                panic!("{size} bytes too many were read")
+            };
+            let some = size.min(bytes.len());
+            bytes.drain(..some);
+            size -= some;
+            if bytes.is_empty() {
+                self.reads.pop_front();
+            }
+        }
     }
 
     fn is_through(&self) -> bool {
@@ -172,12 +211,9 @@ fn read_some(play: &mut Play, choices: &mut Choices<'_>, got: &mut Vec<u8>) {
             play.script.read_delay_is_over();
         }
         (Turn::Moved(size), Some((_, Step::Bytes(bytes)))) => {
-            assert!(size > 0 && size <= bytes.len() && size <= buffer.len());
+            assert!(size > 0 && (size <= bytes.len() || play.coalesces) && size <= buffer.len());
             got.extend(&buffer[..size]);
-            bytes.drain(..size);
-            if bytes.is_empty() {
-                play.reads.pop_front();
-            }
+            play.has_read(size);
         }
         (Turn::EndOfFile, Some((_, Step::End))) => drop(play.reads.pop_front()),
         (Turn::Fails(error), Some((_, Step::Fails))) => {
@@ -281,6 +317,33 @@ pub(crate) fn code_that_does_anything_is_told_the_same_ever_after(data: &[u8]) {
         }
         (None, Ok(())) => assert_eq!(got, play.provided),
         (None, Err(left)) => assert_eq!(left.kind(), MismatchKind::LeftOver),
+    }
+}
+
+/// What a short write has compared ahead leads neither to a wrong byte that is taken, nor to a right one that is refused, even if
+/// the code offers something else the next time.
+pub(crate) fn an_offer_that_changes_is_compared_again(data: &[u8]) {
+    let choices = &mut Choices(data);
+    let mut script = Script::new();
+    for _ in 0..choices.below(12) {
+        script = match choices.below(3) {
+            0 => script.expect_until(choices.byte() % 2),
+            _ => script.expect([choices.byte() % 2, choices.byte() % 2].split_at(1 + choices.below(2)).0),
+        };
+    }
+    let mut fresh = script.clone(); // takes each write as a whole, and so has nothing to remember
+    let mut short = script.max_write_size(NonZeroUsize::MIN.saturating_add(choices.below(3)));
+    for _ in 0..choices.below(64) {
+        let offer: Vec<u8> = (0..=choices.below(8)).map(|_| choices.byte() % 2).collect();
+        let is_right = matches!(fresh.clone().write(&offer), Turn::Moved(_));
+        match short.write(&offer) {
+            Turn::Moved(size) => assert!(matches!(fresh.write(&offer[..size]), Turn::Moved(all) if all == size)),
+            turn => {
+                assert!(!is_right && mismatch_in(&turn).is_some(), "{turn:?}");
+                return;
+            }
+        }
+        assert_eq!(short.verify(), fresh.verify());
     }
 }
 

@@ -1,0 +1,28 @@
+//! Owes: what a mocket has beyond its script: order, handles that hold it open, pairs in memory, splits, and a module that a
+//! glob can import.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../faces/mod.rs"]
+mod faces;
+#[cfg(feature = "epoll")]
+mod from_tokio_test;
+mod globs;
+mod memory;
+mod nodelay;
+mod order;
+mod splits;
+mod taken;
+mod wakers;
+
+use ringpair::mocket::{Mismatch, MismatchKind};
+
+/// The mismatch that an error carries.
+fn mismatch_in(error: &std::io::Error) -> Mismatch {
+    error.get_ref().unwrap().downcast_ref::<Mismatch>().unwrap().clone()
+}
+
+fn kind_in(error: &std::io::Error) -> MismatchKind {
+    mismatch_in(error).kind()
+}
