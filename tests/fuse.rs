@@ -95,7 +95,7 @@ fn a_failure_has_the_chosen_kind_and_names_its_location() {
             let point = error.get_ref().unwrap().downcast_ref::<Blown>().unwrap().point();
             assert_eq!((point.number(), point.location().file()), (1, file!()));
             assert_eq!(point.location().line(), lines.borrow()[0]);
-            assert_eq!(error.to_string(), format!("the fuse blew at point 1, {}", point.location()));
+            assert_eq!(error.to_string(), format!("injected failure at point 1 ({}:{})", file!(), lines.borrow()[0]));
         }
         failed
     };
@@ -110,7 +110,7 @@ fn every_way_to_break_has_its_text() {
     let here = RefCell::new(String::new());
     let second = |fuse: Fuse| {
         fuse.maybe_fail()?;
-        *here.borrow_mut() = format!("point 2, {}:{}:14", file!(), line!() + 1);
+        *here.borrow_mut() = format!("point 2 ({}:{})", file!(), line!() + 1);
         fuse.maybe_fail()
     };
     let told = |broken: Result<usize, Error>| {
@@ -128,16 +128,19 @@ fn every_way_to_break_has_its_text() {
         assert!(fuse.points() < 2 || outcome.is_ok(), "half of it is left");
         outcome
     });
-    assert_eq!(told(panicked), ("the run that failed at HERE panicked: half of it is left".to_owned(), None, true));
+    assert_eq!(
+        told(panicked),
+        ("the code panicked after the injected failure at HERE: half of it is left".to_owned(), None, true)
+    );
 
     let strayed = both_ways(&options, |fuse| {
         second(fuse.clone()).map_err(|error| if fuse.points() == 2 { ErrorKind::NotFound.into() } else { error })
     });
-    let text = "the run that failed at HERE ended in an error that does not stem from there";
+    let text = "the injected failure at HERE was replaced by `entity not found`; keep it as the source, or check `has_blown()`";
     assert_eq!(told(strayed), (text.to_owned(), Some("entity not found".to_owned()), true));
 
     let failed = both_ways(&options, |_| Err(ErrorKind::NotFound.into()));
-    let text = "a run failed, and not at a point of the fuse";
+    let text = "a run failed without an injected failure";
     assert_eq!(told(failed), (text.to_owned(), Some("entity not found".to_owned()), false));
 
     let failed_by_panic = both_ways(&options, |fuse| {
@@ -145,22 +148,22 @@ fn every_way_to_break_has_its_text() {
         assert!(fuse.has_blown(), "it never works");
         Ok(())
     });
-    let text = "a run panicked, and it had failed at no point of the fuse: it never works";
+    let text = "a run panicked without an injected failure: it never works";
     assert_eq!(told(failed_by_panic), (text.to_owned(), None, false));
 
     let no_text = both_ways(&options, |_| std::panic::panic_any(7));
-    let text = "a run panicked, and it had failed at no point of the fuse: with something that is no text";
+    let text = "a run panicked without an injected failure: with a payload that is no text";
     assert_eq!(told(no_text), (text.to_owned(), None, false));
 
     let never_ends = both_ways(&options.clone().max_points(1), second);
-    let text = "the fuse never ends: there are more than 1 points, the one too many is HERE";
+    let text = "the fuse never ends: there are more than 1 points, the first one too many is HERE";
     assert_eq!(told(never_ends), (text.to_owned(), None, true));
 }
 
 #[test]
 fn unwrap_shows_the_text_and_its_cause() {
     let failed = Fuse::armed_blocking(|_| Err(io::Error::other("the test says no"))).unwrap_err();
-    assert_eq!(format!("{failed:?}"), "a run failed, and not at a point of the fuse: the test says no");
+    assert_eq!(format!("{failed:?}"), "a run failed without an injected failure: the test says no");
 }
 
 #[test]
@@ -196,6 +199,87 @@ fn a_fuse_that_never_ends_is_stopped() {
         Ok(())
     });
     assert!(matches!(error.unwrap_err(), Error::NeverEnds { max_points: 10_000, .. }));
+}
+
+/// Far longer than a run takes to reach its point, on a busy machine too.
+const LIMIT: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_task_that_hangs_is_given_up_and_its_point_named() {
+    let line = RefCell::new(0);
+    let hung = common::runtime().block_on(FuseOptions::new().watchdog(LIMIT).armed(async |fuse| {
+        fuse.maybe_fail()?;
+        *line.borrow_mut() = line!() + 1;
+        match fuse.maybe_fail() {
+            Err(_) => std::future::pending().await, // waits for an answer to what was never sent
+            outcome => outcome,
+        }
+    }));
+    let error = hung.unwrap_err();
+    assert!(matches!(error, Error::Hung { .. }));
+    let text =
+        format!("the run with the injected failure at point 2 ({}:{}) has not ended after 1s", file!(), line.borrow());
+    assert_eq!((error.to_string(), format!("{error:?}")), (text.clone(), text));
+}
+
+#[test]
+fn a_task_that_hangs_before_its_point_has_none() {
+    let options = FuseOptions::new().watchdog(Duration::from_millis(1));
+    let hung = common::runtime().block_on(options.armed(async |_| std::future::pending().await));
+    let error = hung.unwrap_err();
+    assert!(error.point().is_none());
+    assert_eq!(error.to_string(), "a run without an injected failure has not ended after 1ms");
+}
+
+/// A blocking run that is late: it ends when the watchdog has noticed, because its points fail from then on.
+#[test]
+fn a_blocking_run_that_is_late_is_no_success() {
+    let options = FuseOptions::new().watchdog(Duration::from_millis(1)).max_points(usize::MAX);
+    let late = options.armed_blocking(|fuse| {
+        let _ = fuse.maybe_fail();
+        while fuse.maybe_fail().map_or_else(|error| error.kind() != ErrorKind::TimedOut, |()| true) {
+            std::thread::yield_now();
+            assert!(fuse.points() < 1_000_000_000, "the watchdog sleeps");
+        }
+        Ok(())
+    });
+    assert!(matches!(late, Err(Error::Hung { .. })), "{late:?}");
+}
+
+/// Runs in a process of its own, which blocks for ever after a failure: what is on standard error then?
+#[test]
+fn a_blocked_threads_point_is_written_to_standard_error() {
+    const NAME: &str = "a_blocked_threads_point_is_written_to_standard_error";
+    if std::env::var_os("RINGPAIR_TEST_BLOCKS").is_some() {
+        let _ = FuseOptions::new().watchdog(LIMIT).armed_blocking(|fuse| match fuse.maybe_fail() {
+            Err(_) => loop {
+                std::thread::park();
+            },
+            outcome => outcome,
+        });
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let mut child = std::process::Command::new(program)
+        .args(["--exact", NAME])
+        .env("RINGPAIR_TEST_BLOCKS", "1")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let read = io::BufRead::read_line(&mut io::BufReader::new(child.stderr.take().unwrap()), &mut line);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    read.unwrap();
+    assert!(line.starts_with("ringpair: the run with the injected failure at point 1 (tests/fuse.rs:"), "{line}");
+    assert!(line.ends_with(") has not ended after 1s\n"), "{line}");
+}
+
+#[test]
+fn no_limit_is_a_limit_beyond_all_time() {
+    let options = FuseOptions::new().watchdog(Duration::MAX);
+    assert_eq!(both_ways(&options, |fuse| three_points(&fuse)).unwrap(), 3);
 }
 
 #[test]
@@ -266,7 +350,7 @@ async fn a_mockets_point_names_its_call_and_its_fuse<F: Face>() {
     let error = broken.await.unwrap_err();
     let point = error.point().unwrap();
     assert_eq!((point.number(), point.location().line()), (2, *line.borrow()));
-    let named = format!("point 2, read 2 of the mocket given the fuse at {}", point.location());
+    let named = format!("point 2 (read 2 of the mocket that was given the fuse at {}:{})", file!(), line.borrow());
     assert_eq!(point.to_string(), named);
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use super::Point;
 
-/// How a body broke under a fuse. `{:?}` is for people too: `unwrap` shows the text, and the cause.
+/// How a body broke under a fuse. `{:?}` is the text, too: it is what `unwrap` prints.
 ///
 /// ```
 /// use std::io;
@@ -22,29 +23,36 @@ pub enum Error {
     Panicked {
         /// The point.
         point: Point,
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
-    /// The run in which this point failed ended in an error that is not that failure, nor has it among its causes.
+    /// The run in which this point failed returned another error, which does not have that failure among its causes.
     Strayed {
         /// The point.
         point: Point,
-        /// The error that the body ended in.
+        /// The error that the body returned.
         source: io::Error,
     },
-    /// A run ended in an error, and no point had failed in it: it is not the fuse that breaks it.
+    /// A run took longer than [`FuseOptions::watchdog`](super::FuseOptions::watchdog) allows.
+    Hung {
+        /// The point that failed in this run; `None` if the run had not reached it.
+        point: Option<Point>,
+        /// How long a run may take.
+        limit: Duration,
+    },
+    /// A run in which no point had failed returned an error.
     Failed {
-        /// The error that the body ended in.
+        /// The error that the body returned.
         source: io::Error,
     },
-    /// The same with a panic.
+    /// A run in which no point had failed panicked.
     FailedByPanic {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
-    /// There were more points than may be; see [`FuseOptions::max_points`](super::FuseOptions::max_points).
+    /// There were more points than [`FuseOptions::max_points`](super::FuseOptions::max_points) allows.
     NeverEnds {
-        /// How many there may be.
+        /// How many are allowed.
         max_points: usize,
         /// The first that was one too many.
         last: Point,
@@ -52,7 +60,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The point whose failure broke the body, where it was one.
+    /// Returns the point whose failure broke the body, if there is one.
     ///
     /// ```
     /// # use ringpair::fuse::Fuse;
@@ -66,6 +74,7 @@ impl Error {
     pub fn point(&self) -> Option<&Point> {
         match self {
             Error::Panicked { point, .. } | Error::Strayed { point, .. } => Some(point),
+            Error::Hung { point, .. } => point.as_ref(),
             Error::NeverEnds { last, .. } => Some(last),
             Error::Failed { .. } | Error::FailedByPanic { .. } => None,
         }
@@ -75,26 +84,28 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Panicked { point, message } => write!(f, "the run that failed at {point} panicked: {message}"),
-            Error::Strayed { point, .. } => {
-                write!(f, "the run that failed at {point} ended in an error that does not stem from there")
+            Error::Panicked { point, message } => {
+                write!(f, "the code panicked after the injected failure at {point}: {message}")
             }
-            Error::Failed { .. } => f.write_str("a run failed, and not at a point of the fuse"),
-            Error::FailedByPanic { message } => {
-                write!(f, "a run panicked, and it had failed at no point of the fuse: {message}")
-            }
+            Error::Strayed { point, source } => write!(
+                f,
+                "the injected failure at {point} was replaced by `{source}`; keep it as the source, or check `has_blown()`"
+            ),
+            Error::Hung { point, limit } => Hanging(point.as_ref(), *limit).fmt(f),
+            Error::Failed { .. } => f.write_str("a run failed without an injected failure"),
+            Error::FailedByPanic { message } => write!(f, "a run panicked without an injected failure: {message}"),
             Error::NeverEnds { max_points, last } => NeverEnding(*max_points, last).fmt(f),
         }
     }
 }
 
-/// The text, and after it the cause: what `unwrap` is to show.
+/// The text, and after it the cause unless the text contains it: this is what `unwrap` prints.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
         match self {
-            Error::Strayed { source, .. } | Error::Failed { source } => write!(f, ": {source}"),
-            Error::Panicked { .. } | Error::FailedByPanic { .. } | Error::NeverEnds { .. } => Ok(()),
+            Error::Failed { source } => write!(f, ": {source}"),
+            _ => Ok(()),
         }
     }
 }
@@ -103,7 +114,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Strayed { source, .. } | Error::Failed { source } => Some(source),
-            Error::Panicked { .. } | Error::FailedByPanic { .. } | Error::NeverEnds { .. } => None,
+            _ => None,
         }
     }
 }
@@ -113,6 +124,19 @@ pub(super) struct NeverEnding<'a>(pub(super) usize, pub(super) &'a Point);
 
 impl fmt::Display for NeverEnding<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the fuse never ends: there are more than {} points, the one too many is {}", self.0, self.1)
+        write!(f, "the fuse never ends: there are more than {} points, the first one too many is {}", self.0, self.1)
+    }
+}
+
+/// The text of an error that is also the report of a watchdog, and what the points of a run that hangs fail with.
+pub(super) struct Hanging<'a>(pub(super) Option<&'a Point>, pub(super) Duration);
+
+impl fmt::Display for Hanging<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(point) => write!(f, "the run with the injected failure at {point}")?,
+            None => f.write_str("a run without an injected failure")?,
+        }
+        write!(f, " has not ended after {:?}", self.1)
     }
 }

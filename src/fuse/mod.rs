@@ -1,4 +1,4 @@
-//! Failing at every point in turn: does the code under test come through whatever fails, and wherever?
+//! Failing at every point in turn: does the code under test survive each failure, wherever it comes from?
 //!
 //! ```
 //! use std::io;
@@ -20,13 +20,14 @@
 //! assert_eq!(points.unwrap(), 2);
 //! ```
 //!
-//! The body runs again and again. In its first run the first point fails, in its second run the second one, until a run comes
-//! through with no point left to fail: then all is well. A run in which a point failed may end in two ways: with that failure,
-//! handed on as the error of the body, or with success, where the body knows how to go on. Any other end, a panic above all,
-//! stops it all, and the [`Error`] names the point by number and source location.
+//! The body runs again and again. In its first run the first point fails, in its second run the second one, until a run
+//! reaches no point that still has to fail. A run in which a point failed may end in two ways: with that failure, as the error of
+//! the body or among its causes, or with success, if the body can do without. Any other end, a panic above all, stops
+//! everything: the [`Error`] names the point by number and source location. A run that hangs is given up, and its point
+//! named, after [a minute](FuseOptions::watchdog).
 //!
-//! Where the code under test turns the failure into an error of its own, without naming it as the cause, the body has to say that
-//! this is well: `if fuse.has_blown() { return Ok(()) }`.
+//! If the code under test turns the failure into an error of its own, without naming it as the cause, the body has to say that
+//! this is right: `if fuse.has_blown() { return Ok(()) }`.
 //!
 //! Points are where the code calls [`maybe_fail`](Fuse::maybe_fail), and every read, write and shutdown of a mocket that was
 //! [given the fuse](crate::mocket::MocketOptions::fuse).
@@ -35,20 +36,22 @@ mod error;
 mod options;
 mod point;
 mod running;
+mod watchdog;
 
 use std::io::{self, ErrorKind};
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use error::Error;
 pub use options::FuseOptions;
 pub use point::{Blown, Point};
 
-use error::NeverEnding;
+use error::{Hanging, NeverEnding};
 use point::stems_from;
 use running::{End, run_caught, run_caught_blocking};
 
-/// What fails at one point of a run. Cheap to clone; clones count the same points.
+/// Fails at one point of a run. Cheap to clone; clones count the same points.
 ///
 /// The default is a fuse that never blows, for code that takes one and is not being tested for failures.
 ///
@@ -62,7 +65,7 @@ pub struct Fuse {
     run: Arc<Mutex<Run>>,
 }
 
-/// What one run is to be.
+/// What is to happen in one run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Setting {
     /// The number of the point that fails; none does if there is none.
@@ -72,12 +75,14 @@ struct Setting {
     kind: Option<ErrorKind>,
 }
 
-/// What came of it.
+/// What a run has come to.
 #[derive(Debug, Default)]
 struct Run {
     points: usize,
     blown: Option<Point>,
     overrun: Option<Point>,
+    /// It has taken longer than this.
+    hung: Option<Duration>,
 }
 
 impl Fuse {
@@ -98,12 +103,12 @@ impl Fuse {
     ///
     /// # Errors
     ///
-    /// The first run that ended as it should not; see [`Error`]. [`FuseOptions`] sets how many points there may be.
+    /// That of the first run that did not end as it should; see [`Error`]. [`FuseOptions`] sets how many points there may be.
     pub async fn armed(body: impl AsyncFn(Fuse) -> io::Result<()>) -> Result<usize, Error> {
         FuseOptions::new().armed(body).await
     }
 
-    /// The same for a body that blocks.
+    /// The same for a body that blocks its thread.
     ///
     /// ```
     /// # use ringpair::fuse::Fuse;
@@ -117,7 +122,7 @@ impl Fuse {
         FuseOptions::new().armed_blocking(body)
     }
 
-    /// Runs `body` once, with no point failing. Returns how many points it came by.
+    /// Runs `body` once, with no point failing. Returns how many points it passed.
     ///
     /// ```
     /// # use ringpair::fuse::Fuse;
@@ -132,11 +137,11 @@ impl Fuse {
     /// [`Error::Failed`] and [`Error::FailedByPanic`].
     pub async fn inert(body: impl AsyncFn(Fuse) -> io::Result<()>) -> Result<usize, Error> {
         let fuse = Fuse::default();
-        let end = run_caught(&body, &fuse).await;
+        let end = run_caught(&body, &fuse, None).await;
         fuse.judge(end).map(|_| fuse.points())
     }
 
-    /// The same for a body that blocks.
+    /// The same for a body that blocks its thread.
     ///
     /// ```
     /// # use ringpair::fuse::Fuse;
@@ -152,22 +157,23 @@ impl Fuse {
         fuse.judge(end).map(|_| fuse.points())
     }
 
-    /// Marks a point. In one of the runs it is this one that fails.
+    /// Marks a point. It fails in one of the runs.
     ///
     /// # Errors
     ///
-    /// [`Blown`], of the kind that [`FuseOptions::kind`] sets, where the turn is at this point. Once there have been more
-    /// points in one run than [`FuseOptions::max_points`] allows, every one fails, so that the run comes to an end.
+    /// [`Blown`], of the kind that [`FuseOptions::kind`] sets, in the run that tests this point. Once a run has more points than
+    /// [`FuseOptions::max_points`] allows, or takes longer than [`FuseOptions::watchdog`] allows, every point fails, so that the
+    /// run ends.
     ///
     /// # Panics
     ///
-    /// Where those failures do not end the run either, after as many points once more.
+    /// If those failures do not end the run either: after twice as many points as are allowed.
     #[track_caller]
     pub fn maybe_fail(&self) -> io::Result<()> {
         self.reach(Location::caller(), || None)
     }
 
-    /// Whether a point has failed in this run.
+    /// Returns whether a point has failed in this run.
     ///
     /// ```
     /// # use ringpair::fuse::Fuse;
@@ -181,7 +187,7 @@ impl Fuse {
         self.lock().blown.is_some()
     }
 
-    /// How many points this run has come by so far.
+    /// Returns how many points this run has passed so far.
     ///
     /// ```
     /// # use ringpair::fuse::Fuse;
@@ -193,13 +199,16 @@ impl Fuse {
         self.lock().points
     }
 
-    /// As `maybe_fail`, for a point that lies in the library and has a name.
+    /// As `maybe_fail`, for a point that is in the library and has a name.
     pub(crate) fn reach(
         &self,
         location: &'static Location<'static>,
         name: impl FnOnce() -> Option<String>,
     ) -> io::Result<()> {
         let mut run = self.lock();
+        if let Some(limit) = run.hung {
+            return Err(io::Error::new(ErrorKind::TimedOut, Hanging(run.blown.as_ref(), limit).to_string()));
+        }
         run.points += 1;
         let number = run.points;
         let point = || Point { number, location, name: name() };
@@ -216,17 +225,32 @@ impl Fuse {
         Err(io::Error::new(ErrorKind::TimedOut, NeverEnding(max_points, &point).to_string()))
     }
 
+    /// Gives this run up; its points fail from here on. Returns a report.
+    fn hang(&self, limit: Duration) -> String {
+        let mut run = self.lock();
+        run.hung = Some(limit);
+        Hanging(run.blown.as_ref(), limit).to_string()
+    }
+
+    fn has_hung(&self) -> bool {
+        self.lock().hung.is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Run> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a run that ended so says about the body: whether there may be another point, or why to stop.
+    /// Decides what the end of a run means: whether there may be another point, or why to stop.
     fn judge(&self, end: End) -> Result<bool, Error> {
         let run = self.lock();
         if let (Some(last), Some(max_points)) = (&run.overrun, self.setting.max_points) {
             return Err(Error::NeverEnds { max_points, last: last.clone() });
         }
+        if let Some(limit) = run.hung {
+            return Err(Error::Hung { point: run.blown.clone(), limit });
+        }
         match (run.blown.clone(), end) {
+            (_, End::Hung) => Ok(false), // only a run whose time is up
             (None, End::Returned(Ok(()))) => Ok(false),
             (None, End::Returned(Err(source))) => Err(Error::Failed { source }),
             (None, End::Panicked(message)) => Err(Error::FailedByPanic { message }),

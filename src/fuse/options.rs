@@ -1,15 +1,20 @@
-//! How many points there may be, how they fail, and running a body until no point is left.
+//! [`FuseOptions`]: how many points there may be, how they fail, how long a run may take.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::running::{run_caught, run_caught_blocking};
+use super::watchdog::Watchdog;
 use super::{Error, Fuse, Setting};
 
-/// Points that a fuse goes through at most, unless told.
+/// The default of [`FuseOptions::max_points`].
 const MAX_POINTS: usize = 10_000;
 
-/// How a fuse is to go about it; [`Fuse::armed`] takes the defaults.
+/// The default of [`FuseOptions::watchdog`].
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// The options of a fuse; [`Fuse::armed`] takes the defaults.
 ///
 /// ```
 /// use std::io::ErrorKind;
@@ -18,7 +23,7 @@ const MAX_POINTS: usize = 10_000;
 /// let options = FuseOptions::new().max_points(100).kind(ErrorKind::ConnectionReset);
 /// let points = options.armed_blocking(|fuse| {
 ///     match fuse.maybe_fail() {
-///         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()), // the code under test begins anew, say
+///         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()), // the code under test connects again, say
 ///         outcome => outcome,
 ///     }
 /// });
@@ -28,15 +33,16 @@ const MAX_POINTS: usize = 10_000;
 pub struct FuseOptions {
     max_points: usize,
     kind: ErrorKind,
+    watchdog: Duration,
 }
 
 impl FuseOptions {
-    /// The defaults: at most 10,000 points, which fail with [`ErrorKind::Other`].
+    /// Returns the defaults: at most 10,000 points, which fail with [`ErrorKind::Other`], and 60 seconds for each run.
     pub fn new() -> Self {
-        FuseOptions { max_points: MAX_POINTS, kind: ErrorKind::Other }
+        FuseOptions { max_points: MAX_POINTS, kind: ErrorKind::Other, watchdog: WATCHDOG }
     }
 
-    /// How many points there may be; a body with more is stopped with [`Error::NeverEnds`]. 10,000 unless told.
+    /// Sets how many points there may be [default: 10,000]. A body with more is stopped with [`Error::NeverEnds`].
     ///
     /// ```
     /// # use ringpair::fuse::FuseOptions;
@@ -48,9 +54,35 @@ impl FuseOptions {
         self
     }
 
-    /// The kind of error that a point fails with; [`ErrorKind::Other`] unless told.
+    /// Sets the kind of error that a point fails with [default: `Other`].
     pub fn kind(mut self, kind: ErrorKind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// Sets how long each run may take by the wall clock [default: 60 s]. `Duration::MAX` is no limit.
+    ///
+    /// A run that takes longer breaks the body with [`Error::Hung`], which names the point that failed: code often hangs because
+    /// of a failure that it did not expect. An async body that waits is dropped. A thread that blocks cannot be ended, so its
+    /// point is written to standard error at once; the error is returned if the run ends later on, and each further point fails.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ringpair::fuse::FuseOptions;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let options = FuseOptions::new().watchdog(Duration::from_millis(1));
+    /// let hung = options.armed(async |fuse| {
+    ///     match fuse.maybe_fail() {
+    ///         Err(_) => std::future::pending().await, // waits for an answer to what it could not send, say
+    ///         outcome => outcome,
+    ///     }
+    /// });
+    /// assert_eq!(hung.await.unwrap_err().point().unwrap().number(), 1);
+    /// # });
+    /// ```
+    pub fn watchdog(mut self, limit: Duration) -> Self {
+        self.watchdog = limit;
         self
     }
 
@@ -60,10 +92,12 @@ impl FuseOptions {
     ///
     /// As [`Fuse::armed`].
     pub async fn armed(&self, body: impl AsyncFn(Fuse) -> io::Result<()>) -> Result<usize, Error> {
+        let watchdog = Watchdog::start(self.watchdog);
         let mut number = 1;
         loop {
             let fuse = self.fuse_that_blows_at(number);
-            let end = run_caught(&body, &fuse).await;
+            watchdog.begin(&fuse);
+            let end = run_caught(&body, &fuse, Some(&watchdog)).await;
             if !fuse.judge(end)? {
                 return Ok(number - 1);
             }
@@ -77,9 +111,11 @@ impl FuseOptions {
     ///
     /// As [`Fuse::armed`].
     pub fn armed_blocking(&self, body: impl Fn(Fuse) -> io::Result<()>) -> Result<usize, Error> {
+        let watchdog = Watchdog::start(self.watchdog);
         let mut number = 1;
         loop {
             let fuse = self.fuse_that_blows_at(number);
+            watchdog.begin(&fuse);
             let end = run_caught_blocking(&body, &fuse);
             if !fuse.judge(end)? {
                 return Ok(number - 1);
@@ -88,7 +124,7 @@ impl FuseOptions {
         }
     }
 
-    /// Past the last point that may be, none fails on purpose, and one that is reached all the same is one too many.
+    /// Beyond `max_points` no point fails on purpose, and one that is reached there is one too many.
     fn fuse_that_blows_at(&self, number: usize) -> Fuse {
         let blows_at = (number <= self.max_points).then_some(number);
         let setting = Setting { blows_at, max_points: Some(self.max_points), kind: Some(self.kind) };

@@ -39,14 +39,14 @@ impl Point {
     }
 }
 
-/// `point 3, src/store.rs:12:9`; inside a mocket, `point 3, write 2 of the mocket given the fuse at tests/store.rs:30:6`.
+/// `point 3 (src/store.rs:12)`; inside a mocket, `point 3 (write 2 of the mocket that was given the fuse at tests/store.rs:30)`.
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "point {}, ", self.number)?;
+        write!(f, "point {} (", self.number)?;
         if let Some(name) = &self.name {
-            write!(f, "{name} of the mocket given the fuse at ")?;
+            write!(f, "{name} that was given the fuse at ")?;
         }
-        self.location.fmt(f)
+        write!(f, "{}:{})", self.location.file(), self.location.line())
     }
 }
 
@@ -78,7 +78,7 @@ impl Blown {
 
 impl fmt::Display for Blown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the fuse blew at {}", self.point)
+        write!(f, "injected failure at {}", self.point)
     }
 }
 

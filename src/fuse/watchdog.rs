@@ -1,0 +1,88 @@
+//! A thread that notices a run that does not end, and names the point at which it was made to fail.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Fuse;
+
+/// Watches the runs of one call, one after the other. Dropped, its thread ends.
+pub(super) struct Watchdog(Arc<Shared>);
+
+struct Shared {
+    limit: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    run: Option<(Fuse, Instant)>,
+    /// Wakes the body if it is async, and while it waits.
+    waker: Option<Waker>,
+    is_over: bool,
+}
+
+impl Watchdog {
+    /// Without a thread, if none can be started, runs are not watched.
+    pub(super) fn start(limit: Duration) -> Watchdog {
+        let shared = Arc::new(Shared { limit, state: Mutex::default(), changed: Condvar::new() });
+        let watched = Arc::clone(&shared);
+        let _ = thread::Builder::new().name("ringpair-fuse".to_owned()).spawn(move || watched.watch());
+        Watchdog(shared)
+    }
+
+    /// A run begins. A limit beyond all time is none.
+    pub(super) fn begin(&self, fuse: &Fuse) {
+        self.0.lock().run = Instant::now().checked_add(self.0.limit).map(|until| (fuse.clone(), until));
+        self.0.changed.notify_one();
+    }
+
+    /// The body waits, and has to be woken; or, without a waker, it runs.
+    pub(super) fn wakes(&self, waker: Option<&Waker>) {
+        let old = std::mem::replace(&mut self.0.lock().waker, waker.cloned());
+        drop(old); // while nobody holds the lock: it may run anything
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.changed.notify_one();
+    }
+}
+
+impl Shared {
+    fn watch(&self) {
+        let mut state = self.lock();
+        while !state.is_over {
+            let left = state.run.as_ref().map(|(_, until)| until.saturating_duration_since(Instant::now()));
+            state = match left {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    let (run, waker) = (state.run.take(), state.waker.take());
+                    drop(state);
+                    run.into_iter().for_each(|(fuse, _)| self.bark(&fuse, waker.is_some()));
+                    waker.into_iter().for_each(Waker::wake);
+                    self.lock()
+                }
+                Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            }
+        }
+    }
+
+    /// A body that waits returns an error. One that blocks cannot be ended: the report has to reach the terminal before
+    /// another time limit ends the process, and so is written past the test harness.
+    fn bark(&self, fuse: &Fuse, waits: bool) {
+        let report = fuse.hang(self.limit);
+        if !waits {
+            let _ = writeln!(io::stderr(), "ringpair: {report}");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
