@@ -42,6 +42,12 @@
 #![doc = include_str!("../tests/recipes/short_transfers.rs")]
 //! ```
 //!
+//! # Every split point
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/every_split_point.rs")]
+//! ```
+//!
 //! # Shutdown order
 //!
 //! ```

@@ -1,10 +1,10 @@
-//! A mocket: a scripted stream in front of one end of a real pair, or in front of nothing.
+//! A mocket: a stream that replays a script, in front of one end of a real pair or without a socket.
 //!
 //! ```
 //! use std::io::{Read, Write};
 //! use std::net::TcpStream;
 //!
-//! /// The code under test: it says its name, and reads who is there.
+//! /// The code under test: says its name, and reads the answer.
 //! fn greet(stream: &mut (impl Read + Write)) -> std::io::Result<String> {
 //!     stream.write_all(b"I am Bob\n")?;
 //!     let mut answer = [0; 11];
@@ -26,24 +26,28 @@
 //! |---|---|---|
 //! | blocks | a script, then a real peer | [`make_mocket_pair_blocking`] |
 //! | is async | the same | [`make_mocket_pair`] |
-//! | either | a conversation, and nobody at the other end | [`Mocket::scripted`] |
-//! | either | short transfers, a fuse, a stream of one's own | [`MocketOptions`] |
+//! | either | a conversation, without a peer | [`Mocket::scripted`] |
+//! | either | a conversation that the test goes on with | [`Mocket::scripted_with_handle`] |
+//! | either | two scripts that face each other, without a socket | [`MocketOptions::memory_pair`] |
+//! | either | the same bytes, cut at every point in turn | [`Splits`] |
+//! | either | short transfers, a fuse, another stream | [`MocketOptions`] |
 //!
-//! [`provide`](Mocket::provide) and [`expect`](Mocket::expect) can be called again and again. What else a peer may do, wait for
-//! its turn, end, fail, be late, is what a [`Script`] says; [`play`](Mocket::play) adds it.
+//! [`provide`](Mocket::provide) and [`expect`](Mocket::expect) can be called repeatedly. Everything else that a peer does is a
+//! step of a [`Script`]: order, end of file, errors, delays; [`play`](Mocket::play) adds it.
 //!
-//! # When code and script part
+//! # When the code diverges from the script
 //!
-//! The call that parts from the script fails with a [`Mismatch`], which shows where, what was expected and what came. All calls
-//! after it fail with the same, and so does [`close`](Mocket::close), which also fails as long as anything is left over. A mocket
-//! that is dropped with anything to tell, and that has not told it yet, panics. It does not while its thread is unwinding, nor
-//! after its [fuse](crate::fuse) has blown, for then the code may give up half-way.
+//! The call that diverges fails with a [`Mismatch`], which shows where, what was expected and what came. All later calls fail
+//! with the same mismatch, and so does [`close`](Mocket::close), which also fails while anything is left over. A mocket that is
+//! dropped with steps left over panics, unless [`verify`](Mocket::verify) or `close` was called since the last read or write. It
+//! does not panic for a mismatch that a call has returned, while its thread is unwinding, or after its [fuse](crate::fuse) has
+//! blown.
 //!
 //! # Faces
 //!
-//! A mocket is what its socket is: `Read` and `Write`, tokio's `AsyncRead` and `AsyncWrite` (feature `epoll`), and the calls of
-//! `tokio_uring::net::TcpStream`, by the trait `UringStream` that both have (feature `tokio-uring`). One without a socket is
-//! all of these.
+//! A mocket has the traits of its socket: `Read` and `Write`, tokio's `AsyncRead` and `AsyncWrite` (feature `epoll`), and the
+//! calls of `tokio_uring::net::TcpStream`, by the trait `uring::UringStream` (feature `tokio-uring`). A mocket
+//! without a socket has all of them.
 //!
 #![doc = include_str!("from_tokio_test.md")]
 
@@ -134,9 +138,9 @@ pub fn make_mocket_pair_blocking<S: PairSocket>() -> Result<(Mocket<S>, S)> {
     MocketOptions::new().make_pair_blocking()
 }
 
-/// A stream that plays a [`Script`], and then is the stream that it stands in front of.
+/// A stream that replays a [`Script`], and then passes everything on to the stream behind it.
 ///
-/// It is `Read` and `Write`, `AsyncRead` and `AsyncWrite`, or `UringStream`, as `S` is; see [the module](self).
+/// It is `Read` and `Write`, `AsyncRead` and `AsyncWrite`, or `UringStream` if `S` is; see [the module](self).
 pub struct Mocket<S> {
     stage: Arc<Stage>,
     /// None after `close`.
@@ -146,12 +150,12 @@ pub struct Mocket<S> {
     begun: [bool; 3],
 }
 
-/// In place of a socket, where there is none; see [`Mocket::scripted`].
+/// Stands for the socket of a mocket that has none; see [`Mocket::scripted`].
 #[derive(Debug)]
 pub struct NoSocket(());
 
 impl Mocket<NoSocket> {
-    /// A mocket without a socket: at the end of its script reads come to the end of file, and writes are too much.
+    /// Makes a mocket without a socket: at the end of its script, reads return the end of file and writes are a mismatch.
     ///
     /// ```
     /// use std::io::Read;
@@ -169,7 +173,7 @@ impl Mocket<NoSocket> {
 
     /// Makes a mocket without a socket, and a handle that keeps it open: at the end of the script, reads wait for more.
     ///
-    /// They come to the end of file when the last handle is dropped. A read that waits longer than the
+    /// When the last handle is dropped, they return the end of file. A read that waits longer than the
     /// [patience](MocketOptions::patience) fails.
     ///
     /// ```
@@ -186,10 +190,13 @@ impl Mocket<NoSocket> {
     /// assert_eq!(reader.join().unwrap().unwrap(), "late, but complete");
     /// ```
     pub fn scripted_with_handle(script: Script) -> (Mocket<NoSocket>, Handle) {
-        let mocket = Mocket::scripted(script);
-        let handle = mocket.handle();
-        mocket.stage.lock().script.hold_open();
-        (mocket, handle)
+        Mocket::scripted(script).held_open()
+    }
+
+    fn held_open(self) -> (Mocket<NoSocket>, Handle) {
+        let handle = self.handle();
+        self.stage.lock().script.hold_open();
+        (self, handle)
     }
 }
 
@@ -203,7 +210,7 @@ impl<S> Mocket<S> {
         }
     }
 
-    /// These bytes are read before the socket is, after those that were provided before.
+    /// Adds bytes that are read next, before those of the socket.
     ///
     /// ```
     /// # use std::io::Read;
@@ -216,7 +223,7 @@ impl<S> Mocket<S> {
         self.play(Script::new().provide(bytes))
     }
 
-    /// These bytes must be written next, after those that are expected already.
+    /// Adds bytes that must be written next.
     ///
     /// ```
     /// # use std::io::Write;
@@ -229,7 +236,7 @@ impl<S> Mocket<S> {
         self.play(Script::new().expect(bytes))
     }
 
-    /// Adds a whole script after what is there already. Its sizes count for nothing: they are [`MocketOptions`]'.
+    /// Adds the steps of a script. Its sizes are ignored: [`MocketOptions`] sets them.
     ///
     /// ```
     /// # use std::io::{Read, Write};
@@ -259,7 +266,7 @@ impl<S> Mocket<S> {
         self.stage.written()
     }
 
-    /// Checks that the script is used up, and that code and script have not parted.
+    /// Checks that the script is used up, and that there was no mismatch.
     ///
     /// ```
     /// # use ringpair::mocket::{Mocket, Script};
@@ -270,14 +277,14 @@ impl<S> Mocket<S> {
     ///
     /// # Errors
     ///
-    /// The first [`Mismatch`] that there was; otherwise, unless a fuse has blown, what is left over.
+    /// The first [`Mismatch`]; without one, what is left over, unless a fuse has blown.
     pub fn verify(&self) -> Result<(), Mismatch> {
         self.stage.verify()
     }
 
-    /// Closes the socket, and checks what [`verify`](Mocket::verify) does, each time that it is called.
+    /// Closes the socket, and verifies as [`verify`](Mocket::verify) does. Can be called repeatedly.
     ///
-    /// Afterwards what would pass through fails with `NotConnected`.
+    /// Afterwards, calls that would reach the socket fail with `NotConnected`.
     ///
     /// ```
     /// # use std::{io::Write, net::TcpStream};
@@ -291,13 +298,13 @@ impl<S> Mocket<S> {
     ///
     /// # Errors
     ///
-    /// As [`verify`](Mocket::verify). The socket is closed all the same.
+    /// As [`verify`](Mocket::verify). The socket is closed in any case.
     pub fn close(&mut self) -> Result<(), Mismatch> {
         self.stream = None;
         self.verify()
     }
 
-    /// A handle on the script, for a test that hands the mocket itself away.
+    /// Returns a handle on the script, for a test that hands the mocket itself away.
     ///
     /// ```
     /// use std::io::Read;
@@ -314,12 +321,12 @@ impl<S> Mocket<S> {
     /// handle.verify().unwrap();
     /// ```
     ///
-    /// As long as there is one, it is not the mocket that panics when it is dropped with anything to tell, but the last of them.
+    /// While there is a handle, a mocket that is dropped with steps left over does not panic; the last handle does.
     pub fn handle(&self) -> Handle {
         Handle::of(&self.stage)
     }
 
-    /// The stream behind it; none after [`close`](Mocket::close).
+    /// Returns the stream behind the mocket; `None` after [`close`](Mocket::close).
     ///
     /// ```
     /// # use std::net::TcpStream;
@@ -333,12 +340,12 @@ impl<S> Mocket<S> {
         self.stream.as_ref()
     }
 
-    /// The stream behind it, to do with what one likes: the script knows nothing of it.
+    /// Returns the stream behind the mocket. What is done with it does not count for the script.
     pub fn get_mut(&mut self) -> Option<&mut S> {
         self.stream.as_mut()
     }
 
-    /// The stream behind it, for what passes through.
+    /// The stream behind the mocket, for what passes through.
     fn socket(&self) -> io::Result<&S> {
         self.stream.as_ref().ok_or_else(closed)
     }
@@ -376,7 +383,7 @@ impl Handle {
         Handle { stage: Arc::clone(stage) }
     }
 
-    /// As [`Mocket::provide`]. A read that waits at the socket already is not called back: it gets what the peer sends.
+    /// As [`Mocket::provide`]. A tokio-uring read that already waits at the socket stays there: it gets what the peer sends.
     pub fn provide(&self, bytes: impl AsRef<[u8]>) -> &Self {
         self.play(Script::new().provide(bytes))
     }

@@ -79,18 +79,26 @@ impl MocketOptions {
     }
 
     /// Limits the bytes of each read, from the script or from the socket. Making a mocket fails if `size` is 0.
+    ///
+    /// A pair whose sizes are limited, or [random](MocketOptions::chunk_seed), has `TCP_NODELAY` at both ends, whatever its options
+    /// say: with Nagle's algorithm, a short write waits up to 40 ms for the peer to acknowledge the one before. For a stream that is
+    /// put [behind](MocketOptions::in_front_of) a mocket, the caller has to set it.
     pub fn max_read_size(mut self, size: usize) -> Self {
         self.max_read_size = Some(size);
         self
     }
 
     /// Limits the bytes of each write, to the script or to the socket. Making a mocket fails if `size` is 0.
+    ///
+    /// Sets `TCP_NODELAY`, as [`max_read_size`](MocketOptions::max_read_size) does.
     pub fn max_write_size(mut self, size: usize) -> Self {
         self.max_write_size = Some(size);
         self
     }
 
     /// Makes the sizes of transfers pseudo-random; the same seed repeats them. See [`Script::chunk_seed`].
+    ///
+    /// Sets `TCP_NODELAY`, as [`max_read_size`](MocketOptions::max_read_size) does.
     pub fn chunk_seed(mut self, seed: u64) -> Self {
         self.chunk_seed = Some(seed);
         self
@@ -117,10 +125,12 @@ impl MocketOptions {
         self
     }
 
-    /// Sets how long an async read waits for its turn in the script before it is a mismatch [default: 10 s].
+    /// Sets how long a read waits before it fails [default: 10 s], by the wall clock.
     ///
-    /// A task that reads before it writes what the script expects would wait forever if no other task writes. With zero, the
-    /// read does not wait; blocking reads never do.
+    /// An async read waits for its turn in the script: for another task that writes what comes first. With zero, it does not
+    /// wait; a blocking read never waits for its turn. Both wait for a handle to provide more, if one
+    /// [holds the mocket open](Mocket::scripted_with_handle), and a blocking one waits for the other end of a pair
+    /// [in memory](MocketOptions::memory_pair).
     ///
     /// ```
     /// # #[cfg(feature = "epoll")]
@@ -186,7 +196,7 @@ impl MocketOptions {
         Ok((Mocket::new(stage, accepted), connected))
     }
 
-    /// Puts a mocket in front of any stream.
+    /// Puts a mocket in front of any stream. With limited sizes, set `TCP_NODELAY` on a TCP stream first.
     ///
     /// ```
     /// use std::io::{Cursor, read_to_string};
@@ -226,10 +236,7 @@ impl MocketOptions {
     ///
     /// [`Step::Options`] if a size is 0.
     pub fn scripted_with_handle(&self) -> Result<(Mocket<NoSocket>, Handle)> {
-        let mocket = self.scripted()?;
-        let handle = mocket.handle();
-        mocket.stage.lock().script.hold_open();
-        Ok((mocket, handle))
+        Ok(self.scripted()?.held_open())
     }
 
     /// Makes two mockets that are connected in memory: what their scripts do not take passes to the other end.

@@ -242,8 +242,7 @@ impl Stage {
     pub(super) fn remove_handle(&self) {
         let mut state = self.lock();
         state.handles -= 1;
-        if state.handles == 0 {
-            state.script.let_go();
+        if state.handles == 0 && state.script.let_go() {
             self.wake(state);
         }
     }

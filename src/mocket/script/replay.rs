@@ -273,8 +273,9 @@ impl Script {
         self.is_held_open = true;
     }
 
-    pub(in crate::mocket) fn let_go(&mut self) {
-        self.is_held_open = false;
+    /// Returns whether it was held open.
+    pub(in crate::mocket) fn let_go(&mut self) -> bool {
+        std::mem::take(&mut self.is_held_open)
     }
 
     pub(in crate::mocket) fn waits_for_handles(&self) -> bool {
