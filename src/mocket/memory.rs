@@ -11,11 +11,14 @@ use nix::errno::Errno;
 use super::Shut;
 use super::stage::after;
 
+/// Bytes that may be on their way to each end.
+const CAPACITY: usize = 1 << 16;
+
 /// One end of a stream in memory; see [`MocketOptions::memory_pair`](super::MocketOptions::memory_pair).
 ///
-/// A write takes all that is offered, and never waits. Reads wait for the other end; a blocking read fails with `TimedOut`
-/// after the [patience](super::MocketOptions::patience) of the pair. An end that is dropped or shut down is the end of file for the
-/// other one.
+/// 64 KiB may be on their way in each direction; then writes wait. A call that blocks for longer than the
+/// [patience](super::MocketOptions::patience) of the pair fails with `TimedOut`. When one end is dropped or shut down, the other
+/// reads the end of file.
 #[derive(Debug)]
 pub struct Memory {
     link: Arc<Link>,
@@ -45,6 +48,7 @@ struct Flow {
     /// The end that would read it is gone.
     is_abandoned: bool,
     reader: Option<Waker>,
+    writer: Option<Waker>,
 }
 
 impl Link {
@@ -56,26 +60,15 @@ impl Link {
     pub(super) fn break_off(&self) {
         let mut state = self.lock();
         state.is_broken = true;
-        let readers = state.flows.each_mut().map(|flow| flow.reader.take());
-        drop(state);
-        self.changed.notify_all();
-        readers.into_iter().flatten().for_each(Waker::wake);
+        let wakers = state.flows.each_mut().map(|flow| [flow.reader.take(), flow.writer.take()]);
+        self.wake(state, wakers.into_iter().flatten());
     }
 
-    /// Changes what is on its way to an end, and wakes its reader.
-    fn change<T>(&self, end: usize, change: impl FnOnce(&mut Flow) -> io::Result<T>) -> io::Result<T> {
-        let mut state = self.lock();
-        if state.is_broken {
-            return Err(Errno::ECONNRESET.into());
-        }
-        let outcome = change(&mut state.flows[end]);
-        let reader = state.flows[end].reader.take();
+    /// Lets go of the state first: a waker may run anything.
+    fn wake(&self, state: MutexGuard<'_, State>, wakers: impl IntoIterator<Item = Option<Waker>>) {
         drop(state);
         self.changed.notify_all();
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-        outcome
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -83,50 +76,66 @@ impl Link {
     }
 }
 
-impl State {
-    /// `None` if the read has to wait.
-    fn read(&mut self, end: usize, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        if self.is_broken {
-            return Some(Err(Errno::ECONNRESET.into()));
-        }
-        let flow = &mut self.flows[end];
-        if buffer.is_empty() || (flow.bytes.is_empty() && flow.has_ended) {
-            return Some(Ok(0));
-        }
-        if flow.bytes.is_empty() {
-            return None;
-        }
-        Some(flow.bytes.read(buffer))
-    }
-}
+/// A read or a write of one end: its outcome, or nothing if it has to wait.
+type Moved = Option<io::Result<usize>>;
 
 impl Memory {
     pub(super) fn ends(link: Arc<Link>) -> (Memory, Memory) {
         (Memory { link: Arc::clone(&link), end: 0 }, Memory { link, end: 1 })
     }
 
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.link.change(1 - self.end, |flow| {
-            if flow.has_ended || flow.is_abandoned {
-                return Err(Errno::EPIPE.into());
-            }
-            flow.bytes.extend(bytes);
-            Ok(bytes.len())
-        })
+    fn try_read(&self, state: &mut State, buffer: &mut [u8]) -> Moved {
+        let flow = &mut state.flows[self.end];
+        if state.is_broken {
+            return Some(Err(Errno::ECONNRESET.into()));
+        }
+        if flow.bytes.is_empty() && !flow.has_ended && !buffer.is_empty() {
+            return None;
+        }
+        Some(flow.bytes.read(buffer))
     }
-}
 
-impl Read for Memory {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn try_write(&self, state: &mut State, bytes: &[u8]) -> Moved {
+        let flow = &mut state.flows[1 - self.end];
+        if state.is_broken {
+            return Some(Err(Errno::ECONNRESET.into()));
+        }
+        if flow.has_ended || flow.is_abandoned {
+            return Some(Err(Errno::EPIPE.into()));
+        }
+        let size = bytes.len().min(CAPACITY - flow.bytes.len());
+        if size == 0 && !bytes.is_empty() {
+            return None;
+        }
+        flow.bytes.extend(&bytes[..size]);
+        Some(Ok(size))
+    }
+
+    fn has_read(&self, mut state: MutexGuard<'_, State>) {
+        let waker = state.flows[self.end].writer.take();
+        self.link.wake(state, [waker]);
+    }
+
+    fn has_written(&self, mut state: MutexGuard<'_, State>) {
+        let waker = state.flows[1 - self.end].reader.take();
+        self.link.wake(state, [waker]);
+    }
+
+    /// Tries until the patience ends.
+    fn block(
+        &self,
+        idle: &str,
+        mut attempt: impl FnMut(&mut State) -> Moved,
+    ) -> io::Result<(usize, MutexGuard<'_, State>)> {
         let until = after(self.link.patience);
         let mut state = self.link.lock();
         loop {
-            if let Some(outcome) = state.read(self.end, buffer) {
-                return outcome;
+            if let Some(outcome) = attempt(&mut state) {
+                return Ok((outcome?, state));
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let why = format!("the other end of the pair in memory wrote nothing for {:?}", self.link.patience);
+                let why = format!("the other end of the pair in memory {idle} nothing for {:?}", self.link.patience);
                 return Err(io::Error::new(ErrorKind::TimedOut, why));
             }
             let waited = self.link.changed.wait_timeout(state, left);
@@ -135,9 +144,19 @@ impl Read for Memory {
     }
 }
 
+impl Read for Memory {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (size, state) = self.block("wrote", |state| self.try_read(state, buffer))?;
+        self.has_read(state);
+        Ok(size)
+    }
+}
+
 impl Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send(bytes)
+        let (size, state) = self.block("read", |state| self.try_write(state, bytes))?;
+        self.has_written(state);
+        Ok(size)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -147,10 +166,13 @@ impl Write for Memory {
 
 impl Shut for Memory {
     fn shut_down_writing(&self) -> io::Result<()> {
-        self.link.change(1 - self.end, |flow| {
-            flow.has_ended = true;
-            Ok(())
-        })
+        let mut state = self.link.lock();
+        if state.is_broken {
+            return Err(Errno::ECONNRESET.into());
+        }
+        state.flows[1 - self.end].has_ended = true;
+        self.has_written(state);
+        Ok(())
     }
 }
 
@@ -158,25 +180,41 @@ impl Shut for Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         let _ = self.shut_down_writing(); // or the link is broken, and the other end knows
-        self.link.lock().flows[self.end].is_abandoned = true;
+        let mut state = self.link.lock();
+        state.flows[self.end].is_abandoned = true;
+        self.has_read(state);
     }
 }
 
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod in_tasks {
+    use std::mem::replace;
     use std::task::{Context, Poll};
 
     use super::{Memory, io};
 
     impl Memory {
-        pub(super) fn poll(&self, context: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        pub(super) fn poll_receive(&self, context: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
             let mut state = self.link.lock();
-            if let Some(outcome) = state.read(self.end, buffer) {
+            if let Some(outcome) = self.try_read(&mut state, buffer) {
+                self.has_read(state);
                 return Poll::Ready(outcome);
             }
-            let old = state.flows[self.end].reader.replace(context.waker().clone());
+            let old = replace(&mut state.flows[self.end].reader, Some(context.waker().clone()));
             drop(state);
             drop(old); // while nobody holds the link: it may run anything
+            Poll::Pending
+        }
+
+        pub(super) fn poll_send(&self, context: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let mut state = self.link.lock();
+            if let Some(outcome) = self.try_write(&mut state, bytes) {
+                self.has_written(state);
+                return Poll::Ready(outcome);
+            }
+            let old = replace(&mut state.flows[1 - self.end].writer, Some(context.waker().clone()));
+            drop(state);
+            drop(old);
             Poll::Pending
         }
     }
@@ -197,15 +235,15 @@ mod with_tokio {
             context: &mut Context<'_>,
             buffer: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            let size = ready!(self.poll(context, buffer.initialize_unfilled()))?;
+            let size = ready!(self.poll_receive(context, buffer.initialize_unfilled()))?;
             buffer.advance(size);
             Poll::Ready(Ok(()))
         }
     }
 
     impl AsyncWrite for Memory {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            Poll::Ready(self.send(bytes))
+        fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_send(context, bytes)
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -232,7 +270,7 @@ mod with_tokio_uring {
     impl UringStream for Memory {
         async fn read<T: BoundedBufMut>(&self, mut buffer: T) -> BufResult<usize, T> {
             let mut bytes = vec![0; buffer.bytes_total()];
-            let read = poll_fn(|context| self.poll(context, &mut bytes)).await;
+            let read = poll_fn(|context| self.poll_receive(context, &mut bytes)).await;
             if let Ok(size) = read {
                 buffer.put_slice(&bytes[..size]);
             }
@@ -242,12 +280,24 @@ mod with_tokio_uring {
         async fn write<T: BoundedBuf>(&self, buffer: T) -> BufResult<usize, T> {
             let bounds = buffer.bounds();
             let all = buffer.slice_full();
-            (self.send(&all), T::from_buf_bounds(all.into_inner(), bounds))
+            let written = poll_fn(|context| self.poll_send(context, &all)).await;
+            (written, T::from_buf_bounds(all.into_inner(), bounds))
         }
 
         async fn write_all<T: BoundedBuf>(&self, buffer: T) -> BufResult<(), T> {
-            let (written, buffer) = self.write(buffer).await;
-            (written.map(drop), buffer)
+            let bounds = buffer.bounds();
+            let all = buffer.slice_full();
+            let mut done = 0;
+            let outcome = loop {
+                if done == all.len() {
+                    break Ok(());
+                }
+                match poll_fn(|context| self.poll_send(context, &all[done..])).await {
+                    Ok(size) => done += size,
+                    Err(error) => break Err(error),
+                }
+            };
+            (outcome, T::from_buf_bounds(all.into_inner(), bounds))
         }
 
         fn shutdown(&self, how: Shutdown) -> io::Result<()> {

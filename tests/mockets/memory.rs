@@ -148,6 +148,28 @@ fn a_blocking_read_is_patient_and_no_more() {
 }
 
 #[test]
+fn a_blocking_write_waits_for_room_and_no_longer() {
+    let options = MocketOptions::new().patience(Duration::from_millis(1));
+    let (mut first, mut second) = options.memory_pair().unwrap();
+    assert_eq!(first.write(&[7; 100_000]).unwrap(), 1 << 16);
+    let error = first.write(b"more").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert_eq!(error.to_string(), "the other end of the pair in memory read nothing for 1ms");
+    second.read_exact(&mut [0; 2]).unwrap();
+    assert_eq!(first.write(b"more").unwrap(), 2);
+}
+
+#[test]
+fn a_blocking_write_goes_on_when_there_is_room() {
+    let (mut first, mut second) = MocketOptions::new().memory_pair().unwrap();
+    let writer = std::thread::spawn(move || first.write_all(&[7; 300_000]));
+    let mut all = Vec::new();
+    second.read_to_end(&mut all).unwrap();
+    writer.join().unwrap().unwrap();
+    assert_eq!(all, [7; 300_000]);
+}
+
+#[test]
 fn a_failing_end_wakes_a_blocking_read_at_the_other() {
     let (mut first, mut second) = MocketOptions::new().memory_pair().unwrap();
     let reader = std::thread::spawn(move || first.read(&mut [0]).map_err(|error| error.kind()));
@@ -167,7 +189,20 @@ fn a_size_of_zero_is_refused_for_a_memory_pair() {
 mod in_tasks {
     use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
     use ::tokio::task::yield_now;
+    use ringpair::conformance::Conformance;
     use ringpair::mocket::{MismatchKind, MocketOptions};
+
+    #[test]
+    fn a_pair_in_memory_passes_every_check() {
+        let check = async |options: &MocketOptions, transfer| {
+            let conformance = Conformance::new().transfer(transfer).most_in_flight(1 << 20);
+            conformance.check_stream(async || Ok(options.memory_pair()?)).await.assert();
+        };
+        crate::faces::tokio_runtime().block_on(async {
+            check(&MocketOptions::new(), 1 << 18).await;
+            check(&MocketOptions::new().chunk_seed(3), 1 << 13).await;
+        });
+    }
 
     #[test]
     fn a_failing_end_wakes_a_task_at_the_other() {
