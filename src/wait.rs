@@ -109,6 +109,25 @@ impl Waiting {
     }
 }
 
+/// Wakes a task once, at a time of the wall clock: a runtime's clock may be absent or stand still. Dropped, it is off.
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+pub(crate) struct Alarm {
+    pub(crate) at: Instant,
+    registration: Registration,
+}
+
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+impl Alarm {
+    pub(crate) fn set(at: Instant, waker: &Waker) -> io::Result<Alarm> {
+        Ok(Alarm { at, registration: Reactor::of_this_process()?.register(None, at, waker)? })
+    }
+
+    /// Wakes this task in place of the one before.
+    pub(crate) fn wake(&mut self, waker: &Waker) -> io::Result<()> {
+        self.registration.renew(None, self.at, waker)
+    }
+}
+
 /// Calls all wakers, also those that come after one that panics.
 pub(crate) fn wake_all(wakers: Vec<Waker>) {
     for waker in wakers {

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
-use super::delays::{Alarm, Delays};
-use super::stage::Stage;
+use super::delays::Delays;
+use super::stage::{Stage, after};
 use super::{Script, Turn};
+use crate::wait::Alarm;
 
 /// A direction: where its delay is kept, and how the script is told that it is over.
 struct Way {
@@ -32,23 +33,22 @@ impl Stage {
         Poll::Ready(Turn::Fails(self.refuse_early_read()))
     }
 
-    /// Whether a read has waited for its turn for too long.
+    /// Whether a read has waited for too long.
     fn poll_patience(&self, waker: &Waker) -> Poll<()> {
-        let (set, patience) = {
+        let (alarm, patience) = {
             let mut state = self.lock();
             (state.delays.alarm.take(), state.patience)
         };
-        let at = match &set {
-            Some(alarm) => Some(alarm.at),
-            None => Instant::now().checked_add(patience), // later than time goes: never
-        };
-        let Some(at) = at else { return Poll::Pending };
+        let at = alarm.as_ref().map_or_else(|| after(patience), |alarm| alarm.at);
         if Instant::now() >= at {
             return Poll::Ready(());
         }
-        // Where no thread is to be had, it waits without end.
-        let set = set.filter(|alarm| alarm.waker.will_wake(waker)).or_else(|| Alarm::set(at, waker).ok());
-        self.lock().delays.alarm = set;
+        let alarm = match alarm {
+            Some(mut alarm) => alarm.wake(waker).map(|()| alarm),
+            None => Alarm::set(at, waker),
+        };
+        // If the process lacks descriptors or threads, the read waits without end.
+        self.lock().delays.alarm = alarm.ok();
         Poll::Pending
     }
 
