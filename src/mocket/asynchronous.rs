@@ -1,4 +1,4 @@
-//! Asking a stage in a task: what both async faces do where the script has someone wait.
+//! Asking a stage in a task: how both async faces wait for the script.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};

@@ -33,7 +33,7 @@ impl<S: Read> Read for Mocket<S> {
     }
 }
 
-/// Blocks where the script has a delay, and where the socket does.
+/// Blocks during a delay of the script, and where the socket does.
 impl<S: Write> Write for Mocket<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stage.begin(Call::Write)?;
@@ -56,14 +56,14 @@ impl<S: Write> Write for Mocket<S> {
         }
     }
 
-    /// What the script takes is through at once; the socket flushes its own.
+    /// Flushes the socket; the script takes everything at once.
     fn flush(&mut self) -> io::Result<()> {
         self.stream.as_mut().map_or(Ok(()), Write::flush)
     }
 }
 
 impl<S: Shut> Mocket<S> {
-    /// Shuts down the writing side, where the script expects it, or else that of the socket.
+    /// Shuts down the writing side: in the script if there are steps left, otherwise of the socket.
     ///
     /// ```
     /// use ringpair::mocket::{Mocket, Script};
@@ -73,11 +73,11 @@ impl<S: Shut> Mocket<S> {
     /// mocket.close().unwrap();
     /// ```
     ///
-    /// `Read` and `Write` know no shutdown; code under test that is generic over these cannot call it.
+    /// `Read` and `Write` have no shutdown, so code that is generic over these cannot call it.
     ///
     /// # Errors
     ///
-    /// What the script says, or the socket.
+    /// Those of the script or of the socket.
     pub fn shut_down_writing(&mut self) -> io::Result<()> {
         self.stage.begin(Call::Shutdown)?;
         loop {
@@ -94,7 +94,7 @@ impl<S: Shut> Mocket<S> {
     }
 }
 
-/// A blocking stream whose writing side can be shut down, as a mocket's: [`Mocket::shut_down_writing`]. Open to others.
+/// A blocking stream whose writing side can be shut down by [`Mocket::shut_down_writing`]. Open to other types.
 ///
 /// ```
 /// use std::os::unix::net::UnixStream;
@@ -113,7 +113,7 @@ impl<S: Shut> Mocket<S> {
 /// assert_eq!(std::io::read_to_string(&mut end).unwrap(), "");
 /// ```
 pub trait Shut {
-    /// Shuts it down.
+    /// Shuts down the writing side.
     ///
     /// # Errors
     ///
@@ -139,14 +139,14 @@ impl Shut for NoSocket {
     }
 }
 
-/// Never asked: without a socket the script knows an answer to everything.
+/// Never called: without a socket the script answers every call.
 impl Read for NoSocket {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Ok(0)
     }
 }
 
-/// Never asked.
+/// Never called.
 impl Write for NoSocket {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         Err(closed())

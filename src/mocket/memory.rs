@@ -188,7 +188,6 @@ impl Drop for Memory {
 
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod in_tasks {
-    use std::mem::replace;
     use std::task::{Context, Poll};
 
     use super::{Memory, io};
@@ -200,7 +199,7 @@ mod in_tasks {
                 self.has_read(state);
                 return Poll::Ready(outcome);
             }
-            let old = replace(&mut state.flows[self.end].reader, Some(context.waker().clone()));
+            let old = state.flows[self.end].reader.replace(context.waker().clone());
             drop(state);
             drop(old); // while nobody holds the link: it may run anything
             Poll::Pending
@@ -212,7 +211,7 @@ mod in_tasks {
                 self.has_written(state);
                 return Poll::Ready(outcome);
             }
-            let old = replace(&mut state.flows[1 - self.end].writer, Some(context.waker().clone()));
+            let old = state.flows[1 - self.end].writer.replace(context.waker().clone());
             drop(state);
             drop(old);
             Poll::Pending

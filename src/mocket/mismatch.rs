@@ -1,38 +1,39 @@
-//! Where code and script part: what was expected, what came, and at which byte.
+//! Where the code diverges from the script: what was expected, what came, and at which byte.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-/// Bytes shown before the place where code and script part.
+/// Bytes shown before the place where the code diverges.
 pub(super) const BEFORE: usize = 8;
 /// Bytes shown from there on.
 const AFTER: usize = 16;
 /// Steps shown of a script that is not used up.
 const STEPS: usize = 8;
 
-/// In which way code and script part.
+/// How the code diverged from the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MismatchKind {
     /// A byte was written that is not the one expected.
     Different,
-    /// More was written, in one call, than is expected, or something where nothing is.
+    /// One call wrote more than is expected, or something while nothing is expected.
     TooLong,
-    /// Something was written before what the script provides first had been read.
+    /// Something was written before a read that comes first.
     WrittenEarly,
-    /// Something was read before what the script expects first had been written.
+    /// A read came before a write that comes first.
     ReadEarly,
     /// A read of a mocket that its handles hold open waited longer than its patience.
     NothingProvided,
-    /// Something was written where a shutdown is expected.
+    /// Something was written instead of the expected shutdown.
     NotShutDown,
-    /// The writing side was shut down where the script has other plans for it first.
+    /// The writing side was shut down before a step that comes first.
     ShutDownEarly,
     /// The script is not used up.
     LeftOver,
 }
 
-/// What parted code and script: the offset, what was expected, what came, and a few bytes around, as hex and escaped text.
+/// How and where the code diverged from the script: the offset, what was expected, what came, and a few bytes around it, as hex
+/// and escaped text.
 ///
 /// ```
 /// use std::io::Write;
@@ -51,8 +52,8 @@ pub enum MismatchKind {
 ///                            ^^"#);
 /// ```
 ///
-/// The code under test gets it inside an `io::Error` of kind `InvalidData`, and gets it again from every later call, so
-/// that it is seen though the first was swallowed. `{:?}` shows the same text as `{}`: it is what `unwrap` prints.
+/// The code under test gets it inside an `io::Error` of kind `InvalidData`, and again from every later call, so that code that
+/// ignores the first error does not hide it. `{:?}` shows the same text as `{}`, because `unwrap` prints it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Mismatch {
     kind: MismatchKind,
@@ -61,15 +62,15 @@ pub struct Mismatch {
     expected: Vec<u8>,
     came: Vec<u8>,
     lines: Vec<Line>,
-    /// Whether the two first lines are to be compared, so that the byte where they part is to be marked.
+    /// Whether the byte where the first two lines differ is marked.
     is_marked: bool,
 }
 
-/// Bytes of one side, or what it has in place of bytes.
+/// Bytes of one side, or what stands in their place.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Line {
     label: &'static str,
-    /// What both sides agree on, at most [`BEFORE`] of it, and whether there was more.
+    /// What both sides have in common, at most [`BEFORE`] bytes of it, and whether there was more.
     before: Vec<u8>,
     is_cut_before: bool,
     after: Vec<u8>,
@@ -101,7 +102,7 @@ impl Line {
         self
     }
 
-    /// How many characters stand before the byte where the sides part.
+    /// How many characters stand before the byte where the sides differ.
     fn mark(&self) -> usize {
         2 + WIDTH + 3 * self.before.len() + if self.is_cut_before { 3 } else { 0 }
     }
@@ -134,7 +135,7 @@ impl fmt::Display for Line {
 }
 
 impl Mismatch {
-    /// One that is marked where `expected` and `came` part.
+    /// A mismatch that is marked where `expected` and `came` differ.
     pub(super) fn at(kind: MismatchKind, offset: u64, head: &str, expected: Line, came: Line) -> Mismatch {
         Mismatch {
             kind,
@@ -147,7 +148,7 @@ impl Mismatch {
         }
     }
 
-    /// One without two sides to compare.
+    /// A mismatch without two sides to compare.
     pub(super) fn with_lines(kind: MismatchKind, offset: u64, head: String, mut lines: Vec<Line>) -> Mismatch {
         let more = lines.len().saturating_sub(STEPS);
         lines.truncate(STEPS);
@@ -169,22 +170,22 @@ impl Mismatch {
         self
     }
 
-    /// In which way code and script part.
+    /// Returns how the code diverged from the script.
     pub fn kind(&self) -> MismatchKind {
         self.kind
     }
 
-    /// Where: bytes of that direction before it, what passed through to the socket included.
+    /// Returns the number of bytes of that direction before the mismatch, including those that passed through to the socket.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// What was expected from there on, the first sixteen bytes of it; empty where no bytes were.
+    /// Returns the first sixteen bytes that were expected from there on; empty if no bytes were.
     pub fn expected(&self) -> &[u8] {
         &self.expected
     }
 
-    /// What came in its place, the first sixteen bytes of it; empty where no bytes did.
+    /// Returns the first sixteen bytes that came instead; empty if no bytes did.
     pub fn came(&self) -> &[u8] {
         &self.came
     }
@@ -212,7 +213,7 @@ impl fmt::Debug for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
-/// Of kind `InvalidData`: one that no code takes for a reason to try again.
+/// Of kind `InvalidData`, which no code takes for a reason to try again.
 impl From<Mismatch> for io::Error {
     fn from(mismatch: Mismatch) -> io::Error {
         io::Error::new(ErrorKind::InvalidData, mismatch)

@@ -13,7 +13,7 @@ use super::{Handle, Mocket, NoSocket, Script};
 use crate::fuse::Fuse;
 use crate::{PairOptions, PairSocket, Result, Step};
 
-/// The options of a mocket. One value makes any number of mockets, each with its own copy of the script.
+/// The options of a mocket. The same options can make many mockets, each with its own copy of the script.
 ///
 /// ```
 /// use std::io::Read;

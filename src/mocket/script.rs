@@ -1,7 +1,7 @@
 //! The script of a mocket: what is read, what must be written, and in which order. It does no I/O.
 //!
-//! A face, the code that makes a stream of it, asks the script at each call and does as its [`Turn`] says. Those of this
-//! crate are [`Mocket`](super::Mocket)'s; for another family of streams, a face of one's own needs nothing but this:
+//! A face, which is the code that makes a stream of a script, asks the script at each call and does what the [`Turn`] says.
+//! The faces of this crate are those of [`Mocket`](super::Mocket). A face for another family of streams needs only this:
 //!
 //! ```
 //! use ringpair::mocket::{Script, Turn};
@@ -34,10 +34,11 @@ use self::sizes::Sizes;
 use self::step::{Failure, ReadStep, WriteStep};
 use super::mismatch::Mismatch;
 
-/// A script: steps for reads, steps for writes, and where one waits for the other.
+/// A script: steps for reads, steps for writes, and which of them wait for others.
 ///
-/// Reads and writes go their own ways, each through its own steps in their order. [`then`](Script::then) is where they meet:
-/// what stands after it has its turn when all that stands before it has been read and written.
+/// Reads and writes are independent: each direction goes through its own steps in order. Steps after [`then`](Script::then)
+/// have their turn when all steps before it are done. In an [ordered](Script::ordered) script, each step waits for the one
+/// before.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -60,9 +61,10 @@ use super::mismatch::Mismatch;
 /// mocket.close().unwrap();
 /// ```
 ///
-/// When the steps of a direction are used up, it passes through to the socket, if there is one; without one, reads come to the
-/// end of file, and whatever is written is too much. A direction that the script has ended, by
-/// [`end_of_file`](Script::end_of_file), [`expect_shutdown`](Script::expect_shutdown) or [`reset`](Script::reset), stays ended.
+/// When the steps of a direction are used up, its calls pass through to the socket. Without a socket, reads return the end of
+/// file, and writes are a mismatch. A direction that the script has ended does not pass through any more. After
+/// [`expect_shutdown`](Script::expect_shutdown), no later write step has its turn; after [`reset`](Script::reset), no later step
+/// at all: such steps are left over.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
     reads: VecDeque<(u64, ReadStep)>,
@@ -92,35 +94,35 @@ pub struct Script {
     failed: Option<Mismatch>,
 }
 
-/// What a face is to do; [`Script`]'s answer to each call.
+/// What a face has to do: the answer of a [`Script`] to each call.
 ///
-/// All there will be: a face that did not know one of them could not go on.
+/// Complete: there will be no further variants, since a face has to handle all of them.
 #[derive(Debug)]
 pub enum Turn {
-    /// Tell the caller that this many bytes were read or written. After a read they are in the buffer. Not 0, but for an
-    /// empty buffer; for a shutdown it is 0.
+    /// Tell the caller that this many bytes were read or written. After a read they are in the buffer. It is 0 only for an
+    /// empty buffer or a shutdown.
     Moved(usize),
     /// Tell the reader that this is the end of file.
     EndOfFile,
-    /// Hand this error to the caller.
+    /// Return this error to the caller.
     Fails(io::Error),
-    /// Wait so long, tell [`read_delay_is_over`](Script::read_delay_is_over) or
+    /// Wait for this long, call [`read_delay_is_over`](Script::read_delay_is_over) or
     /// [`write_delay_is_over`](Script::write_delay_is_over), and ask again.
     Wait(Duration),
-    /// What the script has for the reader comes after something that is to be written. Ask again after the next write; or,
-    /// where nobody else could write meanwhile, fail with [`refuse_early_read`](Script::refuse_early_read).
+    /// The next read step comes after something that must be written first. Ask again after the next write; or, if no other
+    /// task can write meanwhile, fail with [`refuse_early_read`](Script::refuse_early_read).
     NotYet,
-    /// Hand the call to the socket, with no more bytes than this, and tell [`read_passed`](Script::read_passed) or
-    /// [`write_passed`](Script::write_passed) what came of it.
+    /// Make the call on the socket, with no more bytes than this, and report the outcome to
+    /// [`read_passed`](Script::read_passed) or [`write_passed`](Script::write_passed).
     PassThrough {
-        /// Bytes that may be moved, 1 at least.
+        /// The number of bytes that may be moved, at least 1.
         at_most: usize,
     },
 }
 
-/// Building one. None of these does anything before the script is played.
+/// Building a script. Nothing happens until a mocket replays it.
 impl Script {
-    /// One without a step.
+    /// Returns a script without steps.
     pub fn new() -> Script {
         Script::default()
     }
@@ -156,7 +158,7 @@ impl Script {
         self
     }
 
-    /// These bytes are read next. A read takes from one such step at most, however large its buffer is.
+    /// Adds bytes that are read next. A read takes bytes of one such step only, unless steps are [joined](Script::coalesce).
     ///
     /// ```
     /// # use std::io::Read;
@@ -172,10 +174,10 @@ impl Script {
         }
     }
 
-    /// These bytes must be written next, in as many writes as the code likes.
+    /// Adds bytes that must be written next, in any number of writes.
     ///
-    /// A write is compared as a whole, also where [`MocketOptions::max_write_size`](super::MocketOptions::max_write_size)
-    /// takes but a part of it, and must not reach beyond what is expected.
+    /// A write is compared as a whole, even if [`MocketOptions::max_write_size`](super::MocketOptions::max_write_size)
+    /// lets only a part of it through, and must not reach beyond what is expected.
     ///
     /// ```
     /// # use std::io::Write;
@@ -192,7 +194,7 @@ impl Script {
         }
     }
 
-    /// Anything may be written next, up to this byte and with it.
+    /// Lets anything be written next, up to this byte and including it. [`Mocket::written`](super::Mocket::written) returns it.
     ///
     /// ```
     /// use std::io::Write;
@@ -206,7 +208,7 @@ impl Script {
         self.with_write(WriteStep::Until(byte))
     }
 
-    /// Anything may be written from here on, or nothing; [`Mocket::written`](super::Mocket::written) returns it.
+    /// Lets anything be written from here on, or nothing; [`Mocket::written`](super::Mocket::written) returns it.
     ///
     /// Only [`expect_shutdown`](Script::expect_shutdown) can follow: no other write step after this one ever has its turn.
     ///
@@ -223,10 +225,10 @@ impl Script {
         self.with_write(WriteStep::Anything)
     }
 
-    /// What comes after this has its turn when all that stands before it has been read and written.
+    /// Makes the steps after this wait until all steps before it are done.
     ///
-    /// A read that comes before its turn waits, as it would for a peer that has not been asked yet; a blocking one fails, since it
-    /// would wait forever. A write that comes before its turn fails: the code should have read first.
+    /// A read before its turn waits, as it would for a peer that was not asked yet; a blocking read fails, since it would wait
+    /// forever. A write before its turn fails: the code should have read first.
     ///
     /// ```
     /// # use std::io::Write;
@@ -240,7 +242,7 @@ impl Script {
         self
     }
 
-    /// The end of file is read next. It stays when it is the last step for reads.
+    /// Lets the end of file be read next. It stays if it is the last step for reads; otherwise the next read goes on.
     ///
     /// ```
     /// # use std::io::Read;
@@ -254,10 +256,10 @@ impl Script {
         self.with_read(ReadStep::EndOfFile)
     }
 
-    /// The peer resets the connection, when all that stands before this has been read and written, as after [`then`](Script::then).
+    /// Resets the connection when all steps before this are done, as after [`then`](Script::then).
     ///
-    /// The next read or write, whichever comes first, is told: `ECONNRESET`. Later on the end of file is read, and a write
-    /// is told `EPIPE`, as by the kernel.
+    /// The next read or write, whichever comes first, fails with `ECONNRESET`. From then on reads return the end of file, writes
+    /// fail with `EPIPE` and a shutdown with `ENOTCONN`, as the kernel has it. No later step has its turn.
     ///
     /// ```
     /// use std::io::{ErrorKind, Read, Write};
@@ -276,9 +278,9 @@ impl Script {
         self.then()
     }
 
-    /// The next read fails: once, with this `ErrorKind`, `io::Error` or `Errno`.
+    /// Lets the next read fail once, with this `ErrorKind`, `io::Error` or `Errno`.
     ///
-    /// Kind, errno and text are kept; of an error of one's own inside the `io::Error`, the text.
+    /// Kind, errno and text are kept. Of a custom error inside the `io::Error`, only the text is kept.
     ///
     /// ```
     /// # use std::io::{ErrorKind, Read};
@@ -291,7 +293,7 @@ impl Script {
         self.with_read(ReadStep::Fails(Failure::from(error.into())))
     }
 
-    /// The next write or shutdown fails, as [`read_error`](Script::read_error) has it.
+    /// Lets the next write or shutdown fail once, as [`read_error`](Script::read_error) does for reads.
     ///
     /// ```
     /// # use std::io::{Error, Write};
@@ -306,9 +308,9 @@ impl Script {
         self.with_write(WriteStep::Fails(Failure::from(error.into())))
     }
 
-    /// What is read next comes so late. The time runs from the first read that asks for it in its turn.
+    /// Delays what is read next. The time runs from the first read in its turn.
     ///
-    /// In a task it is the runtime's time, which may be paused, and which must be enabled.
+    /// In a task it is the time of tokio's runtime, which may be paused, and which must be enabled.
     ///
     /// ```
     /// # #[cfg(feature = "epoll")]
@@ -332,7 +334,7 @@ impl Script {
         self.with_read(ReadStep::Late(late))
     }
 
-    /// What is written next is taken so late, as by a peer that does not read. The time runs from the first write in its turn.
+    /// Delays what is written next, as a peer that does not read would. The time runs from the first write in its turn.
     ///
     /// ```
     /// # use std::{io::Write, time::Duration};
@@ -344,7 +346,9 @@ impl Script {
         self.with_write(WriteStep::Late(late))
     }
 
-    /// The writing side must be shut down next. The socket, if there is one, is not told.
+    /// Adds a shutdown of the writing side, which must come next. The socket, if there is one, is not shut down.
+    ///
+    /// Later writes fail with `EPIPE`, even if write steps are left.
     ///
     /// ```
     /// # use std::io::{ErrorKind, Write};
@@ -359,7 +363,7 @@ impl Script {
         self.with_write(WriteStep::Shutdown)
     }
 
-    /// There is a socket: what comes after the last step passes through, and is no mismatch. A mocket sees to it itself.
+    /// Lets calls after the last step pass through to a socket. A mocket in front of a stream sets this itself.
     ///
     /// ```
     /// # use ringpair::mocket::{Script, Turn};
@@ -372,7 +376,7 @@ impl Script {
         self
     }
 
-    /// No read moves more bytes than this.
+    /// Limits the bytes of each read.
     ///
     /// ```
     /// # use std::num::NonZeroUsize;
@@ -385,7 +389,7 @@ impl Script {
         self
     }
 
-    /// No write moves more bytes than this.
+    /// Limits the bytes of each write.
     ///
     /// ```
     /// # use std::num::NonZeroUsize;
@@ -398,8 +402,8 @@ impl Script {
         self
     }
 
-    /// Each read and each write moves at most so many bytes as a generator says, 1 to 128, the smaller the more often. The
-    /// same seed, the same sizes.
+    /// Limits each read and each write to a pseudo-random size of 1 to 128 bytes; small sizes are more frequent. The same seed
+    /// makes the same sizes.
     ///
     /// ```
     /// # use std::io::Read;

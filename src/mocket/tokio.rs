@@ -9,7 +9,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::stage::Call;
 use super::{Mocket, NoSocket, Turn, closed};
 
-/// Asks the fuse when a call begins, and not again when it is polled again.
+/// Asks the fuse when a call begins, but not when it is polled again.
 macro_rules! begin {
     ($mocket:expr, $call:expr) => {
         if !$mocket.begun[$call as usize] {
@@ -19,7 +19,7 @@ macro_rules! begin {
     };
 }
 
-/// Waits, as a task, for its turn, for the script's delays and for the socket. Delays need a runtime with time enabled.
+/// A task waits for its turn, for delays of the script and for the socket. Delays need a runtime with time enabled.
 impl<S: AsyncRead + Unpin> AsyncRead for Mocket<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -30,7 +30,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mocket<S> {
     }
 }
 
-/// Waits, as a task, for the script's delays and for the socket.
+/// A task waits for delays of the script and for the socket.
 impl<S: AsyncWrite + Unpin> AsyncWrite for Mocket<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
@@ -40,7 +40,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Mocket<S> {
         Poll::Ready(outcome)
     }
 
-    /// What the script takes is through at once; the socket flushes its own.
+    /// Flushes the socket; the script takes everything at once.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
             Some(stream) => Pin::new(stream).poll_flush(context),
@@ -93,7 +93,7 @@ impl<S: AsyncWrite + Unpin> Mocket<S> {
             Turn::Moved(size) => return Poll::Ready(Ok(size)),
             Turn::Fails(error) => return Poll::Ready(Err(error)),
             Turn::PassThrough { at_most } => at_most,
-            Turn::EndOfFile | Turn::Wait(_) | Turn::NotYet => return Poll::Pending, // no turns of a write that was polled
+            Turn::EndOfFile | Turn::Wait(_) | Turn::NotYet => return Poll::Pending, // a write is never told these
         };
         let offered = &bytes[..bytes.len().min(at_most)];
         let size = ready!(Pin::new(self.socket_mut()?).poll_write(context, offered))?;
@@ -102,14 +102,14 @@ impl<S: AsyncWrite + Unpin> Mocket<S> {
     }
 }
 
-/// Never asked: without a socket the script knows an answer to everything.
+/// Never called: without a socket the script answers every call.
 impl AsyncRead for NoSocket {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
 
-/// Never asked.
+/// Never called.
 impl AsyncWrite for NoSocket {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Err(closed()))

@@ -1,4 +1,4 @@
-//! tokio-uring's face: calls that own the buffer until they are through.
+//! tokio-uring's face: calls that own the buffer until they complete.
 //!
 //! [`UringStream`] has a module of its own, so that `use ringpair::mocket::*` does not bring a second `read` and `write`
 //! beside those of `std::io` or tokio.
@@ -14,7 +14,7 @@ use tokio_uring::net::TcpStream;
 use super::stage::{Call, Reader};
 use super::{Mocket, NoSocket, Turn, closed};
 
-/// The calls of `tokio_uring::net::TcpStream` that a mocket has too, so that the code under test can take either.
+/// The calls that `tokio_uring::net::TcpStream` and a mocket have in common, so that the code under test can take either.
 ///
 /// ```
 /// use ringpair::mocket::uring::UringStream;
@@ -72,8 +72,8 @@ impl UringStream for TcpStream {
     }
 }
 
-/// Waits, as a task, for its turn, for the script's delays and for the socket. The shutdown, which is no future, takes a delay
-/// that stands before it for over; that of the reading side is the socket's affair alone.
+/// A task waits for its turn, for delays of the script and for the socket. The shutdown is not a future and skips a delay before
+/// it; a shutdown of the reading side goes to the socket alone.
 impl<S: UringStream> UringStream for Mocket<S> {
     async fn read<T: BoundedBufMut>(&self, mut buffer: T) -> BufResult<usize, T> {
         if let Err(error) = self.stage.begin(Call::Read) {
@@ -163,7 +163,7 @@ impl<S: UringStream> Mocket<S> {
             Turn::Moved(size) => return (Ok(size), all),
             Turn::Fails(error) => return (Err(error), all),
             Turn::PassThrough { at_most } => at_most,
-            Turn::EndOfFile | Turn::Wait(_) | Turn::NotYet => return (Ok(0), all), // no turns of a write that was polled
+            Turn::EndOfFile | Turn::Wait(_) | Turn::NotYet => return (Ok(0), all), // a write is never told these
         };
         let socket = match self.socket() {
             Ok(socket) => socket,
@@ -179,7 +179,7 @@ impl<S: UringStream> Mocket<S> {
     }
 }
 
-/// Never asked: without a socket the script knows an answer to everything.
+/// Never called: without a socket the script answers every call.
 impl UringStream for NoSocket {
     async fn read<T: BoundedBufMut>(&self, buffer: T) -> BufResult<usize, T> {
         (Ok(0), buffer)

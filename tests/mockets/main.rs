@@ -9,11 +9,13 @@ mod faces;
 #[cfg(feature = "epoll")]
 mod from_tokio_test;
 mod globs;
+mod held_open;
 mod memory;
 mod nodelay;
 mod order;
 mod splits;
 mod taken;
+#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod wakers;
 
 use ringpair::mocket::{Mismatch, MismatchKind};

@@ -14,7 +14,7 @@ const AT_ONCE: usize = 1 << 16;
 
 /// Playing it.
 impl Script {
-    /// Adds the steps of another script after those of this one. Its sizes and what it has played count for nothing.
+    /// Adds the steps of another script after those of this one. Its sizes are ignored.
     ///
     /// ```
     /// # use ringpair::mocket::Script;
@@ -169,23 +169,23 @@ impl Script {
         }
     }
 
-    /// The delay that a read was told of is over.
+    /// Reports that the delay of a read is over.
     pub fn read_delay_is_over(&mut self) {
         pop_if(&mut self.reads, ReadStep::is_delay);
     }
 
-    /// The delay that a write or a shutdown was told of is over.
+    /// Reports that the delay of a write or a shutdown is over.
     pub fn write_delay_is_over(&mut self) {
         pop_if(&mut self.writes, WriteStep::is_delay);
     }
 
-    /// So many bytes were read from the socket.
+    /// Reports that this many bytes were read from the socket.
     pub fn read_passed(&mut self, size: usize) {
         self.read += size as u64;
         self.read_sizes.forget();
     }
 
-    /// These bytes were written to the socket.
+    /// Reports that these bytes were written to the socket.
     pub fn write_passed(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
         self.recent.extend_from_slice(&bytes[bytes.len().saturating_sub(BEFORE)..]);
@@ -193,7 +193,7 @@ impl Script {
         self.write_sizes.forget();
     }
 
-    /// Turns a read that would wait forever into a mismatch: the error for the caller.
+    /// Turns a read that would wait forever into a mismatch, and returns it as the error for the caller.
     ///
     /// ```
     /// # use ringpair::mocket::{MismatchKind, Script, Turn};
@@ -211,12 +211,11 @@ impl Script {
         self.failed.get_or_insert(mismatch).clone().into()
     }
 
-    /// Checks that the script is used up, and that code and script have not parted on the way.
+    /// Checks that the script is used up, and that there was no mismatch.
     ///
     /// # Errors
     ///
-    /// The first [`Mismatch`] that there was, also where the code swallowed it; otherwise what is left over. A delay that
-    /// nobody waited for is not.
+    /// The first [`Mismatch`], even if the code ignored it; without one, what is left over. Delays do not count.
     pub fn verify(&self) -> Result<(), Mismatch> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
