@@ -15,11 +15,11 @@
 mod common;
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use common::report::{Json, Table, object, print};
 use common::{Arguments, Spread, host};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
 use ringpair::mocket::{MocketOptions, Script};
 
 const SIZES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
@@ -118,12 +118,11 @@ impl Report {
 
 /// Nanoseconds per byte to write all of it, the stream's making and dropping included.
 fn per_byte<W: Write>(bytes: &[u8], make: impl FnOnce() -> W) -> f64 {
-    let begin = cpu_microseconds();
+    let begin = cpu_time();
     make().write_all(bytes).unwrap();
-    (cpu_microseconds() - begin) as f64 * 1e3 / bytes.len() as f64
+    (cpu_time() - begin).as_secs_f64() * 1e9 / bytes.len() as f64
 }
 
-fn cpu_microseconds() -> i64 {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
-    usage.user_time().num_microseconds() + usage.system_time().num_microseconds()
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
 }

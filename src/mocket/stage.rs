@@ -256,9 +256,9 @@ impl Stage {
         self.ask(|script| script.read(buffer), Some((reader, waker)))
     }
 
-    /// How large a buffer for the next read has to be at most.
-    pub(super) fn ready_to_read(&self) -> usize {
-        self.lock().script.ready_to_read()
+    /// How large the buffer for the next read has to be.
+    pub(super) fn ready_to_read(&self, at_most: usize) -> usize {
+        self.lock().script.ready_to_read(at_most)
     }
 }
 

@@ -63,7 +63,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Mocket<S> {
 
 impl<S: AsyncRead + Unpin> Mocket<S> {
     fn poll_scripted_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let size = buffer.remaining().min(self.stage.ready_to_read());
+        let size = self.stage.ready_to_read(buffer.remaining());
         let place = buffer.initialize_unfilled_to(size);
         let at_most = match ready!(self.stage.poll_read(context, 0, place)) {
             Turn::Moved(size) => {

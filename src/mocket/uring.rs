@@ -148,7 +148,7 @@ impl<S: UringStream> Mocket<S> {
     async fn replay_read(&self, at_most: usize, bytes: &mut Vec<u8>) -> Turn {
         let reader = Reader::of(&self.stage);
         poll_fn(|context| {
-            bytes.resize(at_most.min(self.stage.ready_to_read()), 0);
+            bytes.resize(self.stage.ready_to_read(at_most), 0);
             self.stage.poll_read(context, reader.number, bytes)
         })
         .await

@@ -3,8 +3,8 @@
 use std::net::TcpStream;
 use std::num::NonZeroUsize;
 
-use ringpair::PairOptions;
 use ringpair::mocket::{MocketOptions, Script};
+use ringpair::{Linger, PairOptions};
 
 use crate::faces::a_pair_can_be_had;
 
@@ -32,6 +32,18 @@ fn limited_sizes_turn_nagles_algorithm_off() {
     }
     assert_eq!(nodelay(&options()), [false; 2]);
     assert_eq!(nodelay(&options().pair(PairOptions::new().nodelay(true))), [true; 2]);
+}
+
+/// Each turn by single bytes would wait 40 ms for an acknowledgement, and the checks have thousands.
+#[cfg(feature = "epoll")]
+#[test]
+fn short_transfers_pass_every_check() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let conformance = ringpair::conformance::Conformance::new().transfer(1 << 10);
+    let small = PairOptions::new().linger(Linger::Graceful).send_buffer_size(1).recv_buffer_size(1); // as small as can be
+    let options = MocketOptions::new().max_read_size(1).max_write_size(1).pair(small);
+    let make_pair = async || Ok(options.make_pair::<tokio::net::TcpStream>().await?);
+    runtime.block_on(conformance.check_stream(make_pair)).assert();
 }
 
 #[cfg(feature = "epoll")]

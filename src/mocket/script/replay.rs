@@ -85,20 +85,21 @@ impl Script {
         Turn::Moved(given)
     }
 
-    /// How many bytes a buffer for the next read needs at most: what the script has ready, and one byte at least.
+    /// How many bytes of its buffer the next read needs: those that the script has ready, and at least one.
     #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
-    pub(in crate::mocket) fn ready_to_read(&mut self) -> usize {
+    pub(in crate::mocket) fn ready_to_read(&mut self, at_most: usize) -> usize {
+        let at_most = at_most.min(self.read_sizes.next()).min(AT_ONCE);
         let mut ready = 0;
         for (_, step) in self.reads.iter().skip_while(|(_, step)| step.is_delay()) {
             match step {
                 ReadStep::Bytes(bytes, read) => ready += bytes.len() - read,
                 _ => break,
             }
-            if !self.coalesces || ready >= AT_ONCE {
+            if !self.coalesces || ready >= at_most {
                 break;
             }
         }
-        ready.min(self.read_sizes.next()).clamp(1, AT_ONCE)
+        ready.max(1).min(at_most)
     }
 
     /// The code has `offered` to write.
