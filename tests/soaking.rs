@@ -3,6 +3,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
+mod barred;
 #[allow(unused_imports, unused_macros)] // engines are told apart by the streams here
 mod common;
 
@@ -12,7 +13,10 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use barred::{answer, under};
 use common::{Scratch, alone, descriptors, limit_descriptors, text};
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ringpair::measure::Error;
@@ -78,8 +82,8 @@ fn streams_that_live_on_a_ring_are_soaked_on_one() {
 }
 
 #[test]
-fn a_body_that_fails_panics_or_hangs_is_counted_and_the_rest_goes_on() {
-    let soak = Soak::new().pairs(40).concurrency(2).timeout(Duration::from_millis(1));
+fn a_body_that_fails_panics_or_hangs_is_counted() {
+    let soak = Soak::new().pairs(40).concurrency(2).pair_timeout(Duration::from_millis(200));
     let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number {
         7 => Err(io::Error::other("the seventh fails")),
         8 => panic!("the eighth panics"),
@@ -88,8 +92,95 @@ fn a_body_that_fails_panics_or_hangs_is_counted_and_the_rest_goes_on() {
     });
     let report = report.unwrap();
     let failures: Vec<_> = report.failures.iter().map(|(step, count)| (step.as_str(), *count)).collect();
-    assert_eq!((report.pairs, failures), (37, vec![("body", 2), ("panic", 1)]));
+    assert_eq!((report.pairs, failures), (37, vec![("body", 1), ("pair_timeout", 1), ("panic", 1)]));
     assert!(report.complaints()[0].starts_with("3 pairs failed; the first said: "), "{:?}", report.complaints());
+}
+
+#[test]
+fn a_pair_that_takes_too_long_is_named_with_its_stage() {
+    let soak = Soak::new().pairs(3).pair_timeout(Duration::from_millis(300));
+    let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number {
+        1 => std::future::pending().await,
+        _ => Ok(()),
+    });
+    let report = report.unwrap();
+    assert_eq!((report.pairs, report.failures["pair_timeout"]), (2, 1));
+    let expected = "1 pairs failed; the first said: pair 1 was not through after 300ms: its body was running";
+    assert_eq!(report.complaints(), [expected]);
+}
+
+#[test]
+fn a_thread_that_a_body_blocks_is_given_up() {
+    alone(|| {
+        let soak = Soak::new().pairs(20).threads(2).pair_timeout(Duration::from_millis(300));
+        let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| {
+            while turn.number == 5 {
+                std::thread::park();
+            }
+            Ok(())
+        });
+        let report = report.unwrap();
+        assert_eq!((report.pairs, report.failures["pair_timeout"], report.blocked_threads), (19, 1, 1), "{report:?}");
+        let first = report.first_failure.as_deref();
+        assert_eq!(first, Some("pair 5 was not through after 300ms: its body was running, and blocks its thread"));
+        assert!(report.complaints()[1].starts_with("1 threads are blocked and were given up"), "{report:?}");
+    });
+}
+
+#[test]
+fn bodies_that_never_end_are_abandoned_at_the_end() {
+    alone(|| {
+        for block in [false, true] {
+            let soak = Soak::new().duration(Duration::from_secs(3600)).pair_timeout(Duration::MAX).concurrency(2);
+            let body = async move |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match (turn.number, block) {
+                (3 | 4, false) => std::future::pending().await,
+                (4, true) => loop {
+                    std::thread::park();
+                },
+                _ => Ok(()),
+            };
+            let report = soak.run_while(body, |progress| progress.pairs < 3).unwrap();
+            assert!(report.ended_early && report.failures.is_empty(), "{report:?}");
+            // A blocked thread cannot go on with its other pair either.
+            assert!(if block { (1..=2).contains(&report.abandoned) } else { report.abandoned == 2 }, "{report:?}");
+            assert_eq!(report.blocked_threads, u64::from(block));
+            let expected = format!("{} bodies were abandoned: they did not end when the soak did", report.abandoned);
+            assert_eq!(report.complaints()[0], expected);
+        }
+    });
+}
+
+#[cfg(feature = "tokio-uring")]
+#[test]
+fn reads_left_pending_on_a_ring_end_with_their_pair() {
+    if !common::ring_is_there() {
+        return;
+    }
+    use tokio_uring::net::TcpStream;
+    alone(|| {
+        let soak = Soak::new().pairs(2).pair_timeout(Duration::from_millis(100));
+        let report = soak.run(async |accepted: &mut TcpStream, connected: &mut TcpStream, _: Turn| {
+            let (one, other) = (accepted.read(vec![0; 1]), connected.read(vec![0; 1]));
+            futures_util::future::join(one, other).await.0.0.map(drop)
+        });
+        let report = report.unwrap();
+        assert_eq!((report.failures["pair_timeout"], report.blocked_threads), (2, 0), "{report:?}");
+        assert_eq!(report.complaints().len(), 1, "nothing stays open: {report:?}");
+    });
+}
+
+#[test]
+fn too_many_failures_end_the_soak() {
+    let body = async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number % 2 {
+        0 => Err(io::Error::other("each second one")),
+        _ => Ok(()),
+    };
+    let soak = Soak::new().duration(Duration::from_secs(3600));
+    for (soak, failures) in [(soak.clone().max_failures(7), 8), (soak.max_failure_rate(0.4), 51)] {
+        let report = soak.run(body).unwrap();
+        assert_eq!((report.failures["body"], report.failed_too_often, report.ended_early), (failures, true, false));
+        assert_eq!(report.complaints()[1], "it was ended early: more pairs failed than were allowed to");
+    }
 }
 
 #[test]
@@ -120,7 +211,7 @@ fn pairs_are_held_open_as_many_as_asked_for() {
             let report = Soak::new().pairs(200).live(live).run(look).unwrap();
             assert_eq!(report.complaints().len(), 1, "{report:?}"); // and everything is closed in the end
             let told = report.first_failure.unwrap();
-            told.split(' ').next().unwrap().parse::<usize>().unwrap()
+            told.split(' ').nth(2).unwrap().parse::<usize>().unwrap()
         };
         let (none, many) = (open(0), open(150));
         assert_eq!(many, none + 300);
@@ -189,7 +280,9 @@ fn what_cannot_be_soaked_is_refused_before_anything_is_opened() {
         (soak().duration(Duration::ZERO), "a soak of no time"),
         (soak().rate(0.0), "greater than zero"),
         (soak().rate(f64::NAN), "greater than zero"),
-        (soak().timeout(Duration::ZERO), "leaves no time for a body"),
+        (soak().pair_timeout(Duration::ZERO), "leaves no time for a pair"),
+        (soak().max_failure_rate(1.5), "a part of all pairs, from 0 to 1"),
+        (soak().max_failure_rate(f64::NAN), "a part of all pairs, from 0 to 1"),
         (soak().live(usize::MAX), "descriptors, and this process may have "),
     ] {
         match soak.run(ping) {
@@ -341,6 +434,9 @@ fn wrong_input_is_refused_with_a_reason() {
         (&["--shard", "3/4", "--pairs", "0"], "a soak of no pairs shows nothing"),
         (&["--live", "9999999"], "descriptors, and this process may have "),
         (&["--json", "--json-lines"], "cannot be used with"),
+        (&["--pair-timeout", "0s"], "a timeout of zero leaves no time for a pair"),
+        (&["--max-failures", "some"], "a number of pairs or a percentage, for example 10 or 1%"),
+        (&["--max-failures", "101%"], "a percentage is from 0 to 100"),
     ] {
         let output = ringpair(&["soak"]).args(arguments).output().unwrap();
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(WRONG), String::new()), "{arguments:?}");
@@ -352,6 +448,38 @@ fn wrong_input_is_refused_with_a_reason() {
         (output.status.code(), text(&output.stderr).as_str()),
         (Some(WRONG), "error: there is no shard 8 of 4: they are counted from 0\n")
     );
+}
+
+/// Runs the command by epoll, and lets each of its reads on a socket find nothing.
+fn run_deaf(arguments: &'static [&'static str]) -> std::process::Output {
+    let run = move || {
+        let mut command = ringpair(&["soak"]);
+        command.args(arguments).env("RINGPAIR_BACKEND", "epoll").env_remove("RINGPAIR_REQUIRE_URING").output().unwrap()
+    };
+    under(libc::SYS_recvfrom, answer(Errno::EAGAIN), run)
+}
+
+#[test]
+fn a_pair_that_hangs_is_named_on_the_command_line() {
+    let output = run_deaf(&["--pairs", "2", "--pair-timeout", "100ms"]);
+    assert_eq!(output.status.code(), Some(COMPLAINT), "{output:?}");
+    let table = text(&output.stdout);
+    let expected = "pair 0 was not through after 100ms: its body was running\n";
+    assert!(table.contains("2 failed at: pair_timeout\n") && table.contains(expected), "{table}");
+}
+
+#[test]
+fn the_command_ends_when_too_many_pairs_have_failed() {
+    for most in ["3", "3%"] {
+        let arguments: &[&str] = match most {
+            "3" => &["--duration", "1h", "--pair-timeout", "1ms", "--max-failures", "3"],
+            _ => &["--duration", "1h", "--pair-timeout", "1ms", "--max-failures", "3%"],
+        };
+        let output = run_deaf(arguments);
+        assert_eq!(output.status.code(), Some(COMPLAINT), "{output:?}");
+        let table = text(&output.stdout);
+        assert!(table.contains("it was ended early: more pairs failed than were allowed to\n"), "{table}");
+    }
 }
 
 #[test]

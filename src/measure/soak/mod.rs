@@ -29,26 +29,29 @@
 //! With a [rate](Soak::rate) pairs begin at planned moments. What comes late is counted from when it should have begun: a
 //! stall then shows in all the pairs that it held up, and not only in the one that met it.
 
-mod crew;
+mod course;
 mod facts;
+mod ledger;
 mod report;
 mod worker;
+mod workers;
 
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::measure::Error;
 use crate::{Backend, Linger, PairOptions, PairSocket};
 
-use self::crew::Crew;
+use self::course::{Course, Plan};
 pub use self::facts::Facts;
 pub use self::report::Report;
-use self::worker::{Course, open_for_good};
+use self::worker::open_for_good;
+use self::workers::Workers;
 
 /// How often it is looked what the process holds.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -67,7 +70,7 @@ const FOR_A_THREAD: usize = 16;
 /// use tokio::net::TcpStream;
 ///
 /// let soak = Soak::new().threads(2).concurrency(4).live(10).rate(2000.0).duration(Duration::from_secs(60));
-/// let soak = soak.linger(Linger::Reset).backend(Backend::Auto).timeout(Duration::from_secs(5)).seed(7);
+/// let soak = soak.linger(Linger::Reset).backend(Backend::Auto).pair_timeout(Duration::from_secs(5)).seed(7);
 /// assert!(soak.descriptors_needed() >= 2 * (2 * 4 + 10));
 ///
 /// let body = async |_: &mut TcpStream, _: &mut TcpStream, _| Ok(());
@@ -87,7 +90,9 @@ pub struct Soak {
     threads: NonZeroUsize,
     live: usize,
     rate: Option<f64>,
-    timeout: Duration,
+    pair_timeout: Duration,
+    max_failures: Option<u64>,
+    max_failure_rate: Option<f64>,
     seed: Option<u64>,
 }
 
@@ -116,7 +121,7 @@ pub struct Progress {
 }
 
 impl Soak {
-    /// Ten thousand pairs, one at a time, in one thread, reset on close; half a minute for a body; a seed drawn at random.
+    /// Ten thousand pairs, one at a time, in one thread, reset on close; half a minute for each; a seed drawn at random.
     pub fn new() -> Soak {
         Soak {
             options: PairOptions::new(),
@@ -126,7 +131,9 @@ impl Soak {
             threads: NonZeroUsize::MIN,
             live: 0,
             rate: None,
-            timeout: Duration::from_secs(30),
+            pair_timeout: Duration::from_secs(30),
+            max_failures: None,
+            max_failure_rate: None,
             seed: None,
         }
     }
@@ -179,9 +186,22 @@ impl Soak {
         self
     }
 
-    /// How long a body may take before it is given up, and counted as failed.
-    pub fn timeout(mut self, timeout: Duration) -> Soak {
-        self.timeout = timeout;
+    /// How long a pair may take, from the beginning of its connect to the end of its close. One that takes longer is reset and
+    /// counted as failed; the report says what it was doing. A thread that a body or a close blocks for longer is given up.
+    pub fn pair_timeout(mut self, timeout: Duration) -> Soak {
+        self.pair_timeout = timeout;
+        self
+    }
+
+    /// Ends the soak when more than so many pairs have failed.
+    pub fn max_failures(mut self, failures: u64) -> Soak {
+        self.max_failures = Some(failures);
+        self
+    }
+
+    /// Ends the soak when more than this part of all pairs has failed, from 0 to 1. The first hundred pairs are not judged.
+    pub fn max_failure_rate(mut self, rate: f64) -> Soak {
+        self.max_failure_rate = Some(rate);
         self
     }
 
@@ -216,6 +236,9 @@ impl Soak {
 
     /// The same, as long as `go_on` says so; it is asked ten times a second.
     ///
+    /// When `go_on` returns false, no further pair begins, and bodies have 0.4 s to end. Those that have not ended then are
+    /// abandoned, and so are threads that they block: [`Report::abandoned`], [`Report::blocked_threads`].
+    ///
     /// # Errors
     ///
     /// As [`run`](Soak::run).
@@ -226,28 +249,38 @@ impl Soak {
     {
         self.check()?;
         open_for_good()?;
-        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
-        let (before, begin) = (Facts::now(), Instant::now());
-        let pairs = self.pairs.or(if self.duration.is_some() { None } else { Some(10_000) });
-        let course = Arc::new(Course::new(begin, pairs, self.duration, self.rate, seed));
-        let crew = Crew::start::<S, B>(self, body, &course)?;
+        let plan = self.plan();
+        let before = Facts::now();
+        let course = Arc::new(Course::new(plan));
+        let mut workers = Workers::start::<S, B>(self, body, &course)?;
 
         let (mut peak, mut settled) = (before, None);
-        while !crew.is_through() {
+        while !workers.are_through() {
             let facts = Facts::now();
             peak = peak.at_most(facts);
             let progress = course.progress(facts);
             if course.is_tenth(progress) {
                 settled.get_or_insert(facts);
             }
-            if !go_on(progress) {
+            if !course.is_stopped() && !go_on(progress) {
                 course.interrupt();
             }
             thread::park_timeout(LOOK_EVERY);
         }
-        let tally = crew.tally()?;
+        let tally = workers.tally()?;
         let after = Facts::now();
-        Ok(tally.report(&course, [before, settled.unwrap_or(peak), peak.at_most(after), after], seed))
+        Ok(Report::of(tally, &course, [before, settled.unwrap_or(peak), peak.at_most(after), after], plan.seed))
+    }
+
+    fn plan(&self) -> Plan {
+        Plan {
+            pairs: self.pairs.or(if self.duration.is_some() { None } else { Some(10_000) }),
+            duration: self.duration,
+            rate: self.rate,
+            max_failures: self.max_failures,
+            max_failure_rate: self.max_failure_rate,
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+        }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -261,8 +294,11 @@ impl Soak {
         if self.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
             return refuse("a rate is a number of pairs in a second, and greater than zero".to_owned());
         }
-        if self.timeout.is_zero() {
-            return refuse("a timeout of zero leaves no time for a body".to_owned());
+        if self.pair_timeout.is_zero() {
+            return refuse("a timeout of zero leaves no time for a pair".to_owned());
+        }
+        if self.max_failure_rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) {
+            return refuse("a failure rate is a part of all pairs, from 0 to 1".to_owned());
         }
         if tokio::runtime::Handle::try_current().is_ok() {
             return refuse("a soak waits in the thread that calls it, and this one is in a runtime".to_owned());

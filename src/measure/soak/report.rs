@@ -7,6 +7,8 @@ use crate::Backend;
 use crate::measure::Series;
 
 use super::Facts;
+use super::course::Course;
+use super::ledger::Tally;
 
 /// How much the resident memory may be above what it was after the first tenth: an allocator keeps some of what it got back.
 pub(super) const SLACK: u64 = 16 << 20;
@@ -42,8 +44,8 @@ pub struct Report {
     pub engine: Backend,
     /// Pairs that were made, used and closed.
     pub pairs: u64,
-    /// Pairs that were not: by the step at which they failed, such as `connect` or `timeout`; `body` where the body did, and
-    /// `panic` where it panicked.
+    /// Pairs that were not: by the step at which they failed, such as `connect` or `timeout`; `body` if the body failed, `panic`
+    /// if it panicked, `pair_timeout` if the pair took longer than [`pair_timeout`](super::Soak::pair_timeout).
     pub failures: BTreeMap<String, u64>,
     /// What the first of them said.
     pub first_failure: Option<String>,
@@ -65,11 +67,39 @@ pub struct Report {
     pub after: Facts,
     /// Whether it was ended before all was done.
     pub ended_early: bool,
+    /// Whether it ended because more pairs failed than were allowed to.
+    pub failed_too_often: bool,
+    /// Bodies that had not ended 0.4 s after the soak was told to end.
+    pub abandoned: u64,
+    /// Threads that a body or a close has blocked. They were given up: what they hold stays open.
+    pub blocked_threads: u64,
     /// The seed of the bodies.
     pub seed: u64,
 }
 
 impl Report {
+    pub(super) fn of(tally: Tally, course: &Course, [before, settled, peak, after]: [Facts; 4], seed: u64) -> Report {
+        Report {
+            engine: tally.engine.unwrap_or_default(),
+            pairs: tally.pairs,
+            failures: tally.failures,
+            first_failure: tally.first_failure,
+            elapsed: course.elapsed(),
+            make: tally.make,
+            body: tally.body,
+            close: tally.close,
+            before,
+            settled,
+            peak,
+            after,
+            ended_early: course.is_interrupted(),
+            failed_too_often: course.has_failed_too_often(),
+            abandoned: tally.abandoned,
+            blocked_threads: tally.blocked,
+            seed,
+        }
+    }
+
     /// How many pairs there were in a second.
     pub fn pairs_per_second(&self) -> f64 {
         self.pairs as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
@@ -87,6 +117,16 @@ impl Report {
         if failed > 0 {
             let first = self.first_failure.as_deref().unwrap_or("nothing");
             complaints.push(format!("{failed} pairs failed; the first said: {first}"));
+        }
+        if self.failed_too_often {
+            complaints.push("it was ended early: more pairs failed than were allowed to".to_owned());
+        }
+        if self.abandoned > 0 {
+            complaints.push(format!("{} bodies were abandoned: they did not end when the soak did", self.abandoned));
+        }
+        if self.blocked_threads > 0 {
+            let threads = self.blocked_threads;
+            complaints.push(format!("{threads} threads are blocked and were given up; what they hold stays open"));
         }
         if self.pairs + failed == 0 {
             complaints.push("not one pair was made".to_owned());
@@ -126,6 +166,9 @@ mod tests {
             peak: held,
             after: held,
             ended_early: false,
+            failed_too_often: false,
+            abandoned: 0,
+            blocked_threads: 0,
             seed: 1,
         }
     }

@@ -1,113 +1,36 @@
 //! A thread that soaks: a factory, a runtime, and tasks that make, use and close pairs until the course is over.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::timeout;
 
 use crate::hazards::memlock::patiently;
-use crate::measure::{Error, Series};
-use crate::{Backend, PairFactory, PairOptions, PairSocket};
+use crate::measure::Error;
+use crate::{Backend, PairFactory, PairOptions, PairSocket, abort};
 
-use super::{Facts, LOOK_EVERY, Progress, Report, Turn};
-
-/// What all threads have in common: what is left to do.
-pub(super) struct Course {
-    begin: Instant,
-    pairs: Option<u64>,
-    duration: Option<Duration>,
-    rate: Option<f64>,
-    seed: u64,
-    begun: AtomicU64,
-    done: AtomicU64,
-    failed: AtomicU64,
-    over: AtomicBool,
-    interrupted: AtomicBool,
-}
-
-impl Course {
-    pub(super) fn new(
-        begin: Instant,
-        pairs: Option<u64>,
-        duration: Option<Duration>,
-        rate: Option<f64>,
-        seed: u64,
-    ) -> Course {
-        let (begun, done, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        let (over, interrupted) = (AtomicBool::new(false), AtomicBool::new(false));
-        Course { begin, pairs, duration, rate, seed, begun, done, failed, over, interrupted }
-    }
-
-    /// The next pair, and how long after the beginning it is due; none when all have begun.
-    fn next(&self) -> Option<(Turn, Option<Duration>)> {
-        if self.over.load(Relaxed) {
-            return None;
-        }
-        let number = self.begun.fetch_add(1, Relaxed);
-        if self.pairs.is_some_and(|pairs| number >= pairs) {
-            return None;
-        }
-        let due = self.rate.map(|rate| Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX));
-        let begins = due.unwrap_or_else(|| self.begin.elapsed());
-        if self.duration.is_some_and(|duration| begins >= duration) {
-            return None;
-        }
-        let seed = fastrand::Rng::with_seed(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).u64(..);
-        Some((Turn { number, seed }, due))
-    }
-
-    /// Waits until a pair is due. Returns when that was; none where the course is over before.
-    async fn wait_until(&self, due: Duration) -> Option<Instant> {
-        let planned = self.begin.checked_add(due); // none where that is later than any clock will tell
-        while planned.is_none_or(|planned| Instant::now() < planned) {
-            if self.over.load(Relaxed) {
-                return None;
-            }
-            let look = Instant::now() + LOOK_EVERY;
-            tokio::time::sleep_until(planned.map_or(look, |planned| planned.min(look)).into()).await;
-        }
-        planned
-    }
-
-    pub(super) fn end(&self) {
-        self.over.store(true, Relaxed);
-    }
-
-    pub(super) fn interrupt(&self) {
-        self.interrupted.store(true, Relaxed);
-        self.end();
-    }
-
-    pub(super) fn progress(&self, facts: Facts) -> Progress {
-        let (pairs, failures) = (self.done.load(Relaxed), self.failed.load(Relaxed));
-        Progress { pairs, failures, elapsed: self.begin.elapsed(), facts }
-    }
-
-    /// Whether a tenth of the pairs or of the time is through.
-    pub(super) fn is_tenth(&self, progress: Progress) -> bool {
-        self.pairs.is_some_and(|pairs| progress.pairs >= pairs / 10)
-            || self.duration.is_some_and(|duration| progress.elapsed >= duration / 10)
-    }
-}
+use super::course::Course;
+use super::ledger::{Ledger, Stage};
+use super::{LOOK_EVERY, Turn};
 
 /// What one thread is to do.
 pub(super) struct Worker {
     pub(super) options: PairOptions,
     pub(super) concurrency: usize,
     pub(super) live: usize,
-    pub(super) timeout: Duration,
     pub(super) course: Arc<Course>,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 impl Worker {
-    /// Until the course is over. Where this thread cannot begin, it is over for all.
-    pub(super) fn run<S, B>(self, body: B) -> Result<Tally, Error>
+    /// Soaks until the course is over. If this thread cannot begin, the course is over for all.
+    pub(super) fn run<S, B>(self, body: B) -> Result<(), Error>
     where
         S: PairSocket + 'static,
         B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + 'static,
@@ -115,37 +38,21 @@ impl Worker {
         let course = Arc::clone(&self.course);
         let outcome = self.soak(body);
         if outcome.is_err() {
-            course.end();
+            course.stop();
         }
         outcome
     }
 
-    fn soak<S, B>(self, body: B) -> Result<Tally, Error>
+    fn soak<S, B>(self, body: B) -> Result<(), Error>
     where
         S: PairSocket + 'static,
         B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + 'static,
     {
         let options = if S::NEEDS_RING { self.options.clone().backend(Backend::Uring) } else { self.options.clone() };
         let factory = options.factory()?;
-        let tally = RefCell::new(Tally { engine: Some(factory.backend()), ..Tally::default() });
-        let (concurrency, live) = (self.concurrency, RefCell::new(VecDeque::new()));
-        let task = Rc::new(Task { factory, worker: self, body, tally, live });
-        // Tasks are there only for what is done at once; one needs none.
-        let all = async {
-            let mut tasks = JoinSet::new();
-            for _ in 0..concurrency {
-                tasks.spawn_local(Task::go_on(Rc::clone(&task)));
-            }
-            while let Some(ended) = tasks.join_next().await {
-                if ended.is_err() {
-                    task.failed("panic", "a body panicked".to_owned());
-                    tasks.spawn_local(Task::go_on(Rc::clone(&task))); // in its place
-                }
-            }
-            task.close_those_held();
-        };
-        block_on(S::NEEDS_RING, all)?;
-        Ok(task.tally.take())
+        self.ledger.made_by(factory.backend());
+        let task = Rc::new(Task { factory, worker: self, body, live: RefCell::new(VecDeque::new()) });
+        block_on(S::NEEDS_RING, task.go_on_all())
     }
 }
 
@@ -174,12 +81,11 @@ pub(super) fn open_for_good() -> Result<(), Error> {
 }
 
 /// What the tasks of a thread share.
-struct Task<S, B> {
+struct Task<S: PairSocket, B> {
     factory: PairFactory,
     worker: Worker,
     body: B,
-    tally: RefCell<Tally>,
-    live: RefCell<VecDeque<(S, S)>>,
+    live: RefCell<VecDeque<InHand<S>>>,
 }
 
 impl<S, B> Task<S, B>
@@ -187,6 +93,26 @@ where
     S: PairSocket + 'static,
     B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + 'static,
 {
+    /// Runs as many tasks as pairs may be in hand at once, until all are through or those that are left are abandoned.
+    async fn go_on_all(self: Rc<Self>) {
+        let mut tasks = JoinSet::new();
+        for _ in 0..self.worker.concurrency {
+            tasks.spawn_local(Rc::clone(&self).go_on());
+        }
+        loop {
+            match timeout(LOOK_EVERY, tasks.join_next()).await {
+                Ok(None) => break,
+                Ok(Some(Err(_))) => drop(tasks.spawn_local(Rc::clone(&self).go_on())), // a body has panicked
+                Ok(Some(Ok(()))) | Err(_) => {}
+            }
+            if self.worker.course.overdue().is_some() {
+                tasks.shutdown().await;
+            }
+        }
+        self.live.take().into_iter().for_each(|pair| self.close(pair));
+        self.worker.ledger.is_ending();
+    }
+
     async fn go_on(self: Rc<Self>) {
         while let Some((turn, due)) = self.worker.course.next() {
             let planned = match due {
@@ -195,61 +121,67 @@ where
             };
             let Some(planned) = planned else { return };
             self.take(turn, planned).await;
+            if self.worker.ledger.is_given_up() {
+                return;
+            }
         }
     }
 
     /// Makes a pair, runs the body with it, and closes it or the one that has been held longest.
     async fn take(&self, turn: Turn, planned: Instant) {
-        let (mut accepted, mut connected) = match self.factory.pair::<S>().await {
-            Ok(pair) => pair,
-            Err(error) => return self.failed(step_of(&error), error.to_string()),
+        let hand = self.worker.ledger.take(turn.number);
+        let mut pair = match timeout(hand.left(), self.factory.pair::<S>()).await {
+            Ok(Ok((accepted, connected))) => InHand { accepted, connected, is_sound: false },
+            Ok(Err(error)) => return hand.failed(step_of(&error), &error.to_string()),
+            Err(_) => return hand.late(Stage::Make),
         };
+        hand.go_to(Stage::Body);
         let made = Instant::now();
-        let run = (self.body)(&mut accepted, &mut connected, turn);
-        let outcome = tokio::time::timeout(self.worker.timeout, run).await;
-        let used = Instant::now();
-        {
-            let mut tally = self.tally.borrow_mut();
-            tally.make.add(made.saturating_duration_since(planned));
-            tally.body.add(used - made);
-        }
+        let body = (self.body)(&mut pair.accepted, &mut pair.connected, turn);
+        let outcome = timeout(hand.left(), body).await;
+        hand.took(made.saturating_duration_since(planned), made.elapsed());
         match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return self.failed("body", error.to_string()),
-            Err(_) => return self.failed("body", format!("it was not through after {:?}", self.worker.timeout)),
+            Ok(Ok(())) => pair.is_sound = true,
+            Ok(Err(error)) => return hand.failed("body", &error.to_string()),
+            Err(_) => return hand.late(Stage::Body),
         }
-        let to_close = self.hold((accepted, connected));
+        hand.go_to(Stage::Close);
+        let to_close = self.hold(pair);
         if let Some(pair) = to_close {
             self.close(pair);
         }
-        self.tally.borrow_mut().pairs += 1;
-        self.worker.course.done.fetch_add(1, Relaxed);
+        hand.done();
     }
 
-    /// Puts a pair with those that are held open. Returns the one to be closed, where that makes one too many.
-    fn hold(&self, pair: (S, S)) -> Option<(S, S)> {
+    /// Puts a pair with those that are held open. Returns the one to close if that makes one too many.
+    fn hold(&self, pair: InHand<S>) -> Option<InHand<S>> {
         let mut live = self.live.borrow_mut();
         live.push_back(pair);
         if live.len() > self.worker.live { live.pop_front() } else { None }
     }
 
-    fn close(&self, (accepted, connected): (S, S)) {
+    fn close(&self, pair: InHand<S>) {
         let begin = Instant::now();
-        drop(accepted);
-        drop(connected);
-        self.tally.borrow_mut().close.add(begin.elapsed());
+        drop(pair);
+        self.worker.ledger.closed(begin.elapsed());
     }
+}
 
-    fn close_those_held(&self) {
-        let held = self.live.take();
-        held.into_iter().for_each(|pair| self.close(pair));
-    }
+/// A pair, closed when it is dropped, the accepted end first.
+struct InHand<S: PairSocket> {
+    accepted: S,
+    connected: S,
+    /// The body has ended well.
+    is_sound: bool,
+}
 
-    fn failed(&self, step: &str, why: String) {
-        let mut tally = self.tally.borrow_mut();
-        *tally.failures.entry(step.to_owned()).or_default() += 1;
-        tally.first_failure.get_or_insert(why);
-        self.worker.course.failed.fetch_add(1, Relaxed);
+/// A body that did not end well can leave operations pending at both ends: only a reset ends those.
+impl<S: PairSocket> Drop for InHand<S> {
+    fn drop(&mut self) {
+        if !self.is_sound {
+            let _ = abort(&self.accepted); // on error, the close that follows is all that is left to do
+            let _ = abort(&self.connected);
+        }
     }
 }
 
@@ -268,63 +200,5 @@ fn step_of(error: &crate::Error) -> &'static str {
         SetOption => "set_option",
         Convert => "convert",
         Timeout => "timeout",
-    }
-}
-
-/// What a thread has done.
-pub(super) struct Tally {
-    engine: Option<Backend>,
-    pairs: u64,
-    failures: BTreeMap<String, u64>,
-    first_failure: Option<String>,
-    make: Series,
-    body: Series,
-    close: Series,
-}
-
-impl Default for Tally {
-    fn default() -> Tally {
-        Tally {
-            engine: None,
-            pairs: 0,
-            failures: BTreeMap::new(),
-            first_failure: None,
-            make: Series::new(),
-            body: Series::new(),
-            close: Series::new(),
-        }
-    }
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, more: Tally) {
-        self.engine = self.engine.or(more.engine);
-        self.pairs += more.pairs;
-        for (step, count) in more.failures {
-            *self.failures.entry(step).or_default() += count;
-        }
-        self.first_failure = self.first_failure.take().or(more.first_failure);
-        self.make.merge(&more.make);
-        self.body.merge(&more.body);
-        self.close.merge(&more.close);
-    }
-
-    pub(super) fn report(self, course: &Course, [before, settled, peak, after]: [Facts; 4], seed: u64) -> Report {
-        Report {
-            engine: self.engine.unwrap_or_default(),
-            pairs: self.pairs,
-            failures: self.failures,
-            first_failure: self.first_failure,
-            elapsed: course.begin.elapsed(),
-            make: self.make,
-            body: self.body,
-            close: self.close,
-            before,
-            settled,
-            peak,
-            after,
-            ended_early: course.interrupted.load(Relaxed),
-            seed,
-        }
     }
 }

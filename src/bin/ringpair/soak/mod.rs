@@ -8,6 +8,7 @@ mod table;
 
 use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -56,6 +57,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     concurrency: usize,
 
+    /// How long a pair may take, from its connect to its close; one that takes longer is reset and has failed
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    pair_timeout: Duration,
+
+    /// End early when more pairs than this have failed: a number, or a percentage of the pairs so far [default: no limit]
+    #[arg(long, value_name = "N|N%")]
+    max_failures: Option<MaxFailures>,
+
     /// What closing does
     #[arg(long, value_enum, default_value_t = Closing::Reset)]
     linger: Closing,
@@ -87,6 +96,29 @@ enum Closing {
     Reset,
     /// FIN: the end that is closed first is in TIME_WAIT for a minute
     Graceful,
+}
+
+/// How many pairs may fail.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum MaxFailures {
+    Count(u64),
+    Rate(f64),
+}
+
+impl FromStr for MaxFailures {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<MaxFailures, String> {
+        let wrong = || "it takes a number of pairs or a percentage, for example 10 or 1%".to_owned();
+        let Some(percent) = text.strip_suffix('%') else {
+            return text.parse().map(MaxFailures::Count).map_err(|_| wrong());
+        };
+        match percent.parse::<f64>() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(MaxFailures::Rate(percent / 100.0)),
+            Ok(_) => Err("a percentage is from 0 to 100".to_owned()),
+            Err(_) => Err(wrong()),
+        }
+    }
 }
 
 const EXIT_CODES: &str = "\
@@ -167,7 +199,7 @@ fn pairs_of(options: &Options, shard: Option<Shard>) -> Result<Option<u64>, Stri
 
 fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>, engine: Backend) -> Soak {
     let mut soak = Soak::new().backend(engine).live(options.live);
-    soak = soak.threads(options.threads).concurrency(options.concurrency);
+    soak = soak.threads(options.threads).concurrency(options.concurrency).pair_timeout(options.pair_timeout);
     soak = soak.linger(match options.linger {
         Closing::Reset => Linger::Reset,
         Closing::Graceful => Linger::Graceful,
@@ -181,6 +213,11 @@ fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>, engine
     if let Some(rate) = options.rate {
         soak = soak.rate(rate);
     }
+    soak = match options.max_failures {
+        Some(MaxFailures::Count(count)) => soak.max_failures(count),
+        Some(MaxFailures::Rate(rate)) => soak.max_failure_rate(rate),
+        None => soak,
+    };
     match (options.seed, shard) {
         (Some(seed), Some(shard)) => soak.seed(shard.seed(seed)),
         (Some(seed), None) => soak.seed(seed),
