@@ -108,7 +108,7 @@ fn the_seed_and_what_is_to_lie_unread_are_taken_and_told() {
 }
 
 #[test]
-fn connections_of_others_that_are_reset_meanwhile_make_it_a_misfit_that_says_so() {
+fn connections_of_others_disturb_it_only_in_the_hosts_network() {
     alone_in_a_network(|| {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let over = AtomicBool::new(false);
@@ -121,14 +121,17 @@ fn connections_of_others_that_are_reset_meanwhile_make_it_a_misfit_that_says_so(
                     drop((connected, accepted));
                 }
             });
-            let output = ringpair(&["close", "--pairs", "200", "--ways", "fin"]).output();
+            let output = ringpair(&["close", "--pairs", "200", "--ways", "fin", "--host-netns"]).output();
+            let undisturbed = ringpair(&["close", "--pairs", "200", "--ways", "fin"]).output();
             over.store(true, Relaxed);
+            assert_eq!(undisturbed.unwrap().status.code(), Some(0), "by default it has a network of its own");
             output.unwrap()
         });
         assert_eq!(output.status.code(), Some(MISFIT), "{output:?}");
         let table = text(&output.stdout);
         assert!(table.contains("does not fit:\n  out_rsts went up by ") && table.contains(", not 0\n"), "{table}");
-        assert!(table.contains("--netns measures without them"), "{table}");
+        assert!(table.contains("Counters are shared with the host: "), "{table}");
+        assert!(table.contains("--netns measures without its other connections"), "{table}");
     });
 }
 
@@ -288,7 +291,7 @@ fn wrong_input_is_refused_with_a_reason_before_anything_is_measured() {
 }
 
 #[test]
-fn without_the_right_to_a_namespace_it_says_so() {
+fn a_network_that_is_demanded_and_refused_is_an_error() {
     let output = under(libc::SYS_unshare, answer(Errno::EPERM), || ringpair(&["close", "--netns"]).output().unwrap());
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(FAILED), String::new()));
     let error = text(&output.stderr);
@@ -296,6 +299,21 @@ fn without_the_right_to_a_namespace_it_says_so() {
         error.starts_with("error: no network namespace of its own can be had: that takes CAP_SYS_ADMIN"),
         "{error}"
     );
+    let output = ringpair(&["close", "--netns", "--host-netns"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(WRONG));
+}
+
+#[test]
+fn without_a_network_of_its_own_it_stays_and_says_so() {
+    // No such namespace, and one whose `lo` stays down: the message that brings it up is refused.
+    for (call, why) in [(libc::SYS_unshare, "that takes CAP_SYS_ADMIN"), (libc::SYS_sendto, "its lo stays down")] {
+        let run = || ringpair(&["close", "--pairs", "3", "--ways", "reset"]).output().unwrap();
+        let output = under(call, answer(Errno::EPERM), run);
+        let (table, said) = (text(&output.stdout), text(&output.stderr));
+        assert!(said.starts_with(&format!("note: no network namespace of its own can be had: {why}")), "{said}");
+        assert!(said.ends_with("; sockets, TIME_WAIT and counters are shared with the host\n"), "{said}");
+        assert!(table.contains("Counters are shared with the host: "), "{table}");
+    }
 }
 
 #[test]

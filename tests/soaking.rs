@@ -98,15 +98,17 @@ fn a_body_that_fails_panics_or_hangs_is_counted() {
 
 #[test]
 fn a_pair_that_takes_too_long_is_named_with_its_stage() {
-    let soak = Soak::new().pairs(3).pair_timeout(Duration::from_millis(300));
-    let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number {
-        1 => std::future::pending().await,
-        _ => Ok(()),
+    alone(|| {
+        let soak = Soak::new().pairs(3).pair_timeout(Duration::from_millis(300));
+        let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number {
+            1 => std::future::pending().await,
+            _ => Ok(()),
+        });
+        let report = report.unwrap();
+        assert_eq!((report.pairs, report.failures["pair_timeout"]), (2, 1));
+        let expected = "1 pairs failed; the first said: pair 1 was not through after 300ms: its body was running";
+        assert_eq!(report.complaints(), [expected]);
     });
-    let report = report.unwrap();
-    assert_eq!((report.pairs, report.failures["pair_timeout"]), (2, 1));
-    let expected = "1 pairs failed; the first said: pair 1 was not through after 300ms: its body was running";
-    assert_eq!(report.complaints(), [expected]);
 }
 
 #[test]
@@ -332,6 +334,7 @@ fn the_command_soaks_tells_and_says_that_it_is_clean() {
 fn figures_agree_with_each_other_and_the_report_with_its_schema() {
     for more in [&[][..], &["--linger", "graceful", "--live", "20"]] {
         let report = json(&[&["--pairs", "150", "--seed", "9"], more].concat());
+        assert_eq!(report["notes"].as_array().unwrap().len(), more.len() / 4, "{report}");
         assert_eq!((&report["pairs"], &report["seed"], &report["clean"]), (&150.into(), &9.into(), &true.into()));
         for series in ["make", "body", "close"] {
             let values = &report[series];
@@ -533,12 +536,91 @@ fn without_a_ring_it_soaks_by_epoll_and_says_so() {
     assert!(text(&output.stdout).contains("Pairs are made through epoll, and not through io_uring\n"), "{output:?}");
 }
 
+// --- the network namespace
+
 #[test]
-fn a_network_of_its_own_that_cannot_be_had_is_told_of() {
-    let output = ringpair(&["soak", "--pairs", "20", "--netns"]).output().unwrap();
-    match output.status.code() {
-        Some(FAILED) => assert!(text(&output.stderr).contains("no network namespace of its own can be had")),
-        code => assert_eq!(code, Some(0), "{output:?}"),
+fn without_a_network_of_its_own_nothing_is_called_clean() {
+    for arguments in [&["--pairs", "20"][..], &["--pairs", "20", "--host-netns"]] {
+        let mut command = ringpair(&["soak"]);
+        command.args(arguments);
+        let output = under(libc::SYS_unshare, answer(Errno::EPERM), move || command.output().unwrap());
+        let (table, said) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{table}{said}");
+        assert!(table.contains("in a network namespace that others share"), "{table}");
+        assert!(!table.contains("clean"), "{table}");
+        let note = "note: sockets and TIME_WAIT are not judged: others share this network namespace\n";
+        assert!(table.ends_with(note), "{table}");
+        let is_told = said.starts_with("note: no network namespace of its own can be had: that takes CAP_SYS_ADMIN");
+        assert_eq!((is_told, said.is_empty()), (arguments.len() == 2, arguments.len() > 2), "{said}");
+    }
+}
+
+#[test]
+fn a_network_that_is_demanded_and_refused_is_an_error() {
+    let run = || ringpair(&["soak", "--pairs", "20", "--netns"]).output().unwrap();
+    let output = under(libc::SYS_unshare, answer(Errno::EPERM), run);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(FAILED), ""));
+    assert!(text(&output.stderr).starts_with("error: no network namespace of its own can be had: "), "{output:?}");
+}
+
+#[test]
+fn an_ordinary_user_soaks_in_a_network_of_its_own() {
+    use std::os::unix::process::CommandExt;
+
+    let mut command = ringpair(&["soak", "--pairs", "20"]);
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let Ok(output) = command.output() else { return common::skip("nobody may not run the binary") };
+    if text(&output.stderr).contains("no network namespace of its own can be had") {
+        return common::skip("ordinary users may have no network namespace here");
+    }
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{output:?}");
+    let table = text(&output.stdout);
+    assert!(table.contains("in a network namespace of its own\n") && table.contains("\nclean: "), "{table}");
+}
+
+#[test]
+fn a_graceful_soak_is_not_called_clean() {
+    let output = ringpair(&["soak", "--pairs", "101", "--linger", "graceful", "--netns"]).output().unwrap();
+    if output.status.code() == Some(FAILED) {
+        return common::skip("no network of its own can be had here");
+    }
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let table = text(&output.stdout);
+    assert!(table.contains("note: 101 sockets entered TIME_WAIT") && !table.contains("clean"), "{table}");
+}
+
+#[test]
+fn a_time_wait_that_a_reset_should_not_leave_is_complained_of() {
+    common::alone_in_a_network(|| {
+        let shut = async |accepted: &mut TcpStream, connected: &mut TcpStream, _: Turn| {
+            accepted.shutdown().await?;
+            connected.shutdown().await?;
+            let read = accepted.read(&mut [0]).await? + connected.read(&mut [0]).await?;
+            assert_eq!(read, 0);
+            Ok(())
+        };
+        let soak = Soak::new().pairs(5);
+        assert_eq!(soak.run(shut).unwrap().complaints(), [""; 0]);
+        let report = soak.own_network(true).run(shut).unwrap();
+        assert_eq!(report.complaints(), ["5 sockets entered TIME_WAIT; a reset leaves none"]);
+    });
+}
+
+#[test]
+fn what_cannot_be_counted_without_proc_is_complained_of() {
+    let hide = "mount -t tmpfs none /proc && exec \"$0\" soak --pairs 20";
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "--", "sh", "-c", hide, env!("CARGO_BIN_EXE_ringpair")]);
+    let output = command.output().unwrap();
+    if text(&output.stderr).contains("unshare: ") || text(&output.stderr).contains("mount: ") {
+        return common::skip("/proc cannot be hidden here");
+    }
+    assert_eq!(output.status.code(), Some(COMPLAINT), "{output:?}");
+    let table = text(&output.stdout);
+    for name in ["descriptors", "memory", "sockets", "TIME_WAIT"] {
+        assert!(table.contains(&format!("\n  {name} could not be counted: /proc does not tell\n")), "{table}");
     }
 }
 

@@ -29,6 +29,8 @@ enum Command {
     Doctor(doctor::Options),
     Merge(soak::MergeOptions),
     Soak(soak::Options),
+    #[command(name = namespace::TRY, hide = true)]
+    TryNetns,
 }
 
 fn main() -> ExitCode {
@@ -42,5 +44,6 @@ fn main() -> ExitCode {
         Command::Doctor(options) => doctor::run(&options),
         Command::Merge(options) => soak::merge(&options),
         Command::Soak(options) => soak::run(&options),
+        Command::TryNetns => namespace::run_try(),
     }
 }

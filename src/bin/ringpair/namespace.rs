@@ -1,27 +1,82 @@
-//! A network namespace of our own: clean counters, all ports, nobody else.
+//! A network namespace of its own: clean counters, all ports, no other connections.
 
-use std::io::{self, Error};
+use std::io::{self, Error, Write as _};
+use std::os::fd::AsRawFd;
+use std::process::{Command, ExitCode, Stdio};
 
 use nix::errno::Errno;
 use nix::libc::{IFF_UP, NLM_F_ACK, NLM_F_REQUEST, RTM_NEWLINK};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket};
-use std::os::fd::AsRawFd;
 
-/// Moves this process, which must have one thread still, into a network namespace of its own, and brings its `lo` up.
-///
-/// Who may not do so is let into a user namespace first, where the host has them for everyone.
-pub(crate) fn enter() -> io::Result<()> {
+// No doc comment: clap would make it the help of the command.
+#[derive(clap::Args)]
+pub(crate) struct Network {
+    /// Fail if no network namespace of its own can be had, instead of staying in the host's
+    #[arg(long, conflicts_with = "host_netns")]
+    netns: bool,
+
+    /// Stay in the host's network namespace, and share its ports, sockets, TIME_WAIT and counters with all its programs
+    #[arg(long)]
+    host_netns: bool,
+}
+
+/// Moves this process, which must have one thread still, to the network namespace that was asked for. Returns whether that is
+/// its own.
+pub(crate) fn choose(network: &Network) -> io::Result<bool> {
+    if network.host_netns {
+        return Ok(false);
+    }
+    // A namespace that is entered and lacks `lo` cannot be left again: another process tries first.
+    match tried().and_then(|()| enter()) {
+        Ok(()) => Ok(true),
+        Err(error) if network.netns => Err(error),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "note: {error}; sockets, TIME_WAIT and counters are shared with the host");
+            Ok(false)
+        }
+    }
+}
+
+/// The hidden command that only tries.
+pub(crate) const TRY: &str = "try-netns";
+
+pub(crate) fn run_try() -> ExitCode {
+    match enter() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = write!(io::stderr(), "{error}"); // the parent reads it
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tried() -> io::Result<()> {
+    let mut command = Command::new("/proc/self/exe");
+    let output = command.arg(TRY).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Error::new(error.kind(), format!("{NONE}: it cannot be tried: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    match String::from_utf8_lossy(&output.stderr) {
+        why if why.starts_with(NONE) => Err(Error::other(why.into_owned())),
+        _ => Err(Error::other(format!("{NONE}: trying it ended with {}", output.status))),
+    }
+}
+
+const NONE: &str = "no network namespace of its own can be had";
+
+/// Enters a new network namespace and brings its `lo` up. Without CAP_SYS_ADMIN, enters a user namespace first.
+fn enter() -> io::Result<()> {
     let outcome = match unshare(CloneFlags::CLONE_NEWNET) {
         Err(Errno::EPERM) => unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET),
         outcome => outcome,
     };
     outcome.map_err(|errno| {
-        let why =
-            "no network namespace of its own can be had: that takes CAP_SYS_ADMIN, or user namespaces for everyone";
-        Error::new(Error::from(errno).kind(), format!("{why} ({errno})"))
+        let why = format!("{NONE}: that takes CAP_SYS_ADMIN, or user namespaces for everyone ({errno})");
+        Error::new(Error::from(errno).kind(), why)
     })?;
-    bring_loopback_up().map_err(|error| Error::new(error.kind(), format!("lo could not be brought up: {error}")))
+    bring_loopback_up().map_err(|error| Error::new(error.kind(), format!("{NONE}: its lo stays down: {error}")))
 }
 
 /// `lo` is the first interface of every namespace.

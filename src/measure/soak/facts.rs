@@ -13,7 +13,7 @@ pub struct Facts {
     pub descriptors: Option<u64>,
     /// Bytes of memory that are resident: `VmRSS` of `/proc/self/status`.
     pub memory: Option<u64>,
-    /// TCP sockets of the network namespace, orphans among them: `inuse` and `orphan` of `/proc/net/sockstat`.
+    /// TCP sockets of the network namespace, closed ones that still send among them: `inuse` of `/proc/net/sockstat`.
     pub sockets: Option<u64>,
     /// Sockets of the network namespace that are in TIME_WAIT.
     pub time_wait: Option<u64>,
@@ -26,9 +26,19 @@ impl Facts {
         Facts {
             descriptors: open_descriptors().map(|open| open as u64),
             memory: resident(),
-            sockets: in_tcp("inuse").zip(in_tcp("orphan")).map(|(inuse, orphan)| inuse + orphan),
+            sockets: in_tcp("inuse"), // `orphan` is of the whole host
             time_wait: in_tcp("tw"),
         }
+    }
+
+    /// Each with its name.
+    pub(super) fn named(self) -> [(&'static str, Option<u64>); 4] {
+        [
+            ("descriptors", self.descriptors),
+            ("memory", self.memory),
+            ("sockets", self.sockets),
+            ("TIME_WAIT", self.time_wait),
+        ]
     }
 
     /// The greater one of each.

@@ -40,11 +40,11 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::measure::Error;
+use crate::measure::{Counters, Error};
 use crate::{Backend, Linger, PairOptions, PairSocket};
 
 use self::course::{Course, Plan};
@@ -55,6 +55,9 @@ use self::workers::Workers;
 
 /// How often it is looked what the process holds.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long the kernel may take to close what has been let go of.
+const SETTLED_BY: Duration = Duration::from_millis(500);
 
 /// Descriptors that a thread needs beside those of its pairs: a ring, a listener, a runtime, and some to spare.
 const FOR_A_THREAD: usize = 16;
@@ -84,6 +87,7 @@ const FOR_A_THREAD: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Soak {
     options: PairOptions,
+    linger: Linger,
     pairs: Option<u64>,
     duration: Option<Duration>,
     concurrency: NonZeroUsize,
@@ -93,6 +97,7 @@ pub struct Soak {
     pair_timeout: Duration,
     max_failures: Option<u64>,
     max_failure_rate: Option<f64>,
+    own_network: bool,
     seed: Option<u64>,
 }
 
@@ -125,6 +130,7 @@ impl Soak {
     pub fn new() -> Soak {
         Soak {
             options: PairOptions::new(),
+            linger: Linger::Reset,
             pairs: None,
             duration: None,
             concurrency: NonZeroUsize::MIN,
@@ -134,6 +140,7 @@ impl Soak {
             pair_timeout: Duration::from_secs(30),
             max_failures: None,
             max_failure_rate: None,
+            own_network: false,
             seed: None,
         }
     }
@@ -176,6 +183,7 @@ impl Soak {
 
     /// What closing does; see [`PairOptions::linger`].
     pub fn linger(mut self, linger: Linger) -> Soak {
+        self.linger = linger;
         self.options = self.options.linger(linger);
         self
     }
@@ -202,6 +210,12 @@ impl Soak {
     /// Ends the soak when more than this part of all pairs has failed, from 0 to 1. The first hundred pairs are not judged.
     pub fn max_failure_rate(mut self, rate: f64) -> Soak {
         self.max_failure_rate = Some(rate);
+        self
+    }
+
+    /// Whether nothing else uses this network namespace. Its sockets and TIME_WAIT are then judged too; default: `false`.
+    pub fn own_network(mut self, is_own: bool) -> Soak {
+        self.own_network = is_own;
         self
     }
 
@@ -250,7 +264,7 @@ impl Soak {
         self.check()?;
         open_for_good()?;
         let plan = self.plan();
-        let before = Facts::now();
+        let (before, counted) = (Facts::now(), time_waits());
         let course = Arc::new(Course::new(plan));
         let mut workers = Workers::start::<S, B>(self, body, &course)?;
 
@@ -268,8 +282,23 @@ impl Soak {
             thread::park_timeout(LOOK_EVERY);
         }
         let tally = workers.tally()?;
-        let after = Facts::now();
-        Ok(Report::of(tally, &course, [before, settled.unwrap_or(peak), peak.at_most(after), after], plan.seed))
+        let after = self.after(before);
+        let facts = [before, settled.unwrap_or(peak), peak.at_most(after), after];
+        let time_waits = time_waits().zip(counted).map(|(after, before)| after.saturating_sub(before));
+        Ok(Report::of(self, tally, &course, facts, time_waits, plan.seed))
+    }
+
+    /// Returns what is left. The kernel closes the last sockets, and those of a ring, a moment after the last call.
+    fn after(&self, before: Facts) -> Facts {
+        let begin = Instant::now();
+        loop {
+            let after = Facts::now();
+            let is_settled = !self.own_network || after.sockets <= before.sockets;
+            if is_settled || begin.elapsed() > SETTLED_BY {
+                return after;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn plan(&self) -> Plan {
@@ -319,4 +348,9 @@ impl Default for Soak {
     fn default() -> Soak {
         Soak::new()
     }
+}
+
+/// Returns how many sockets have entered TIME_WAIT in this network namespace, or would have if there were room.
+fn time_waits() -> Option<u64> {
+    Counters::read().ok().map(|counters| counters.time_wait + counters.time_wait_overflow)
 }

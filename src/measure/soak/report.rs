@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::Backend;
 use crate::measure::Series;
+use crate::{Backend, Linger};
 
-use super::Facts;
 use super::course::Course;
 use super::ledger::Tally;
+use super::{Facts, Soak};
 
 /// How much the resident memory may be above what it was after the first tenth: an allocator keeps some of what it got back.
 pub(super) const SLACK: u64 = 16 << 20;
@@ -73,12 +73,25 @@ pub struct Report {
     pub abandoned: u64,
     /// Threads that a body or a close has blocked. They were given up: what they hold stays open.
     pub blocked_threads: u64,
+    /// Sockets that entered TIME_WAIT in this network namespace meanwhile; `None` if `/proc` does not tell.
+    pub time_waits: Option<u64>,
+    /// Whether nothing else used the network namespace; see [`own_network`](super::Soak::own_network).
+    pub own_network: bool,
+    /// What closing did.
+    pub linger: Linger,
     /// The seed of the bodies.
     pub seed: u64,
 }
 
 impl Report {
-    pub(super) fn of(tally: Tally, course: &Course, [before, settled, peak, after]: [Facts; 4], seed: u64) -> Report {
+    pub(super) fn of(
+        soak: &Soak,
+        tally: Tally,
+        course: &Course,
+        [before, settled, peak, after]: [Facts; 4],
+        time_waits: Option<u64>,
+        seed: u64,
+    ) -> Report {
         Report {
             engine: tally.engine.unwrap_or_default(),
             pairs: tally.pairs,
@@ -96,6 +109,9 @@ impl Report {
             failed_too_often: course.has_failed_too_often(),
             abandoned: tally.abandoned,
             blocked_threads: tally.blocked,
+            time_waits,
+            own_network: soak.own_network,
+            linger: soak.linger,
             seed,
         }
     }
@@ -110,8 +126,31 @@ impl Report {
         self.complaints().is_empty()
     }
 
-    /// What is not as it should be, a sentence each.
+    /// What is not as it should be, or is not known, a sentence each.
+    ///
+    /// Sockets and TIME_WAIT are judged only if nothing else used the network namespace.
     pub fn complaints(&self) -> Vec<String> {
+        let mut complaints = self.complaints_of_pairs();
+        complaints.extend(self.unknown());
+        complaints.extend(self.left_behind());
+        if self.own_network {
+            complaints.extend(self.left_in_the_network());
+        }
+        complaints
+    }
+
+    /// What is as it should be, and yet keeps it from being called clean, a sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.own_network {
+            notes.push("sockets and TIME_WAIT are not judged: others share this network namespace".to_owned());
+        } else if let Some(count @ 1..) = self.time_waits.filter(|_| self.linger != Linger::Reset) {
+            notes.push(format!("{count} sockets entered TIME_WAIT: closing with FIN leaves one a pair for a minute"));
+        }
+        notes
+    }
+
+    fn complaints_of_pairs(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         let failed: u64 = self.failures.values().sum();
         if failed > 0 {
@@ -131,9 +170,22 @@ impl Report {
         if self.pairs + failed == 0 {
             complaints.push("not one pair was made".to_owned());
         }
-        let more = |after: Option<u64>, before: Option<u64>| {
-            after.zip(before).map_or(0, |(after, before)| after.saturating_sub(before))
-        };
+        complaints
+    }
+
+    /// What could not be counted is not zero.
+    fn unknown(&self) -> Vec<String> {
+        let both = self.before.named().into_iter().zip(self.after.named());
+        let unknown = both.filter(|((_, before), (_, after))| before.is_none() || after.is_none());
+        let mut names: Vec<&str> = unknown.map(|((name, _), _)| name).collect();
+        if self.time_waits.is_none() && !names.contains(&"TIME_WAIT") {
+            names.push("TIME_WAIT");
+        }
+        names.into_iter().map(|name| format!("{name} could not be counted: /proc does not tell")).collect()
+    }
+
+    fn left_behind(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
         let descriptors = more(self.after.descriptors, self.before.descriptors);
         if descriptors > 0 {
             complaints.push(format!("{descriptors} descriptors more are open than before"));
@@ -144,6 +196,25 @@ impl Report {
         }
         complaints
     }
+
+    fn left_in_the_network(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let sockets = more(self.after.sockets, self.before.sockets);
+        if sockets > 0 {
+            complaints.push(format!("{sockets} TCP sockets more are in use than before"));
+        }
+        let entered = self.time_waits.unwrap_or_default();
+        if self.linger == Linger::Reset && entered > 0 {
+            complaints.push(format!("{entered} sockets entered TIME_WAIT; a reset leaves none"));
+        } else if entered > self.pairs + self.failures.values().sum::<u64>() {
+            complaints.push(format!("{entered} sockets entered TIME_WAIT, more than one a pair"));
+        }
+        complaints
+    }
+}
+
+fn more(after: Option<u64>, before: Option<u64>) -> u64 {
+    after.zip(before).map_or(0, |(after, before)| after.saturating_sub(before))
 }
 
 #[cfg(test)]
@@ -151,7 +222,7 @@ mod tests {
     use super::*;
 
     fn clean() -> Report {
-        let held = Facts { descriptors: Some(9), memory: Some(50 << 20), ..Facts::default() };
+        let held = Facts { descriptors: Some(9), memory: Some(50 << 20), sockets: Some(2), time_wait: Some(0) };
         Report {
             engine: Backend::Uring,
             pairs: 100,
@@ -169,6 +240,9 @@ mod tests {
             failed_too_often: false,
             abandoned: 0,
             blocked_threads: 0,
+            time_waits: Some(0),
+            own_network: true,
+            linger: Linger::Reset,
             seed: 1,
         }
     }
@@ -195,5 +269,38 @@ mod tests {
 
         let nothing = Report { pairs: 0, ..clean() };
         assert_eq!(nothing.complaints(), ["not one pair was made"]);
+    }
+
+    #[test]
+    fn what_could_not_be_counted_is_complained_of() {
+        let mut report = clean();
+        report.after.descriptors = None;
+        report.before.memory = None;
+        (report.before.sockets, report.time_waits) = (None, None);
+        let unknown = |name| format!("{name} could not be counted: /proc does not tell");
+        assert_eq!(report.complaints(), ["descriptors", "memory", "sockets", "TIME_WAIT"].map(unknown));
+    }
+
+    #[test]
+    fn the_network_is_judged_only_if_nothing_else_uses_it() {
+        let mut report = clean();
+        assert_eq!(report.notes(), [""; 0]);
+        report.after.sockets = Some(5);
+        report.time_waits = Some(101);
+        let expected =
+            ["3 TCP sockets more are in use than before", "101 sockets entered TIME_WAIT; a reset leaves none"];
+        assert_eq!(report.complaints(), expected);
+        report.own_network = false;
+        assert_eq!(report.complaints(), [""; 0]);
+        assert_eq!(report.notes(), ["sockets and TIME_WAIT are not judged: others share this network namespace"]);
+    }
+
+    #[test]
+    fn a_graceful_close_may_leave_one_time_wait_a_pair() {
+        let mut report = Report { linger: Linger::Graceful, time_waits: Some(100), ..clean() };
+        assert_eq!(report.complaints(), [""; 0]);
+        assert!(report.notes()[0].starts_with("100 sockets entered TIME_WAIT: "), "{report:?}");
+        report.time_waits = Some(101);
+        assert_eq!(report.complaints(), ["101 sockets entered TIME_WAIT, more than one a pair"]);
     }
 }

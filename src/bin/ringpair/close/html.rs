@@ -6,17 +6,18 @@ use ringpair::measure::close::{Cell, Report, Way};
 use serde_json::Value;
 
 use super::chart::{self, Curve};
-use super::table::{counted_by, engine_of, middle_ratio, misfit, ways};
-use super::{Pick, SERIES};
+use super::table::{counted_by, counters_of, engine_of, middle_ratio, misfit, ways};
+use super::{Pick, SERIES, Told};
 
 /// What stands over each series' chart.
 const TITLES: [&str; 4] =
     ["Close of the first end", "Until the other end's read returns", "Close of the second end", "Whole teardown"];
 
-pub(super) fn of(report: &Report) -> String {
+pub(super) fn of(told: &Told) -> String {
+    let report = &told.report;
     let mut page = String::from(HEAD);
     for part in
-        [facts(report), verdict(report), bars(report), curves(report), figures(report), counters(report), host(report)]
+        [facts(told), verdict(told), bars(report), curves(report), figures(report), counters(report), host(report)]
     {
         page.push_str(&part);
     }
@@ -32,7 +33,8 @@ const HEAD: &str = concat!(
     "</style>\n</head>\n<body>\n<main>\n<h1>What closing costs</h1>\n"
 );
 
-fn facts(report: &Report) -> String {
+fn facts(told: &Told) -> String {
+    let report = &told.report;
     let kernel = report.host.kernel_release.as_deref().unwrap_or("of an unknown release");
     let engine = match engine_of(report) {
         "epoll" => "epoll, and not through io_uring; nor was any end closed through it",
@@ -40,20 +42,22 @@ fn facts(report: &Report) -> String {
     };
     let early = if report.ended_early { ", ended early" } else { "" };
     format!(
-        "<p>{} pairs for each way, call and order{early}; seed {}; Linux {}; ringpair {}. Pairs were made through {engine}.</p>\n",
+        "<p>{} pairs for each way, call and order{early}; seed {}; Linux {}; ringpair {}. Pairs were made through {engine}. {}.</p>\n",
         report.pairs,
         report.seed,
         escaped(kernel),
         env!("CARGO_PKG_VERSION"),
+        counters_of(told),
     )
 }
 
-fn verdict(report: &Report) -> String {
+fn verdict(told: &Told) -> String {
+    let report = &told.report;
     if report.fits() {
         return "<p class=\"yes\">Every read returned what it had to, and the kernel counted what it had to and nothing else.</p>\n"
             .to_owned();
     }
-    let misfits = report.cells.iter().filter(|cell| !cell.fits()).map(misfit);
+    let misfits = report.cells.iter().filter(|cell| !cell.fits()).map(|cell| misfit(cell, told.netns));
     let misfits: String = misfits.map(|text| format!("<pre>{}</pre>\n", escaped(text))).collect();
     format!("<p class=\"no\">These figures do not fit what the kernel counted, or what was read:</p>\n{misfits}")
 }

@@ -44,9 +44,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Measure in a network namespace of its own: clean counters, all ports, nobody else's connections
-    #[arg(long)]
-    netns: bool,
+    #[command(flatten)]
+    network: namespace::Network,
 
     /// Print JSON instead of a table
     #[arg(long, conflicts_with = "csv")]
@@ -85,13 +84,20 @@ const SERIES: [(&str, Pick); 4] = [
 ];
 
 pub(crate) fn run(options: &Options) -> ExitCode {
-    exit::with(measure(options).and_then(|report| {
-        tell(options, &report).map_err(refused(WRONG))?;
-        Ok(code_of(report.ended_early, report.fits()))
+    exit::with(measure(options).and_then(|told| {
+        tell(options, &told).map_err(refused(WRONG))?;
+        Ok(code_of(told.report.ended_early, told.report.fits()))
     }))
 }
 
-fn measure(options: &Options) -> Result<Report, Refusal> {
+/// What there is to tell.
+struct Told {
+    report: Report,
+    /// Whether the counters are those of a network namespace of its own.
+    netns: bool,
+}
+
+fn measure(options: &Options) -> Result<Told, Refusal> {
     // Before anything is measured: who cannot be told need not wait.
     if let Some(folder) = &options.hgrm {
         fs::create_dir_all(folder).map_err(about(&folder.display().to_string())).map_err(refused(WRONG))?;
@@ -99,9 +105,7 @@ fn measure(options: &Options) -> Result<Report, Refusal> {
     if let Some(file) = &options.html {
         fs::write(file, "").map_err(about(&file.display().to_string())).map_err(refused(WRONG))?;
     }
-    if options.netns {
-        namespace::enter().map_err(refused(FAILED))?;
-    }
+    let netns = namespace::choose(&options.network).map_err(refused(FAILED))?;
     let interrupted = interrupt::caught().map_err(refused(FAILED))?;
     let bar = bar();
     let measured = asked_for(options).run_while(|progress| {
@@ -110,10 +114,11 @@ fn measure(options: &Options) -> Result<Report, Refusal> {
         !interrupted.load(Relaxed)
     });
     bar.finish_and_clear();
-    measured.map_err(|error| {
+    let report = measured.map_err(|error| {
         let code = if matches!(error, Error::Options(_)) { WRONG } else { FAILED };
         (code, error.into())
-    })
+    })?;
+    Ok(Told { report, netns })
 }
 
 fn asked_for(options: &Options) -> Close {
@@ -134,17 +139,18 @@ fn bar() -> ProgressBar {
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn tell(options: &Options, report: &Report) -> io::Result<()> {
+fn tell(options: &Options, told: &Told) -> io::Result<()> {
+    let report = &told.report;
     if let Some(folder) = &options.hgrm {
         write_histograms(folder, report)?;
     }
     if let Some(file) = &options.html {
-        fs::write(file, html::of(report)).map_err(about(&file.display().to_string()))?;
+        fs::write(file, html::of(told)).map_err(about(&file.display().to_string()))?;
     }
     match (options.json, options.csv) {
-        (true, _) => print(&serde_json::to_string_pretty(&document::Document::of(report, options.netns))?),
+        (true, _) => print(&serde_json::to_string_pretty(&document::Document::of(report, told.netns))?),
         (_, true) => print(&csv::of(report)),
-        _ => print(&table::of(report)),
+        _ => print(&table::of(told)),
     }
 }
 

@@ -6,12 +6,13 @@ use ringpair::Backend;
 use ringpair::measure::close::{Cell, Report, Way};
 use ringpair::measure::{Counters, Series};
 
-use super::{Pick, SERIES};
+use super::{Pick, SERIES, Told};
 
-pub(super) fn of(report: &Report) -> String {
+pub(super) fn of(told: &Told) -> String {
+    let report = &told.report;
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{}\n", heading(report));
+    let _ = writeln!(text, "{}\n{}\n", heading(report), counters_of(told));
     let _ = writeln!(text, "{:33}{:>16}{:>16}{:>16}{:>16}", "", "first close", "peer reads", "second close", "whole");
     let _ = write!(text, "{:13}{:10}{:10}", "way", "call", "first end");
     let _ = writeln!(text, "{0}{0}{0}{0}", format_args!("{:>8}{:>8}", "p50", "p99"));
@@ -23,7 +24,7 @@ pub(super) fn of(report: &Report) -> String {
         text.push('\n');
     }
     text.push('\n');
-    text.push_str(&summary(report));
+    text.push_str(&summary(told));
     text
 }
 
@@ -48,6 +49,14 @@ fn heading(report: &Report) -> String {
     )
 }
 
+/// Whose connections the counters count.
+pub(super) fn counters_of(told: &Told) -> &'static str {
+    match told.netns {
+        true => "Counters are those of a network namespace of its own",
+        false => "Counters are shared with the host: other connections of its network namespace count too",
+    }
+}
+
 fn micros(series: &Series, percent: f64) -> String {
     match series.count() {
         0 => "-".to_owned(),
@@ -59,7 +68,8 @@ fn micros(series: &Series, percent: f64) -> String {
 }
 
 /// A line for each way: ratios, what the kernel has counted for each pair, and whether that is what it must be.
-fn summary(report: &Report) -> String {
+fn summary(told: &Told) -> String {
+    let report = &told.report;
     let mut text = format!(
         "{:13}{:>7}{:>7}{:>7}  {:>7}{:>7}{:>7}{:>7}{:>7}{:>7}  {}\n",
         "over fin", "first", "peer", "whole", "TW", "TWover", "RSTs", "estab", "data", "unread", "fits"
@@ -82,7 +92,7 @@ fn summary(report: &Report) -> String {
          want of room; resets sent; ends reset; closed with zero linger; closed with data unread."
     );
     for cell in report.cells.iter().filter(|cell| !cell.fits()) {
-        let _ = write!(text, "\n\n{}", misfit(cell));
+        let _ = write!(text, "\n\n{}", misfit(cell, told.netns));
     }
     text
 }
@@ -121,7 +131,7 @@ fn a_pair(count: u64, pairs: u64) -> String {
     }
 }
 
-pub(super) fn misfit(cell: &Cell) -> String {
+pub(super) fn misfit(cell: &Cell, netns: bool) -> String {
     let mut text = format!("{} by {}, the {} end first, does not fit:", cell.way, cell.call, cell.order);
     for (name, counted, expected) in cell.misfits() {
         let _ = write!(text, "\n  {name} went up by {counted}, not {expected}");
@@ -130,8 +140,8 @@ pub(super) fn misfit(cell: &Cell) -> String {
         let (surprises, ending) = (cell.surprises, cell.way.ending());
         let _ = write!(text, "\n  {surprises} reads did not return {ending}; the first returned {what}");
     }
-    if !cell.misfits().is_empty() {
-        text.push_str("\n  Other connections of this host count too: --netns measures without them.");
+    if !netns && !cell.misfits().is_empty() {
+        text.push_str("\n  These counters are shared with the host: --netns measures without its other connections.");
     }
     text
 }

@@ -18,6 +18,7 @@ pub(super) struct Document {
     pub(super) version: String,
     pub(super) clean: bool,
     pub(super) complaints: Vec<String>,
+    pub(super) notes: Vec<String>,
     pub(super) engine: String,
     pub(super) pairs: u64,
     pub(super) failures: BTreeMap<String, u64>,
@@ -60,13 +61,14 @@ pub(super) struct Values {
 }
 
 impl Document {
-    pub(super) fn of(report: &Report, shard: Option<Shard>, netns: bool) -> Document {
+    pub(super) fn of(report: &Report, shard: Option<Shard>) -> Document {
         let complaints = report.complaints();
         Document {
             kind: Kind::Report,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clean: complaints.is_empty(),
             complaints,
+            notes: report.notes(),
             engine: if report.engine == Backend::Epoll { "epoll" } else { "uring" }.to_owned(),
             pairs: report.pairs,
             failures: report.failures.clone(),
@@ -82,7 +84,7 @@ impl Document {
             after: report.after,
             ended_early: report.ended_early,
             seed: report.seed,
-            netns,
+            netns: report.own_network,
             shards: shard.into_iter().collect(),
         }
     }

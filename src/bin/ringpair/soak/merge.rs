@@ -79,10 +79,12 @@ fn sum(documents: &[Document]) -> Document {
         sum.ended_early |= more.ended_early;
         sum.netns &= more.netns;
         sum.shards.extend(&more.shards);
+        sum.notes.extend_from_slice(&more.notes);
         if sum.engine != more.engine {
             sum.engine = "uring and epoll".to_owned();
         }
     }
+    sum.notes.dedup();
     sum.shards.sort_by_key(|shard| (shard.of, shard.index));
     sum.complaints = documents.iter().flat_map(complaints_of).chain(gaps(&sum)).collect();
     sum.clean = sum.complaints.is_empty();

@@ -77,9 +77,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
 
-    /// Soak in a network namespace of its own
-    #[arg(long)]
-    netns: bool,
+    #[command(flatten)]
+    network: namespace::Network,
 
     /// Print JSON instead of a table
     #[arg(long, conflicts_with = "json_lines")]
@@ -142,17 +141,15 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 fn soak(options: &Options) -> Result<u8, Refusal> {
     let shard = options.shard.map_or_else(Shard::of_the_scheduler, |shard| Ok(Some(shard))).map_err(refused(WRONG))?;
     let pairs = pairs_of(options, shard).map_err(refused(WRONG))?;
-    if options.netns {
-        namespace::enter().map_err(refused(FAILED))?;
-    }
+    let is_own = namespace::choose(&options.network).map_err(refused(FAILED))?;
     raise_limit().map_err(refused(FAILED))?;
     let interrupted = interrupt::caught().map_err(refused(FAILED))?;
     let told = Teller { lines: options.json_lines, interrupted, said: 0, refused: None };
-    let (report, refused_line) = measured(options, shard, pairs, told)?;
+    let (report, refused_line) = measured(options, shard, pairs, is_own, told)?;
     if let Some(error) = refused_line {
         return Err((WRONG, error.into()));
     }
-    let document = Document::of(&report, shard, options.netns);
+    let document = Document::of(&report, shard);
     let text = match (options.json_lines, options.json) {
         (true, _) => serde_json::to_string(&document),
         (_, true) => serde_json::to_string_pretty(&document),
@@ -167,10 +164,11 @@ fn measured(
     options: &Options,
     shard: Option<Shard>,
     pairs: Option<u64>,
+    is_own: bool,
     mut teller: Teller,
 ) -> Result<(Report, Option<io::Error>), Refusal> {
     let engine = PairOptions::new().factory().map_err(|error| (FAILED, Error::from(error).into()))?.backend();
-    let soak = asked_for(options, shard, pairs, engine);
+    let soak = asked_for(options, shard, pairs, engine).own_network(is_own);
     let go_on = |progress| teller.tell(progress);
     let report = match engine {
         #[cfg(feature = "tokio-uring")]

@@ -9,8 +9,12 @@ pub(super) fn of(document: &Document) -> String {
         "epoll" => "epoll, and not through io_uring",
         _ => "io_uring",
     };
+    let network = match document.netns {
+        true => "a network namespace of its own",
+        false => "a network namespace that others share: its sockets and TIME_WAIT are theirs too",
+    };
     let mut text = format!(
-        "{} pairs in {:.1} s, {:.0} a second{}; seed {}\nPairs are made through {through}\n\n",
+        "{} pairs in {:.1} s, {:.0} a second{}; seed {}\nPairs are made through {through}\nin {network}\n\n",
         document.pairs,
         document.elapsed_seconds,
         document.pairs_per_second,
@@ -44,13 +48,15 @@ pub(super) fn of(document: &Document) -> String {
     for (step, count) in &document.failures {
         let _ = writeln!(text, "\n{count} failed at: {step}");
     }
-    match document.complaints.as_slice() {
-        [] => text.push_str("\nclean: nothing failed, and nothing was left behind"),
-        complaints => {
+    match (document.complaints.as_slice(), document.notes.as_slice()) {
+        ([], []) => text.push_str("\nclean: nothing failed, and nothing was left behind"),
+        ([], _) => text.push_str("\nnothing failed, and nothing that was judged was left behind"),
+        (complaints, _) => {
             text.push_str("\nNOT CLEAN");
             complaints.iter().for_each(|complaint| text.push_str(&format!("\n  {complaint}")));
         }
     }
+    document.notes.iter().for_each(|note| text.push_str(&format!("\n  note: {note}")));
     text
 }
 
