@@ -8,7 +8,7 @@ mod barred;
 mod common;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -279,8 +279,10 @@ fn wrong_input_is_refused_with_a_reason_before_anything_is_measured() {
         (&["--unread", "65537"], "from 1 to 65536 bytes can lie unread, not 65537"),
         (&["--seed", "-1"], "unexpected argument '-1'"),
         (&["--json", "--csv"], "cannot be used with"),
-        (&["--hgrm", "/proc/no-such-folder"], "/proc/no-such-folder: "),
-        (&["--html", "/no-such-folder/page.html"], "/no-such-folder/page.html: No such file or directory"),
+        (&["--hgrm", "/proc/no-such-folder"], "error: --hgrm /proc/no-such-folder: "),
+        (&["--html", "/no-such/page.html"], "error: --html /no-such/page.html: No such file or directory"),
+        (&["--json", "/no-such/report.json"], "error: --json /no-such/report.json: No such file or directory"),
+        (&["--csv", "/dev"], "error: --csv /dev: Is a directory"),
         (&["--loudly"], "unexpected argument '--loudly'"),
     ] {
         let output = ringpair(&["close"]).args(arguments).output().unwrap();
@@ -326,24 +328,57 @@ fn a_pair_that_cannot_be_made_is_told_with_all_causes() {
 }
 
 #[test]
-fn an_interrupt_ends_it_with_a_report_on_what_was_measured_so_far() {
-    let mut command = ringpair(&["close", "--pairs", "100000000", "--ways", "reset", "--json"]);
+fn a_signal_ends_it_with_a_report_on_what_was_measured() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let mut command = ringpair(&["close", "--pairs", "100000000", "--ways", "reset", "--json"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        common::await_catching(child.id(), signal);
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = format!("Interrupted by {signal}\n");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(INTERRUPTED), said));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["ended_early"], true);
+        assert_fits_the_schema(&report);
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_with_a_report_on_stderr() {
+    let mut command = ringpair(&["close", "--pairs", "100000000", "--ways", "reset"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // It has pairs by the time that it has a listener and has caught the signal: both can be seen from outside.
-    let caught = |status: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-        u64::from_str_radix(line.trim(), 16).unwrap() & 1 << (Signal::SIGINT as u64 - 1) != 0
-    };
-    let status = format!("/proc/{}/status", child.id());
-    common::eventually("it catches SIGINT", || caught(&fs::read_to_string(&status).unwrap()));
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
-    let (mut out, mut err) = (String::new(), String::new());
-    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-    assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(INTERRUPTED), ""));
-    let report: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(report["ended_early"], true);
-    assert_fits_the_schema(&report);
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(INTERRUPTED), "{said}");
+    assert!(said.starts_with("Interrupted by the reader of standard output, which has gone away\n"), "{said}");
+    assert!(said.contains("What closing costs"), "{said}");
+}
+
+#[test]
+fn a_run_that_fails_keeps_the_old_reports() {
+    let folder = Scratch::new("old");
+    fs::create_dir_all(&folder.0).unwrap();
+    let path = |name: &str| folder.0.join(name).to_str().unwrap().to_owned();
+    let names = ["a.html", "b.json", "c.csv", "fin-close-accepted-first.hgrm"];
+    names.iter().for_each(|name| fs::write(path(name), "old").unwrap());
+    let files = ["--html", &path(names[0]), "--json", &path(names[1]), "--csv", &path(names[2]), "--hgrm", &path("")]
+        .map(str::to_owned);
+    for (pairs, code) in [("0", WRONG), ("3", FAILED)] {
+        let mut command = ringpair(&["close", "--pairs", pairs]);
+        command.args(&files);
+        let output = under(libc::SYS_listen, answer(Errno::EACCES), move || command.output().unwrap());
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(names.iter().all(|name| fs::read_to_string(path(name)).unwrap() == "old"));
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), names.len(), "nothing else is left");
+    }
+    let mut command = ringpair(&["close", "--pairs", "3", "--ways", "fin"]);
+    let output = command.args(&files).output().unwrap();
+    assert!(text(&output.stdout).starts_with("What closing costs"), "{output:?}");
+    assert!(fs::read_to_string(path(names[0])).unwrap().starts_with("<!doctype html>"));
+    assert_fits_the_schema(&serde_json::from_str(&fs::read_to_string(path(names[1])).unwrap()).unwrap());
+    assert!(fs::read_to_string(path(names[2])).unwrap().starts_with("way,call,order,series,"));
+    assert!(fs::read_to_string(path(names[3])).unwrap().contains("TotalCount"));
 }
 
 #[test]

@@ -8,9 +8,9 @@ mod barred;
 mod common;
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use barred::{answer, under};
@@ -437,6 +437,8 @@ fn wrong_input_is_refused_with_a_reason() {
         (&["--shard", "3/4", "--pairs", "0"], "a soak of no pairs shows nothing"),
         (&["--live", "9999999"], "descriptors, and this process may have "),
         (&["--json", "--json-lines"], "cannot be used with"),
+        (&["--json", "/no-such-folder/report.json"], "error: --json /no-such-folder/report.json: No such file or "),
+        (&["--json", "/dev"], "error: --json /dev: Is a directory"),
         (&["--pair-timeout", "0s"], "a timeout of zero leaves no time for a pair"),
         (&["--max-failures", "some"], "a number of pairs or a percentage, for example 10 or 1%"),
         (&["--max-failures", "101%"], "a percentage is from 0 to 100"),
@@ -485,18 +487,74 @@ fn the_command_ends_when_too_many_pairs_have_failed() {
     }
 }
 
+/// An hour of soaking that catches signals.
+fn an_hour(mut command: Command) -> Child {
+    command.args(["soak", "--duration", "1h", "--json-lines"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    common::await_catching(child.id(), Signal::SIGTERM); // a shell catches SIGINT, too
+    child
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+}
+
 #[test]
-fn an_interrupt_ends_it_with_a_report_on_what_was_soaked_so_far() {
-    let mut command = ringpair(&["soak", "--duration", "1h", "--json-lines"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-    assert_eq!(first["kind"], "second");
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
-    let last: Value = serde_json::from_str(&lines.map(Result::unwrap).last().unwrap()).unwrap();
-    assert_eq!((child.wait().unwrap().code(), &last["ended_early"]), (Some(INTERRUPTED), &true.into()));
-    assert!(last["pairs"].as_u64() >= first["pairs"].as_u64(), "{last}");
-    assert_fits_the_schema(&last);
+fn a_signal_ends_it_with_a_report_on_what_was_soaked() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let child = an_hour(ringpair(&[]));
+        send(&child, signal);
+        let output = child.wait_with_output().unwrap();
+        let said = format!("Interrupted by {signal}\n");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(INTERRUPTED), said));
+        let last: Value = serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
+        assert_eq!((&last["kind"], &last["ended_early"]), (&"report".into(), &true.into()));
+        assert_fits_the_schema(&last);
+    }
+}
+
+#[test]
+fn a_hangup_that_it_was_started_to_ignore_is_ignored() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ringpair")]);
+    let child = an_hour(command);
+    send(&child, Signal::SIGHUP); // caught, it would make the next signal end the program without a report
+    send(&child, Signal::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    let said = "Interrupted by SIGINT\n".to_owned();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(INTERRUPTED), said));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_with_a_report_on_stderr() {
+    let file = Scratch::new("left.json");
+    for arguments in [&["--json-lines"][..], &["--json", file.0.to_str().unwrap()]] {
+        let mut command = ringpair(&["soak", "--duration", "1h"]);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(INTERRUPTED), "{said}");
+        assert!(said.starts_with("Interrupted by the reader of standard output, which has gone away\n"), "{said}");
+        assert!(said.contains(", ended early; seed "), "{said}");
+    }
+    let report: Value = serde_json::from_str(&fs::read_to_string(&file.0).unwrap()).unwrap();
+    assert_fits_the_schema(&report);
+}
+
+#[test]
+fn a_report_goes_to_a_file_beside_the_table() {
+    let file = Scratch::new("report.json");
+    let path = file.0.to_str().unwrap();
+    let table = run(&["--pairs", "20", "--json", path], 0);
+    assert!(table.starts_with("20 pairs in "), "{table}");
+    let report: Value = serde_json::from_str(&fs::read_to_string(&file.0).unwrap()).unwrap();
+    assert_fits_the_schema(&report);
+
+    let output = ringpair(&["soak", "--pairs", "0", "--json", path]).output().unwrap();
+    assert_eq!(output.status.code(), Some(WRONG));
+    let kept: Value = serde_json::from_str(&fs::read_to_string(&file.0).unwrap()).unwrap();
+    assert_eq!(kept, report, "a run that fails destroys no report");
 }
 
 #[test]
@@ -513,16 +571,23 @@ fn a_reader_that_has_left_is_no_error_and_a_full_disk_is_one() {
 }
 
 #[test]
-fn a_line_a_second_is_on_a_terminal_only() {
-    assert!(run(&["--duration", "1.3s", "--rate", "20"], 0).starts_with("26 pairs in ")); // which says nothing else
-    let terminal = nix::pty::openpty(None, None).unwrap();
-    let mut command = ringpair(&["soak", "--duration", "1.3s", "--rate", "20"]);
-    let mut child = command.stdout(Stdio::null()).stderr(terminal.slave).spawn().unwrap();
-    drop(command); // has the slave open
-    let mut said = Vec::new();
-    let _ = File::from(terminal.master).read_to_end(&mut said); // ends with EIO
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(text(&said).contains(" pairs ") && text(&said).contains(" failed "), "{}", text(&said));
+fn a_terminal_shows_one_line_with_total_and_time_left() {
+    assert!(run(&["--duration", "300ms", "--rate", "20"], 0).starts_with("6 pairs in ")); // which says nothing else
+    for (arguments, total) in [(&["--duration", "300ms"][..], " of 300ms, "), (&["--pairs", "6"], " of 6, ")] {
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        let mut command = ringpair(&["soak", "--rate", "20"]);
+        command.args(arguments).env("TERM", "xterm").stdout(terminal.slave.try_clone().unwrap());
+        let mut child = command.stderr(terminal.slave).spawn().unwrap();
+        drop(command); // has the slave open
+        let mut shown = Vec::new();
+        let _ = File::from(terminal.master).read_to_end(&mut shown); // ends with EIO
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let shown = text(&shown);
+        let (line, report) = shown.split_once("\r\n").unwrap();
+        assert!(line.contains(total) && line.contains(" left: ") && line.contains(" pairs, "), "{line}");
+        assert!(line.contains('\r'), "it is drawn again: {line}");
+        assert!(report.starts_with("6 pairs in "), "{shown}");
+    }
 }
 
 #[test]

@@ -236,6 +236,15 @@ pub(crate) fn assert_descriptors_become(expected: std::ops::RangeInclusive<usize
     eventually(&format!("{expected:?} descriptors are open"), || expected.contains(&descriptors()));
 }
 
+/// Waits until a process catches a signal.
+pub(crate) fn await_catching(process: u32, signal: nix::sys::signal::Signal) {
+    eventually("it catches the signal", || {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (signal as u64 - 1) != 0
+    });
+}
+
 /// Whether the reactor's epoll is open: it is the one that marks an event with the largest number.
 pub(crate) fn reactor_runs() -> bool {
     let open = std::fs::read_dir("/proc/self/fdinfo").unwrap();

@@ -8,18 +8,18 @@ mod html;
 mod table;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering::Relaxed;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ringpair::measure::close::{Cell, Close, Report, Way};
 use ringpair::measure::{Error, Series};
 
 use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
-use crate::output::{about, print};
-use crate::{interrupt, namespace};
+use crate::interrupt::Interrupt;
+use crate::namespace;
+use crate::output::{Target, about_option, print};
 
 /// Measures what closing costs: reset against FIN, at both ends, with the kernel's own counters as proof.
 ///
@@ -47,13 +47,13 @@ pub(crate) struct Options {
     #[command(flatten)]
     network: namespace::Network,
 
-    /// Print JSON instead of a table
-    #[arg(long, conflicts_with = "csv")]
-    json: bool,
+    /// Print JSON instead of a table, or write it to this file beside the table
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    json: Option<Option<PathBuf>>,
 
-    /// Print CSV instead of a table: a line for each way, call, order and series
-    #[arg(long)]
-    csv: bool,
+    /// Print CSV instead of a table, or write it to this file: a line for each way, call, order and series
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    csv: Option<Option<PathBuf>>,
 
     /// Write each series to a file of this folder, as HdrHistogram's plotter reads them
     #[arg(long, value_name = "DIR")]
@@ -69,8 +69,9 @@ Exit codes:
   0    measured, and every read and every counter is what it must be
   3    measured, and some are not; the report says which
   1    could not be measured
-  2    wrong usage, or the report could not be written; a reader that has gone away is no error
-  130  interrupted; the report tells what was measured so far";
+  2    wrong usage, or the report could not be written
+  130  interrupted by SIGINT, SIGTERM or SIGHUP, or because nothing reads standard output any more; the report, then on
+       stderr, tells what was measured so far";
 
 /// Picks one series of a cell.
 type Pick = fn(&Cell) -> &Series;
@@ -84,10 +85,18 @@ const SERIES: [(&str, Pick); 4] = [
 ];
 
 pub(crate) fn run(options: &Options) -> ExitCode {
-    exit::with(measure(options).and_then(|told| {
-        tell(options, &told).map_err(refused(WRONG))?;
-        Ok(code_of(told.report.ended_early, told.report.fits()))
-    }))
+    exit::with(measure_and_tell(options))
+}
+
+fn measure_and_tell(options: &Options) -> Result<u8, Refusal> {
+    let files = Files::open(options).map_err(refused(WRONG))?;
+    let netns = namespace::choose(&options.network).map_err(refused(FAILED))?;
+    let mut interrupt = Interrupt::catch().map_err(refused(FAILED))?;
+    let report = measure(options, &mut interrupt)?;
+    let has_no_reader = report.ended_early && interrupt.say();
+    let told = Told { report, netns };
+    files.write(options, &told).and_then(|()| tell(options, &told, has_no_reader)).map_err(refused(WRONG))?;
+    Ok(code_of(told.report.ended_early, told.report.fits()))
 }
 
 /// What there is to tell.
@@ -97,28 +106,18 @@ struct Told {
     netns: bool,
 }
 
-fn measure(options: &Options) -> Result<Told, Refusal> {
-    // Before anything is measured: who cannot be told need not wait.
-    if let Some(folder) = &options.hgrm {
-        fs::create_dir_all(folder).map_err(about(&folder.display().to_string())).map_err(refused(WRONG))?;
-    }
-    if let Some(file) = &options.html {
-        fs::write(file, "").map_err(about(&file.display().to_string())).map_err(refused(WRONG))?;
-    }
-    let netns = namespace::choose(&options.network).map_err(refused(FAILED))?;
-    let interrupted = interrupt::caught().map_err(refused(FAILED))?;
+fn measure(options: &Options, interrupt: &mut Interrupt) -> Result<Report, Refusal> {
     let bar = bar();
     let measured = asked_for(options).run_while(|progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
-        !interrupted.load(Relaxed)
+        interrupt.cause().is_none()
     });
     bar.finish_and_clear();
-    let report = measured.map_err(|error| {
+    measured.map_err(|error| {
         let code = if matches!(error, Error::Options(_)) { WRONG } else { FAILED };
         (code, error.into())
-    })?;
-    Ok(Told { report, netns })
+    })
 }
 
 fn asked_for(options: &Options) -> Close {
@@ -139,17 +138,64 @@ fn bar() -> ProgressBar {
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn tell(options: &Options, told: &Told) -> io::Result<()> {
-    let report = &told.report;
-    if let Some(folder) = &options.hgrm {
-        write_histograms(folder, report)?;
+/// Where the report goes beside standard output. Opened before anything is measured.
+struct Files {
+    json: Option<Target>,
+    csv: Option<Target>,
+    html: Option<Target>,
+}
+
+impl Files {
+    fn open(options: &Options) -> io::Result<Files> {
+        if let (Some(None), Some(None)) = (&options.json, &options.csv) {
+            let why = "'--json' cannot be used with '--csv' unless one of them names a file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        if let Some(folder) = &options.hgrm {
+            fs::create_dir_all(folder).map_err(about_option(HGRM, folder))?;
+            let any = folder.join("any");
+            Target::open(HGRM, &any)?; // whether files can be made there
+        }
+        let open = |option, path: Option<&PathBuf>| path.map(|path| Target::open(option, path)).transpose();
+        Ok(Files {
+            json: open("--json", options.json.as_ref().and_then(Option::as_ref))?,
+            csv: open("--csv", options.csv.as_ref().and_then(Option::as_ref))?,
+            html: open("--html", options.html.as_ref())?,
+        })
     }
-    if let Some(file) = &options.html {
-        fs::write(file, html::of(told)).map_err(about(&file.display().to_string()))?;
+
+    fn write(self, options: &Options, told: &Told) -> io::Result<()> {
+        if let Some(folder) = &options.hgrm {
+            write_histograms(folder, &told.report)?;
+        }
+        if let Some(file) = self.html {
+            file.write(&html::of(told))?;
+        }
+        if let Some(file) = self.json {
+            file.write(&format!("{}\n", json_of(told)?))?;
+        }
+        if let Some(file) = self.csv {
+            file.write(&format!("{}\n", csv::of(&told.report)))?;
+        }
+        Ok(())
     }
-    match (options.json, options.csv) {
-        (true, _) => print(&serde_json::to_string_pretty(&document::Document::of(report, told.netns))?),
-        (_, true) => print(&csv::of(report)),
+}
+
+const HGRM: &str = "--hgrm";
+
+fn json_of(told: &Told) -> io::Result<String> {
+    Ok(serde_json::to_string_pretty(&document::Document::of(&told.report, told.netns))?)
+}
+
+/// If nothing reads standard output any more, stderr has the report.
+fn tell(options: &Options, told: &Told, has_no_reader: bool) -> io::Result<()> {
+    if has_no_reader {
+        let _ = writeln!(io::stderr(), "{}", table::of(told)); // no other place is left for it
+        return Ok(());
+    }
+    match (&options.json, &options.csv) {
+        (Some(None), _) => print(&json_of(told)?),
+        (_, Some(None)) => print(&csv::of(&told.report)),
         _ => print(&table::of(told)),
     }
 }
@@ -158,8 +204,7 @@ fn write_histograms(folder: &Path, report: &Report) -> io::Result<()> {
     for cell in &report.cells {
         for (name, series) in SERIES {
             let path = folder.join(hgrm::file_name(cell, name));
-            let written = fs::write(&path, hgrm::of(series(cell)));
-            written.map_err(about(&path.display().to_string()))?;
+            Target::open(HGRM, &path)?.write(&hgrm::of(series(cell)))?;
         }
     }
     Ok(())

@@ -135,15 +135,8 @@ impl Second {
 impl fmt::Display for Second {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let a_second = self.pairs as f64 / self.elapsed_seconds.max(f64::MIN_POSITIVE);
-        let or_none = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
-        write!(
-            f,
-            "{:>6.0} s {:>10} pairs {a_second:>8.0} a second {:>6} failed {:>6} descriptors {:>6} in TIME_WAIT",
-            self.elapsed_seconds,
-            self.pairs,
-            self.failures,
-            or_none(self.facts.descriptors),
-            or_none(self.facts.time_wait),
-        )
+        let time_wait = self.facts.time_wait.map_or_else(|| "?".to_owned(), |number| number.to_string());
+        let (pairs, failures) = (self.pairs, self.failures);
+        write!(f, "{pairs} pairs, {a_second:.0} a second, {failures} failed, {time_wait} in TIME_WAIT")
     }
 }

@@ -5,24 +5,26 @@ mod echo;
 mod merge;
 mod shard;
 mod table;
+mod teller;
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringpair::measure::Error;
-use ringpair::measure::soak::{Progress, Report, Soak};
+use ringpair::measure::soak::{Report, Soak};
 use ringpair::{Backend, Linger, PairOptions};
 
-use self::document::{Document, Second};
+use self::document::Document;
 use self::shard::Shard;
+use self::teller::{Goal, Teller};
 use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
-use crate::output::print;
-use crate::{interrupt, namespace};
+use crate::interrupt::Interrupt;
+use crate::namespace;
+use crate::output::{Target, print};
 
 pub(crate) use self::merge::Options as MergeOptions;
 pub(crate) use self::merge::run as merge;
@@ -80,9 +82,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     network: namespace::Network,
 
-    /// Print JSON instead of a table
-    #[arg(long, conflicts_with = "json_lines")]
-    json: bool,
+    /// Print JSON instead of a table, or write it to this file beside the table
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    json: Option<Option<PathBuf>>,
 
     /// Print a line of JSON each second, and the report as the last one
     #[arg(long)]
@@ -131,8 +133,9 @@ Exit codes:
   0    soaked, and nothing failed or was left behind
   3    soaked, and something did; the report says what
   1    could not be soaked
-  2    wrong usage, or the report could not be written; a reader that has gone away is no error
-  130  interrupted; the report tells what was soaked so far";
+  2    wrong usage, or the report could not be written
+  130  interrupted by SIGINT, SIGTERM or SIGHUP, or because nothing reads standard output any more; the report, then on
+       stderr, tells what was soaked so far";
 
 pub(crate) fn run(options: &Options) -> ExitCode {
     exit::with(soak(options))
@@ -141,22 +144,56 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 fn soak(options: &Options) -> Result<u8, Refusal> {
     let shard = options.shard.map_or_else(Shard::of_the_scheduler, |shard| Ok(Some(shard))).map_err(refused(WRONG))?;
     let pairs = pairs_of(options, shard).map_err(refused(WRONG))?;
+    let file = target(options).map_err(refused(WRONG))?;
     let is_own = namespace::choose(&options.network).map_err(refused(FAILED))?;
     raise_limit().map_err(refused(FAILED))?;
-    let interrupted = interrupt::caught().map_err(refused(FAILED))?;
-    let told = Teller { lines: options.json_lines, interrupted, said: 0, refused: None };
-    let (report, refused_line) = measured(options, shard, pairs, is_own, told)?;
-    if let Some(error) = refused_line {
+    let interrupt = Interrupt::catch().map_err(refused(FAILED))?;
+    let mut teller = Teller::new(interrupt, goal(options, pairs), options.json_lines);
+    let outcome = measured(options, shard, pairs, is_own, &mut teller);
+    teller.end();
+    let report = outcome?;
+    if let Some(error) = teller.refused() {
         return Err((WRONG, error.into()));
     }
+    let has_no_reader = report.ended_early && teller.say();
     let document = Document::of(&report, shard);
-    let text = match (options.json_lines, options.json) {
-        (true, _) => serde_json::to_string(&document),
-        (_, true) => serde_json::to_string_pretty(&document),
-        _ => Ok(table::of(&document)),
-    };
-    text.map_err(io::Error::from).and_then(|text| print(&text)).map_err(refused(WRONG))?;
+    tell(options, &document, file, has_no_reader).map_err(refused(WRONG))?;
     Ok(code_of(document.ended_early, document.clean))
+}
+
+/// The file of the report, before anything is soaked.
+fn target(options: &Options) -> io::Result<Option<Target>> {
+    match &options.json {
+        Some(None) if options.json_lines => {
+            let why = "'--json' without a file cannot be used with '--json-lines': the report is its last line";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+        }
+        Some(Some(path)) => Target::open("--json", path).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// If nothing reads standard output any more, stderr has the report.
+fn tell(options: &Options, document: &Document, file: Option<Target>, has_no_reader: bool) -> io::Result<()> {
+    if has_no_reader {
+        let _ = writeln!(io::stderr(), "{}", table::of(document)); // no other place is left for it
+    }
+    if let Some(file) = file {
+        file.write(&format!("{}\n", serde_json::to_string_pretty(document)?))?;
+    }
+    match (options.json_lines, &options.json) {
+        _ if has_no_reader => Ok(()),
+        (true, _) => print(&serde_json::to_string(document)?),
+        (false, Some(None)) => print(&serde_json::to_string_pretty(document)?),
+        _ => print(&table::of(document)),
+    }
+}
+
+fn goal(options: &Options, pairs: Option<u64>) -> Goal {
+    match (options.duration, pairs) {
+        (Some(time), None) => Goal::Time(time),
+        (_, pairs) => Goal::Pairs(pairs.unwrap_or_default()),
+    }
 }
 
 /// By streams of tokio-uring where there is a ring, of tokio where there is none.
@@ -165,8 +202,8 @@ fn measured(
     shard: Option<Shard>,
     pairs: Option<u64>,
     is_own: bool,
-    mut teller: Teller,
-) -> Result<(Report, Option<io::Error>), Refusal> {
+    teller: &mut Teller,
+) -> Result<Report, Refusal> {
     let engine = PairOptions::new().factory().map_err(|error| (FAILED, Error::from(error).into()))?.backend();
     let soak = asked_for(options, shard, pairs, engine).own_network(is_own);
     let go_on = |progress| teller.tell(progress);
@@ -175,11 +212,10 @@ fn measured(
         Backend::Uring => soak.run_while(echo::on_tokio_uring, go_on),
         _ => soak.run_while(echo::on_tokio, go_on),
     };
-    let report = report.map_err(|error| {
+    report.map_err(|error| {
         let code = if matches!(error, Error::Options(_)) { WRONG } else { FAILED };
         (code, error.into())
-    })?;
-    Ok((report, teller.refused))
+    })
 }
 
 /// How many pairs are this shard's, where they are counted. One that has none is told so: green, it would have shown nothing.
@@ -227,32 +263,6 @@ fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>, engine
 fn raise_limit() -> io::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
-}
-
-/// Tells each second how far it has come.
-struct Teller {
-    lines: bool,
-    interrupted: Arc<AtomicBool>,
-    said: u64,
-    /// Why a line could not be printed.
-    refused: Option<io::Error>,
-}
-
-impl Teller {
-    /// Whether to go on.
-    fn tell(&mut self, progress: Progress) -> bool {
-        if progress.elapsed.as_secs() > self.said {
-            self.said = progress.elapsed.as_secs();
-            let second = Second::of(&progress);
-            if self.lines {
-                let line = serde_json::to_string(&second).map_err(io::Error::from);
-                self.refused = line.and_then(|line| print(&line)).err();
-            } else if io::stderr().is_terminal() {
-                let _ = writeln!(io::stderr(), "{second}"); // only in passing
-            }
-        }
-        self.refused.is_none() && !self.interrupted.load(Relaxed)
-    }
 }
 
 /// A number and its unit, which is seconds unless told.
