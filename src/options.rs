@@ -45,8 +45,8 @@ pub enum Linger {
     Graceful,
     /// As `Graceful`, but `close`, and so dropping the end, blocks until the other end's kernel has every byte, this long at
     /// most. Whole seconds from 1 to 4,294,967 (49 days): the kernel counts in seconds, 0 would be a reset, and more overflows
-    /// the clock ticks of older kernels. A signal ends the wait early, and so may dropping a ring in the same thread (seen on
-    /// 6.18). `SO_LINGER {1, seconds}`.
+    /// the clock ticks of older kernels. The other end's kernel may delay its acknowledgement by 40 ms. A signal ends the wait
+    /// early, and so may a completion on a ring of the same thread, or dropping one (seen on 6.18). `SO_LINGER {1, seconds}`.
     Wait(Duration),
 }
 

@@ -141,6 +141,7 @@ fn connections_of_others_disturb_it_only_in_the_hosts_network() {
 fn the_table_fits_a_hundred_columns_and_has_a_line_for_each_cell() {
     let Some(output) = measured(close(&["--pairs", "2"])) else { return };
     assert!(output.lines().all(|line| line.chars().count() <= 100 && line.trim_end() == line), "{output}");
+    assert!(output.contains("\nwait: close returns when the other end's kernel has acknowledged the FIN"), "{output}");
     for way in WAYS {
         let lines = output.lines().filter(|line| line.starts_with(&format!("{way} "))).count();
         assert!(lines == 5 || lines == 3, "{way}: {lines}\n{output}"); // with the line of its counters

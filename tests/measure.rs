@@ -9,7 +9,7 @@ mod common;
 use std::error::Error as _;
 
 use barred::{answer, under};
-use common::{alone, descriptors, on_every_engine};
+use common::{alone, alone_in_a_network, descriptors, netstat, on_every_engine};
 use nix::errno::Errno;
 use nix::libc;
 use ringpair::measure::Error;
@@ -52,6 +52,27 @@ fn it_ends_early_when_it_is_told_to_and_keeps_what_it_has(options: PairOptions) 
     assert!(report.cells.iter().all(|cell| cell.surprises == 0));
 }
 
+fn a_waiting_close_waits_for_the_acknowledgement(options: PairOptions) {
+    alone_in_a_network(|| {
+        let close = Close::new().backend(backend_of(&options)).pairs(3).ways([Way::Wait]);
+        let report = close.run().unwrap();
+        let pairs: u64 = report.cells.iter().map(|cell| cell.pairs).sum();
+        assert!(report.fits() && pairs >= 6, "{report:?}");
+        // The delayed acknowledgement of its FIN ends such a close. A busy machine may have sent some of them otherwise.
+        assert!(netstat("TcpExt", "DelayedACKs") >= pairs / 2, "{report:?}");
+    });
+}
+
+fn waiting_closes_are_a_hundred_a_cell_at_most(options: PairOptions) {
+    let close = Close::new().backend(backend_of(&options)).pairs(1000).ways([Way::Wait, Way::Fin]);
+    let mut total = 0;
+    let report = close.run_while(|progress| {
+        total = progress.total;
+        false
+    });
+    assert_eq!(total, report.unwrap().cells.len() / 2 * 1100);
+}
+
 fn as_many_pairs_as_can_be_counted_may_be_asked_for(options: PairOptions) {
     let close = Close::new().backend(backend_of(&options)).pairs(usize::MAX / 28);
     let report = close.run_while(|progress| progress.done > 0 || progress.total < usize::MAX / 28).unwrap();
@@ -62,6 +83,8 @@ on_every_engine!(
     every_cell_closes_as_many_pairs_as_asked_for_and_leaves_no_descriptor_open,
     what_fails_halfway_is_told_with_its_cause_and_leaves_no_descriptor_open,
     it_ends_early_when_it_is_told_to_and_keeps_what_it_has,
+    a_waiting_close_waits_for_the_acknowledgement,
+    waiting_closes_are_a_hundred_a_cell_at_most,
     as_many_pairs_as_can_be_counted_may_be_asked_for,
 );
 

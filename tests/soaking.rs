@@ -111,13 +111,19 @@ fn a_pair_that_takes_too_long_is_named_with_its_stage() {
     });
 }
 
+fn block_for_good() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
 #[test]
 fn a_thread_that_a_body_blocks_is_given_up() {
     alone(|| {
         let soak = Soak::new().pairs(20).threads(2).pair_timeout(Duration::from_millis(300));
         let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| {
-            while turn.number == 5 {
-                std::thread::park();
+            if turn.number == 5 {
+                block_for_good();
             }
             Ok(())
         });
@@ -136,9 +142,7 @@ fn bodies_that_never_end_are_abandoned_at_the_end() {
             let soak = Soak::new().duration(Duration::from_secs(3600)).pair_timeout(Duration::MAX).concurrency(2);
             let body = async move |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match (turn.number, block) {
                 (3 | 4, false) => std::future::pending().await,
-                (4, true) => loop {
-                    std::thread::park();
-                },
+                (4, true) => block_for_good(),
                 _ => Ok(()),
             };
             let report = soak.run_while(body, |progress| progress.pairs < 3).unwrap();

@@ -22,8 +22,8 @@ pub(crate) struct Network {
 }
 
 /// Moves this process, which must have one thread still, to the network namespace that was asked for. Returns whether that is
-/// its own.
-pub(crate) fn choose(network: &Network) -> io::Result<bool> {
+/// its own, and notes it on stderr if none can be had and `says_so`.
+pub(crate) fn choose(network: &Network, says_so: bool) -> io::Result<bool> {
     if network.host_netns {
         return Ok(false);
     }
@@ -31,6 +31,7 @@ pub(crate) fn choose(network: &Network) -> io::Result<bool> {
     match tried().and_then(|()| enter()) {
         Ok(()) => Ok(true),
         Err(error) if network.netns => Err(error),
+        Err(_) if !says_so => Ok(false),
         Err(error) => {
             let _ = writeln!(io::stderr(), "note: {error}; sockets, TIME_WAIT and counters are shared with the host");
             Ok(false)

@@ -19,7 +19,8 @@
 //! first. Before the first end is closed, a read is pending at the second: `IORING_OP_RECV` (Linux 5.6) on a ring, in the same
 //! thread, so that no scheduler is measured; without a ring, a socket that has nothing to read, and `poll(2)` after the
 //! close. On loopback the kernel carries a RST or a FIN to the other end within the call that sends it, and that is part
-//! of the call's cost, as it is in use.
+//! of the call's cost, as it is in use. [`Way::Wait`] is the exception: no read is pending, because its completion would
+//! interrupt the wait; the other end is polled after the close, on a ring as without one.
 //!
 //! Cells have short turns, in an order that is drawn anew for each round from the seed, so that a drift of the host hits
 //! all alike. What a cell's turn made the kernel count is held against [what it must](Way::counters), and what each read
@@ -85,7 +86,8 @@ impl Close {
         Close { pairs: 1000, ways: Way::ALL.to_vec(), unread: 1024, seed: None, backend: Backend::Auto }
     }
 
-    /// How many pairs each cell closes, from 1 up; in all cells together not more than a `usize` counts.
+    /// How many pairs each cell closes, from 1 up; in all cells together not more than a `usize` counts. Cells of [`Way::Wait`]
+    /// close [100](Way::MOST_WAITS) at most.
     pub fn pairs(mut self, pairs: usize) -> Close {
         self.pairs = pairs;
         self
@@ -137,11 +139,16 @@ impl Close {
         let mut report = self.report(&factory);
         let mut random = fastrand::Rng::with_seed(report.seed);
         let mut turns: Vec<usize> = (0..report.cells.len()).collect();
-        let mut progress = Progress { done: 0, total: self.pairs * turns.len() };
+        let total = report.cells.iter().map(|cell| cell.way.share_of(self.pairs)).sum();
+        let mut progress = Progress { done: 0, total };
         for round in 0..self.pairs.div_ceil(TURN) {
-            let count = TURN.min(self.pairs - round * TURN);
             random.shuffle(&mut turns);
             for index in &turns {
+                let share = report.cells[*index].way.share_of(self.pairs);
+                let count = TURN.min(share.saturating_sub(round * TURN));
+                if count == 0 {
+                    continue;
+                }
                 if !go_on(progress) {
                     report.ended_early = true;
                     return Ok(report);

@@ -57,7 +57,9 @@ impl Parting {
             Order::ConnectedFirst => (connected, accepted),
         };
         self.prepare(cell.way, &first, &second).map_err(Error::at("prepare a pair for its end"))?;
-        self.watcher.begin(&second).map_err(Error::at("have a read pending at the second end"))?;
+        if cell.way.reads_meanwhile() {
+            self.watcher.begin(&second).map_err(Error::at("have a read pending at the second end"))?;
+        }
         match cell.way {
             Way::Shutdown => self.shut_and_close(cell, first, second),
             _ => self.close(cell, first, second),
@@ -90,7 +92,11 @@ impl Parting {
         }
         self.close_by(cell.call, first).map_err(Error::at("close the first end"))?;
         let first_closed = Instant::now();
-        let read = self.watcher.read(&second).map_err(Error::at("have the second end's read return"))?;
+        let read = match cell.way.reads_meanwhile() {
+            true => self.watcher.read(&second),
+            false => Watcher::Poll.read(&second),
+        };
+        let read = read.map_err(Error::at("have the second end's read return"))?;
         let read_returned = Instant::now();
         self.close_by(cell.call, second).map_err(Error::at("close the second end"))?;
         let end = Instant::now();

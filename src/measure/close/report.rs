@@ -29,7 +29,7 @@ use super::way::{Call, Order, Way};
 pub struct Report {
     /// The engine that made the pairs. Where it is epoll there is no ring, nor closing through one.
     pub engine: Backend,
-    /// How many pairs were asked for in each cell.
+    /// How many pairs were asked for in each cell. Cells of [`Way::Wait`] close [100](Way::MOST_WAITS) at most.
     pub pairs: usize,
     /// How many bytes lay unread at the first end where a way wants them to.
     pub unread: usize,

@@ -32,6 +32,9 @@ pub enum Way {
     /// Both ends are shut for writing and read to the end; closing has nothing left to send.
     Shutdown,
     /// `SO_LINGER` with seconds: closing sends FIN, and waits until what was sent is acknowledged.
+    ///
+    /// The other end's kernel delays the acknowledgement of a FIN by up to 40 ms (`TCPDelayedACKs` counts it) unless that end sends
+    /// or closes meanwhile, which it does not do here. So a cell of this way closes [100 pairs](Way::MOST_WAITS) at most.
     Wait,
     /// Connected to nowhere (`AF_UNSPEC`), which sends RST, and closed after that; see [`abort`](crate::abort).
     Abort,
@@ -45,6 +48,14 @@ impl Way {
     /// All of them.
     pub const ALL: [Way; 7] =
         [Way::Reset, Way::Fin, Way::Shutdown, Way::Wait, Way::Abort, Way::ResetUnread, Way::FinUnread];
+
+    /// How many pairs a cell of [`Way::Wait`] closes at most.
+    pub const MOST_WAITS: usize = 100;
+
+    /// Returns how many of `pairs` a cell of this way closes.
+    pub(super) fn share_of(self, pairs: usize) -> usize {
+        if self == Way::Wait { pairs.min(Way::MOST_WAITS) } else { pairs }
+    }
 
     /// As it is called on the command line and in reports.
     pub fn name(self) -> &'static str {
@@ -65,6 +76,12 @@ impl Way {
             Way::Fin | Way::Shutdown | Way::Wait => Ending::EndOfFile,
             Way::Reset | Way::Abort | Way::ResetUnread | Way::FinUnread => Ending::Reset,
         }
+    }
+
+    /// Whether a read is pending at the other end. If it is on a ring of the same thread, its completion counts as a signal, which
+    /// interrupts a close that waits.
+    pub(super) fn reads_meanwhile(self) -> bool {
+        self != Way::Wait
     }
 
     /// Whether data must lie unread at the first end.

@@ -60,7 +60,8 @@ impl Course {
         }
         let due = self.plan.rate.map(|rate| Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX));
         let begins = due.unwrap_or_else(|| self.begin.elapsed());
-        if self.plan.duration.is_some_and(|duration| begins >= duration) {
+        // However late the first thread begins, one pair is made.
+        if number > 0 && self.plan.duration.is_some_and(|duration| begins >= duration) {
             return None;
         }
         let seed = fastrand::Rng::with_seed(self.plan.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).u64(..);

@@ -14,9 +14,11 @@ use super::ledger::{Ledger, Tally};
 use super::worker::Worker;
 use super::{Soak, Turn};
 
+type Running = JoinHandle<Result<(), Error>>;
+
 /// Dropped, they begin no more pairs, and have ended or are given up.
 pub(super) struct Workers {
-    threads: Vec<(JoinHandle<Result<(), Error>>, Arc<Ledger>)>,
+    threads: Vec<(Running, Arc<Ledger>)>,
     /// What the threads that were given up had done.
     given_up: Tally,
     course: Arc<Course>,

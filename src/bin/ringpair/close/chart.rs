@@ -5,6 +5,8 @@ use std::fmt::Write;
 use ringpair::measure::Series;
 use ringpair::measure::close::Way;
 
+use super::table::ratio;
+
 /// One way's percentiles.
 pub(super) struct Curve<'a> {
     pub(super) way: Way,
@@ -41,10 +43,13 @@ const WIDTH: f64 = 520.0;
 const NAMES: f64 = 100.0;
 const BAR: f64 = 26.0;
 
-/// A bar for each way; none where it has no ratio. The dashed line is 1, fin itself.
+/// A ratio from which on a bar is cut off: it would make all others too short to compare.
+const LONG: f64 = 10.0;
+
+/// A bar for each way; none if it has no ratio. The dashed line is 1, fin itself. Bars beyond [`LONG`] end at the border.
 pub(super) fn bars(bars: &[(Way, Option<f64>)]) -> String {
-    let most = bars.iter().filter_map(|(_, ratio)| *ratio).fold(1.0, f64::max);
-    let x = |ratio: f64| NAMES + ratio / most * (WIDTH - NAMES - 50.0);
+    let most = bars.iter().filter_map(|(_, ratio)| *ratio).filter(|ratio| *ratio < LONG).fold(1.0, f64::max);
+    let x = |ratio: f64| NAMES + (ratio / most).min(1.1) * (WIDTH - NAMES - 90.0);
     let height = BAR * bars.len() as f64;
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" style=\"max-width:{WIDTH}px\" role=\"img\">\n");
     for (place, (way, ratio)) in bars.iter().enumerate() {
@@ -57,10 +62,11 @@ pub(super) fn bars(bars: &[(Way, Option<f64>)]) -> String {
         let _ = writeln!(
             svg,
             "<rect x=\"{NAMES}\" y=\"{top}\" width=\"{:.1}\" height=\"{}\" rx=\"2\" fill=\"{colour}\"/>\
-             <text class=\"name\" x=\"{:.1}\" y=\"{middle}\">{ratio:.2}</text>",
+             <text class=\"name\" x=\"{:.1}\" y=\"{middle}\">{}</text>",
             x(ratio) - NAMES,
             BAR - 8.0,
-            x(ratio) + 6.0
+            x(ratio) + 6.0,
+            told(ratio),
         );
     }
     let _ = writeln!(svg, "<path class=\"one\" d=\"M{0:.1} 0V{height}\"/>\n</svg>", x(1.0));
@@ -122,6 +128,10 @@ pub(super) fn curves(curves: &[Curve<'_>]) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+fn told(value: f64) -> String {
+    if value < LONG { ratio(value) } else { format!("→ {}", ratio(value)) }
 }
 
 fn exponent(nanos: u64) -> f64 {

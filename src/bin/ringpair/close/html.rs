@@ -6,7 +6,7 @@ use ringpair::measure::close::{Cell, Report, Way};
 use serde_json::Value;
 
 use super::chart::{self, Curve};
-use super::table::{counted_by, counters_of, engine_of, middle_ratio, misfit, ways};
+use super::table::{WAIT, counted_by, counters_of, engine_of, middle_ratio, misfit, ratio, ways};
 use super::{Pick, SERIES, Told};
 
 /// What stands over each series' chart.
@@ -65,7 +65,8 @@ fn verdict(told: &Told) -> String {
 fn bars(report: &Report) -> String {
     let bars: Vec<(Way, Option<f64>)> =
         ways(report).into_iter().map(|way| (way, middle_ratio(report, way, |cell| &cell.whole))).collect();
-    format!("<h2>Whole teardown, over that of fin</h2>\n{}", chart::bars(&bars))
+    let wait = if ways(report).contains(&Way::Wait) { format!("<p>{WAIT}</p>\n") } else { String::new() };
+    format!("<h2>Whole teardown, over that of fin</h2>\n{}{wait}", chart::bars(&bars))
 }
 
 /// The cells by close(2), accepted end first: they are there with either engine.
@@ -108,7 +109,7 @@ fn row(report: &Report, cell: &Cell, name: &str, of: Pick) -> Vec<String> {
     let percentiles = [50.0, 90.0, 99.0, 99.9].map(|percent| series.percentile(percent));
     let numbers = [series.count(), series.least()].into_iter().chain(percentiles).chain([series.greatest()]);
     row.extend(numbers.map(|number| number.to_string()));
-    row.push(report.ratio_to_fin(cell, of).map(|ratio| format!("{ratio:.2}")).unwrap_or_default());
+    row.push(report.ratio_to_fin(cell, of).map(ratio).unwrap_or_default());
     row
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 fn measure_and_tell(options: &Options) -> Result<u8, Refusal> {
     let files = Files::open(options).map_err(refused(WRONG))?;
-    let netns = namespace::choose(&options.network).map_err(refused(FAILED))?;
+    let netns = namespace::choose(&options.network, true).map_err(refused(FAILED))?;
     let mut interrupt = Interrupt::catch().map_err(refused(FAILED))?;
     let report = measure(options, &mut interrupt)?;
     let has_no_reader = report.ended_early && interrupt.say();

@@ -75,8 +75,7 @@ fn summary(told: &Told) -> String {
         "over fin", "first", "peer", "whole", "TW", "TWover", "RSTs", "estab", "data", "unread", "fits"
     );
     for way in ways(report) {
-        let ratio =
-            |series| middle_ratio(report, way, series).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let ratio = |series| middle_ratio(report, way, series).map_or_else(|| "-".to_owned(), ratio);
         let [first, peer, _, whole] = SERIES.map(|(_, series)| ratio(series));
         let _ = write!(text, "{way:13}{first:>7}{peer:>7}{whole:>7}  ");
         let (pairs, counted, _) = counted_by(report, way);
@@ -91,10 +90,23 @@ fn summary(told: &Told) -> String {
         "Medians over those of fin, the middle one of its cells. A pair: TIME_WAIT entered, and not for\n\
          want of room; resets sent; ends reset; closed with zero linger; closed with data unread."
     );
+    if ways(report).contains(&Way::Wait) {
+        let _ = write!(text, "\n\n{WAIT}");
+    }
     for cell in report.cells.iter().filter(|cell| !cell.fits()) {
         let _ = write!(text, "\n\n{}", misfit(cell, told.netns));
     }
     text
+}
+
+/// What the figures of `wait` show.
+pub(super) const WAIT: &str = "\
+wait: close returns when the other end's kernel has acknowledged the FIN, which the kernel delays by
+up to 40 ms if nothing else is to be sent. A line of wait closes 100 pairs at most.";
+
+/// A ratio in seven columns at most.
+pub(super) fn ratio(ratio: f64) -> String {
+    if ratio < 100.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
 }
 
 /// The ways of a report, each once.

@@ -145,7 +145,8 @@ fn soak(options: &Options) -> Result<u8, Refusal> {
     let shard = options.shard.map_or_else(Shard::of_the_scheduler, |shard| Ok(Some(shard))).map_err(refused(WRONG))?;
     let pairs = pairs_of(options, shard).map_err(refused(WRONG))?;
     let file = target(options).map_err(refused(WRONG))?;
-    let is_own = namespace::choose(&options.network).map_err(refused(FAILED))?;
+    // Lines of JSON are read as logs, where both streams are one; their report has the note.
+    let is_own = namespace::choose(&options.network, !options.json_lines).map_err(refused(FAILED))?;
     raise_limit().map_err(refused(FAILED))?;
     let interrupt = Interrupt::catch().map_err(refused(FAILED))?;
     let mut teller = Teller::new(interrupt, goal(options, pairs), options.json_lines);
