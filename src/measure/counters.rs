@@ -51,13 +51,18 @@ impl Counters {
     ///
     /// Where `/proc` is not there, or lacks one of them.
     pub fn read() -> Result<Counters> {
-        let (snmp, netstat) = (read("snmp")?, read("netstat")?);
-        let tcp = |name| in_table(&snmp, "Tcp:", name);
-        let ext = |name| in_table(&netstat, "TcpExt:", name);
+        let sockstat = if is_kernel_before(COUNTS_WHO_ENTERS) { Some(read("sockstat")?) } else { None };
+        Counters::of(&read("snmp")?, &read("netstat")?, sockstat.as_deref())
+    }
+
+    /// Reads the tables; `sockstat` is given where the kernel counts sockets that leave TIME_WAIT.
+    fn of(snmp: &str, netstat: &str, sockstat: Option<&str>) -> Result<Counters> {
+        let tcp = |name| in_table(snmp, "Tcp:", name);
+        let ext = |name| in_table(netstat, "TcpExt:", name);
         Ok(Counters {
-            time_wait: match is_kernel_before(COUNTS_WHO_ENTERS) {
-                true => entered_time_wait(&netstat, &read("sockstat")?)?,
-                false => ext("TW")? + ext("TWKilled")?,
+            time_wait: match sockstat {
+                Some(sockstat) => entered_time_wait(netstat, sockstat)?,
+                None => ext("TW")? + ext("TWKilled")?,
             },
             time_wait_overflow: ext("TCPTimeWaitOverflow")?,
             out_rsts: tcp("OutRsts")?,
@@ -165,6 +170,15 @@ mod tests {
             let error = in_table(SNMP, table, name).unwrap_err();
             assert_eq!(error.to_string(), format!("there is no {table} {name} in /proc/net"));
         }
+    }
+
+    #[test]
+    fn each_counter_is_read_from_its_column() {
+        let netstat = "TcpExt: TW TWRecycled TWKilled TCPAbortOnData TCPAbortOnClose TCPTimeWaitOverflow\n\
+                       TcpExt: 100 20 3 5 6 8\n";
+        let read = |sockstat| Counters::of(SNMP, netstat, sockstat).unwrap().named().map(|(_, count)| count);
+        assert_eq!(read(None), [103, 8, 42, 7, 5, 6]);
+        assert_eq!(read(Some("TCP: inuse 5 orphan 0 tw 4 alloc 6 mem 0\n")), [127, 8, 42, 7, 5, 6]);
     }
 
     #[test]
