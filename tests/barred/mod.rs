@@ -27,11 +27,12 @@ pub(crate) fn under<R: Send + 'static>(
     action: SeccompAction,
     act: impl FnOnce() -> R + Send + 'static,
 ) -> R {
-    let barred = std::thread::spawn(move || {
+    let named = std::thread::Builder::new().name(crate::common::test_name()); // for those that skip
+    let barred = named.spawn(move || {
         filter(call, action);
         act()
     });
-    barred.join().unwrap()
+    barred.unwrap().join().unwrap()
 }
 
 /// Has a program begin with filters: also for the calls that starting it takes.

@@ -430,3 +430,9 @@ impl Drop for Scratch {
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
+
+/// What a program has printed, without the note that it has no network namespace of its own.
+pub(crate) fn without_network_note(bytes: &[u8]) -> String {
+    let said = text(bytes);
+    said.split_inclusive('\n').filter(|line| !line.starts_with("note: no network namespace of its own")).collect()
+}

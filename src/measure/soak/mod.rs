@@ -28,6 +28,10 @@
 //!
 //! With a [rate](Soak::rate) pairs begin at planned moments. What comes late is counted from when it should have begun: a
 //! stall then shows in all the pairs that it held up, and not only in the one that met it.
+//!
+//! Nothing hangs. A pair has a [deadline](Soak::pair_timeout): one that takes longer is reset, and a thread that a body blocks
+//! is given up. Leaks are judged by figures of this process; sockets and TIME_WAIT belong to the network namespace, and are
+//! judged only if [nothing else uses it](Soak::own_network).
 
 mod course;
 mod facts;

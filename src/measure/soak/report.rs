@@ -121,7 +121,7 @@ impl Report {
         self.pairs as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// Whether no pair failed and nothing was left behind.
+    /// Whether there are no [`complaints`](Report::complaints). [`notes`](Report::notes) can still say what was not judged.
     pub fn is_clean(&self) -> bool {
         self.complaints().is_empty()
     }

@@ -48,6 +48,7 @@ pub(super) fn of(document: &Document) -> String {
     for (step, count) in &document.failures {
         let _ = writeln!(text, "\n{count} failed at: {step}");
     }
+    document.notes.iter().for_each(|note| text.push_str(&format!("\nnote: {note}\n")));
     match (document.complaints.as_slice(), document.notes.as_slice()) {
         ([], []) => text.push_str("\nclean: nothing failed, and nothing was left behind"),
         ([], _) => text.push_str("\nnothing failed, and nothing that was judged was left behind"),
@@ -56,7 +57,6 @@ pub(super) fn of(document: &Document) -> String {
             complaints.iter().for_each(|complaint| text.push_str(&format!("\n  {complaint}")));
         }
     }
-    document.notes.iter().for_each(|note| text.push_str(&format!("\n  note: {note}")));
     text
 }
 
