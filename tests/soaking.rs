@@ -472,10 +472,10 @@ fn run_deaf(arguments: &'static [&'static str]) -> std::process::Output {
 
 #[test]
 fn a_pair_that_hangs_is_named_on_the_command_line() {
-    let output = run_deaf(&["--pairs", "2", "--pair-timeout", "100ms"]);
+    let output = run_deaf(&["--pairs", "2", "--pair-timeout", "300ms"]);
     assert_eq!(output.status.code(), Some(COMPLAINT), "{output:?}");
     let table = text(&output.stdout);
-    let expected = "pair 0 was not through after 100ms: its body was running\n";
+    let expected = "pair 0 was not through after 300ms: its body was reading at the accepted end\n";
     assert!(table.contains("2 failed at: pair_timeout\n") && table.contains(expected), "{table}");
 }
 

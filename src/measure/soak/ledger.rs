@@ -21,17 +21,18 @@ const SILENT: Duration = Duration::from_millis(400);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Make,
-    Body,
+    /// With what the body says that it is doing.
+    Body(&'static str),
     Close,
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Make => "it was being made",
-            Stage::Body => "its body was running",
-            Stage::Close => "it was being closed",
-        })
+        match self {
+            Stage::Make => f.write_str("it was being made"),
+            Stage::Body(doing) => write!(f, "its body was {doing}"),
+            Stage::Close => f.write_str("it was being closed"),
+        }
     }
 }
 
@@ -79,6 +80,14 @@ impl Ledger {
         page.in_hand.insert(number, (Stage::Make, begin));
         page.moved = begin;
         Hand { ledger: self, number, begin, has_ended: false }
+    }
+
+    pub(super) fn go_to(&self, number: u64, stage: Stage) {
+        let mut page = self.page();
+        page.moved = Instant::now();
+        if let Some((at, _)) = page.in_hand.get_mut(&number) {
+            *at = stage;
+        }
     }
 
     /// Adds what a close took.
@@ -152,11 +161,7 @@ impl Hand<'_> {
     }
 
     pub(super) fn go_to(&self, stage: Stage) {
-        let mut page = self.ledger.page();
-        page.moved = Instant::now();
-        if let Some((at, _)) = page.in_hand.get_mut(&self.number) {
-            *at = stage;
-        }
+        self.ledger.go_to(self.number, stage);
     }
 
     /// Adds what it took to make the pair, and its body.
@@ -181,7 +186,9 @@ impl Hand<'_> {
         });
     }
 
-    pub(super) fn late(mut self, stage: Stage) {
+    /// The pair has taken too long.
+    pub(super) fn late(mut self) {
+        let stage = self.ledger.page().in_hand.get(&self.number).map_or(Stage::Make, |(stage, _)| *stage);
         let why = late(self.number, self.ledger.timeout, stage);
         self.end(|tally, course| {
             tally.fail("pair_timeout", why);

@@ -54,6 +54,7 @@ use crate::{Backend, Linger, PairOptions, PairSocket};
 use self::course::{Course, Plan};
 pub use self::facts::Facts;
 pub use self::report::Report;
+pub use self::worker::doing;
 use self::worker::open_for_good;
 use self::workers::Workers;
 
@@ -199,7 +200,7 @@ impl Soak {
     }
 
     /// How long a pair may take, from the beginning of its connect to the end of its close. One that takes longer is reset and
-    /// counted as failed; the report says what it was doing. A thread that a body or a close blocks for longer is given up.
+    /// counted as failed; the report says what it was [`doing`]. A thread that a body or a close blocks for longer is given up.
     pub fn pair_timeout(mut self, timeout: Duration) -> Soak {
         self.pair_timeout = timeout;
         self

@@ -19,6 +19,40 @@ use super::course::Course;
 use super::ledger::{Ledger, Stage};
 use super::{LOOK_EVERY, Turn};
 
+tokio::task_local! {
+    /// Which pair a body has in hand, and where that is written down.
+    static IN_HAND: (Arc<Ledger>, u64);
+}
+
+/// Says what a body is doing from here on: `reading at the accepted end`. If its pair takes too long, the report names it.
+///
+/// Called anywhere else than in the task of a body, it does nothing.
+///
+/// ```
+/// # #[cfg(feature = "epoll")]
+/// # fn main() -> Result<(), ringpair::measure::Error> {
+/// use std::time::Duration;
+/// use ringpair::measure::soak::{Soak, doing};
+/// use tokio::io::AsyncReadExt;
+/// use tokio::net::TcpStream;
+///
+/// let body = async |accepted: &mut TcpStream, _: &mut TcpStream, _| {
+///     doing("waiting for bytes that never come");
+///     accepted.read_u8().await.map(drop)
+/// };
+/// let report = Soak::new().pairs(1).pair_timeout(Duration::from_millis(300)).run(body)?;
+/// let first = report.first_failure.unwrap();
+/// assert_eq!(first, "pair 0 was not through after 300ms: its body was waiting for bytes that never come");
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "epoll"))]
+/// # fn main() {}
+/// ```
+pub fn doing(what: &'static str) {
+    // An error means that no body runs here.
+    let _ = IN_HAND.try_with(|(ledger, number)| ledger.go_to(*number, Stage::Body(what)));
+}
+
 /// What one thread is to do.
 pub(super) struct Worker {
     pub(super) options: PairOptions,
@@ -133,17 +167,18 @@ where
         let mut pair = match timeout(hand.left(), self.factory.pair::<S>()).await {
             Ok(Ok((accepted, connected))) => InHand { accepted, connected, is_sound: false },
             Ok(Err(error)) => return hand.failed(step_of(&error), &error.to_string()),
-            Err(_) => return hand.late(Stage::Make),
+            Err(_) => return hand.late(),
         };
-        hand.go_to(Stage::Body);
+        hand.go_to(Stage::Body("running"));
         let made = Instant::now();
         let body = (self.body)(&mut pair.accepted, &mut pair.connected, turn);
+        let body = IN_HAND.scope((Arc::clone(&self.worker.ledger), turn.number), body);
         let outcome = timeout(hand.left(), body).await;
         hand.took(made.saturating_duration_since(planned), made.elapsed());
         match outcome {
             Ok(Ok(())) => pair.is_sound = true,
             Ok(Err(error)) => return hand.failed("body", &error.to_string()),
-            Err(_) => return hand.late(Stage::Body),
+            Err(_) => return hand.late(),
         }
         hand.go_to(Stage::Close);
         let to_close = self.hold(pair);

@@ -2,12 +2,20 @@
 
 use std::io;
 
-use ringpair::measure::soak::Turn;
+use ringpair::measure::soak::{Turn, doing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Few enough for a socket to take them before anyone reads.
 const MOST: usize = 4096;
+
+/// What is done with a pair, for reports on those that take too long.
+const STEPS: [&str; 4] = [
+    "writing at the connected end",
+    "reading at the accepted end",
+    "writing at the accepted end",
+    "reading at the connected end",
+];
 
 /// From 1 to [`MOST`] bytes that nobody else sends.
 fn bytes_of(turn: Turn) -> Vec<u8> {
@@ -27,9 +35,13 @@ fn check(sent: &[u8], came: &[u8]) -> io::Result<()> {
 pub(super) async fn on_tokio(accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn) -> io::Result<()> {
     let sent = bytes_of(turn);
     let mut came = vec![0; sent.len()];
+    doing(STEPS[0]);
     connected.write_all(&sent).await?;
+    doing(STEPS[1]);
     accepted.read_exact(&mut came).await?;
+    doing(STEPS[2]);
     accepted.write_all(&came).await?;
+    doing(STEPS[3]);
     connected.read_exact(&mut came).await?;
     check(&sent, &came)
 }
@@ -50,11 +62,15 @@ mod ring {
         turn: Turn,
     ) -> io::Result<()> {
         let sent = bytes_of(turn);
+        doing(STEPS[0]);
         let (written, sent) = connected.write_all(sent).await;
         written?;
+        doing(STEPS[1]);
         let came = read(accepted, sent.len()).await?;
+        doing(STEPS[2]);
         let (written, came) = accepted.write_all(came).await;
         written?;
+        doing(STEPS[3]);
         check(&sent, &read(connected, came.len()).await?)
     }
 
