@@ -24,8 +24,8 @@ fn main() -> io::Result<()> {
         // A graceful one ends it.
         let (accepted, mut connected) = PairOptions::graceful().make_pair::<TcpStream>().await?;
         drop(accepted);
-        let end = connected.read_exact([0]).await.0.unwrap_err();
-        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+        let end = connected.read_exact([0]).await.0.map_err(|error| error.kind());
+        assert_eq!(end, Err(io::ErrorKind::UnexpectedEof));
 
         // A factory makes many of them, and keeps what it needs for the next.
         let factory = PairOptions::new().factory()?;
