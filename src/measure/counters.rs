@@ -1,9 +1,9 @@
 //! What the kernel has counted: how connections ended, told by someone who does not guess.
 
-use std::fs;
-use std::io::{Error, ErrorKind, Result};
+use std::io::Result;
 use std::ops::{AddAssign, Mul, Sub};
 
+use crate::netstat::{in_table, missing, read};
 use crate::probe::is_kernel_before;
 
 /// How many connections ended in which way, in this thread's network namespace.
@@ -20,6 +20,7 @@ use crate::probe::is_kernel_before;
 /// assert!(counted.out_rsts >= 1 && counted.abort_on_data >= 1); // of others there may be more
 /// assert_eq!(counted.named()[2], ("out_rsts", counted.out_rsts));
 /// ```
+///
 /// # Source
 ///
 /// The tables `Tcp` of `/proc/net/snmp` and `TcpExt` of `/proc/net/netstat`, whose names the kernel's
@@ -120,12 +121,6 @@ impl Mul<u64> for Counters {
     }
 }
 
-/// A file about the network of this thread, or of the process where the kernel does not tell them apart (before 3.17).
-fn read(name: &str) -> Result<String> {
-    fs::read_to_string(format!("/proc/thread-self/net/{name}"))
-        .or_else(|_| fs::read_to_string(format!("/proc/net/{name}")))
-}
-
 /// The first Linux that counts a socket when it enters TIME_WAIT.
 const COUNTS_WHO_ENTERS: (u32, u32) = (5, 18);
 
@@ -139,38 +134,11 @@ fn entered_time_wait(netstat: &str, sockstat: &str) -> Result<u64> {
     left.into_iter().try_fold(there.ok_or_else(|| missing("TCP:", "tw"))?, |sum: u64, count| Ok(sum + count?))
 }
 
-/// Of a table in two lines, the names above the numbers.
-fn in_table(text: &str, table: &str, name: &str) -> Result<u64> {
-    let mut lines = text.lines().filter(|line| line.starts_with(table));
-    let (names, numbers) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-    let place = names.split_whitespace().position(|found| found == name);
-    let number = place.and_then(|place| numbers.split_whitespace().nth(place));
-    number.and_then(|number| number.parse().ok()).ok_or_else(|| missing(table, name))
-}
-
-fn missing(table: &str, name: &str) -> Error {
-    Error::new(ErrorKind::InvalidData, format!("there is no {table} {name} in /proc/net"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SNMP: &str = "Ip: Forwarding\nIp: 1\nTcp: RtoMin MaxConn EstabResets OutRsts\nTcp: 200 -1 7 42\n";
-
-    #[test]
-    fn a_number_stands_under_its_name() {
-        assert_eq!(in_table(SNMP, "Tcp:", "EstabResets").unwrap(), 7);
-        assert_eq!(in_table(SNMP, "Tcp:", "OutRsts").unwrap(), 42);
-    }
-
-    #[test]
-    fn what_is_missing_is_told_by_name() {
-        for (table, name) in [("Tcp:", "OutBursts"), ("Tcp:", "MaxConn"), ("TcpExt:", "TW")] {
-            let error = in_table(SNMP, table, name).unwrap_err();
-            assert_eq!(error.to_string(), format!("there is no {table} {name} in /proc/net"));
-        }
-    }
 
     #[test]
     fn each_counter_is_read_from_its_column() {
