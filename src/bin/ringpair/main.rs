@@ -6,6 +6,7 @@ mod exit;
 mod interrupt;
 mod namespace;
 mod output;
+mod run;
 mod soak;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ enum Command {
     Close(close::Options),
     Doctor(doctor::Options),
     Merge(soak::MergeOptions),
+    Run(run::Options),
     Soak(soak::Options),
     #[command(name = namespace::TRY, hide = true)]
     TryNetns,
@@ -35,7 +37,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Line::parse().command;
-    let makes_pairs = !matches!(command, Command::Merge(_));
+    let makes_pairs = !matches!(command, Command::Merge(_) | Command::Run(_));
     if let Some(error) = makes_pairs.then(check_environment).and_then(Result::err) {
         return exit::with(Err((WRONG, error.into())));
     }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Close(options) => close::run(&options),
         Command::Doctor(options) => doctor::run(&options),
         Command::Merge(options) => soak::merge(&options),
+        Command::Run(options) => run::run(&options),
         Command::Soak(options) => soak::run(&options),
         Command::TryNetns => namespace::run_try(),
     }

@@ -1,5 +1,6 @@
 //! A network namespace of its own: clean counters, all ports, no other connections.
 
+use std::fs;
 use std::io::{self, Error, Write as _};
 use std::os::fd::AsRawFd;
 use std::process::{Command, ExitCode, Stdio};
@@ -8,6 +9,7 @@ use nix::errno::Errno;
 use nix::libc::{IFF_UP, NLM_F_ACK, NLM_F_REQUEST, RTM_NEWLINK};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket};
+use nix::unistd::{getgid, getuid};
 
 // No doc comment: clap would make it the help of the command.
 #[derive(clap::Args)]
@@ -37,6 +39,28 @@ pub(crate) fn choose(network: &Network, says_so: bool) -> io::Result<bool> {
             Ok(false)
         }
     }
+}
+
+/// Moves this process to a namespace for a command that it becomes. The command keeps its user: who it is must not change, and
+/// a user namespace without a map would make it nobody.
+pub(crate) fn enter_for_a_command() -> io::Result<()> {
+    tried()?;
+    let (uid, gid) = (getuid(), getgid());
+    enter()?;
+    if getuid() != uid {
+        map_to_itself("uid_map", uid.as_raw())?;
+        fs::write("/proc/self/setgroups", "deny").map_err(unmapped)?; // else an ordinary user may write no gid_map
+        map_to_itself("gid_map", gid.as_raw())?;
+    }
+    Ok(())
+}
+
+fn map_to_itself(map: &str, number: u32) -> io::Result<()> {
+    fs::write(format!("/proc/self/{map}"), format!("{number} {number} 1")).map_err(unmapped)
+}
+
+fn unmapped(error: Error) -> Error {
+    Error::new(error.kind(), format!("{NONE}: users cannot be mapped: {error}"))
 }
 
 /// The hidden command that only tries.

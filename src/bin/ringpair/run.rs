@@ -1,0 +1,45 @@
+//! `ringpair run`: a command in a network namespace of its own.
+
+use std::io::{self, Error, ErrorKind, Write as _};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use crate::namespace;
+
+/// Runs a command in a network namespace of its own, with `lo` up: fixed ports, clean counters, no other connections.
+///
+/// The exit code is the command's; 125 if there is no namespace with --require, 126 or 127 if the command cannot be run.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Fail if no network namespace of its own can be had, instead of running the command in the host's
+    #[arg(long)]
+    require: bool,
+
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<std::ffi::OsString>,
+}
+
+/// As `env(1)` and `timeout(1)` have them.
+const NOT_ENTERED: u8 = 125;
+const NOT_RUNNABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    match namespace::enter_for_a_command() {
+        Ok(()) => {}
+        Err(error) if options.require => return end(NOT_ENTERED, &error),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "note: {error}; the command runs in the host's");
+        }
+    }
+    let Some((program, arguments)) = options.command.split_first() else { return ExitCode::from(NOT_FOUND) };
+    let error = Command::new(program).args(arguments).exec(); // returns only if it fails
+    let code = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
+    end(code, &Error::new(error.kind(), format!("{} cannot be run: {error}", program.to_string_lossy())))
+}
+
+fn end(code: u8, error: &Error) -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: {error}");
+    ExitCode::from(code)
+}
