@@ -66,6 +66,12 @@
 #![doc = include_str!("../tests/recipes/vanished_peer.rs")]
 //! ```
 //!
+//! # A client that dials
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/dialing_client.rs")]
+//! ```
+//!
 //! # A connection that is cut and mended
 //!
 //! ```

@@ -2,15 +2,15 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use socket2::Socket;
 
+use super::is_passing;
 use crate::error::{Error, Result, Step};
 use crate::streams::PairSocket;
 use crate::wait::{Deadline, Waiting, block_on};
@@ -133,25 +133,6 @@ impl Drop for Call<'_> {
             waiting.end(Some(listener.as_fd()));
         }
     }
-}
-
-/// What `accept(2)` says to try again after: errors of the connection, not of the listener.
-fn is_passing(error: &io::Error) -> bool {
-    use Errno::*;
-    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-    matches!(
-        errno,
-        ECONNABORTED
-            | EINTR
-            | ENETDOWN
-            | EPROTO
-            | ENOPROTOOPT
-            | EHOSTDOWN
-            | ENONET
-            | EHOSTUNREACH
-            | EOPNOTSUPP
-            | ENETUNREACH
-    )
 }
 
 fn nothing_came(timeout: Duration) -> Error {

@@ -27,13 +27,16 @@
 //! For a server that plays a script, see [`mocket`](crate::mocket). To break a connection later on, see [`link`](crate::link).
 
 mod accepting;
+pub(crate) mod background;
 mod passive;
 mod resetting;
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
 pub use self::accepting::Accepting;
@@ -209,9 +212,8 @@ impl EndpointOptions {
     ///
     /// `SO_LINGER {1, 0}` of `socket(7)`, and `close(2)`.
     pub fn resetting(&self) -> Result<Resetting> {
-        let (socket, addr) = self.bind(true)?;
-        listen(&socket)?;
-        Resetting::start(socket, addr, self.after)
+        let (listener, addr) = self.listen_nonblocking()?;
+        Resetting::start(listener, addr, self.after)
     }
 
     /// Opens an address whose connections are handed out as streams, in the order in which they came.
@@ -225,13 +227,19 @@ impl EndpointOptions {
     /// `listen(2)`.
     pub fn accepting(&self) -> Result<Accepting> {
         let plan = PairOptions::new().address(self.address).timeout(self.timeout).linger(self.linger).plan()?;
-        let (socket, addr) = self.bind(true)?;
+        let (listener, addr) = self.listen_nonblocking()?;
         if let Some(softer) = plan.linger {
-            socket.set_linger(softer.0).map_err(Step::SetOption.failed())?; // accepted sockets inherit it
+            listener.set_linger(softer.0).map_err(Step::SetOption.failed())?; // accepted sockets inherit it
         }
+        Ok(Accepting { listener, addr, timeout: self.timeout })
+    }
+
+    /// Opens a listener whose connections close by a reset.
+    pub(crate) fn listen_nonblocking(&self) -> Result<(Socket, SocketAddr)> {
+        let (socket, addr) = self.bind(true)?;
         socket.set_nonblocking(true).map_err(Step::SetOption.failed())?;
         listen(&socket)?;
-        Ok(Accepting { listener: socket, addr, timeout: self.timeout })
+        Ok((socket, addr))
     }
 
     /// Checks the options, and binds a socket whose connections close by a reset.
@@ -251,7 +259,7 @@ impl EndpointOptions {
             }
             _ => {
                 let why = format!("the socket is bound to {bound:?}, and not to {wanted}: something redirects bind(2)");
-                Err(Step::Verify.refused(std::io::ErrorKind::Other, why))
+                Err(Step::Verify.refused(io::ErrorKind::Other, why))
             }
         }
     }
@@ -265,4 +273,13 @@ impl Default for EndpointOptions {
 
 fn listen(socket: &impl AsFd) -> Result<()> {
     SockRef::from(socket).listen(BACKLOG).map_err(Step::Listen.failed())
+}
+
+/// What `accept(2)` says to try again after: errors of the connection, not of the listener.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    use Errno::*;
+    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+    let passing =
+        [ECONNABORTED, EINTR, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH];
+    passing.contains(&errno)
 }

@@ -3,17 +3,14 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::os::fd::AsFd;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::poll::PollTimeout;
+use nix::sys::eventfd::EventFd;
 use socket2::Socket;
 
+use super::background::{Background, wait_for};
 use crate::error::{Result, Step};
-use crate::hazards::fork::Token;
 
 /// An address that connects and resets; see [`EndpointOptions::resetting`](super::EndpointOptions::resetting).
 ///
@@ -29,43 +26,20 @@ use crate::hazards::fork::Token;
 /// ```
 pub struct Resetting {
     addr: SocketAddr,
-    stop: Arc<EventFd>,
-    thread: Option<JoinHandle<()>>,
-    token: Token,
+    _thread: Background<()>,
 }
 
 impl Resetting {
     pub(super) fn start(listener: Socket, addr: SocketAddr, after: usize) -> Result<Resetting> {
-        listener.set_nonblocking(true).map_err(Step::SetOption.failed())?;
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let stop = EventFd::from_flags(flags).map_err(|errno| Step::Socket.failed()(io::Error::from(errno)))?;
-        let stop = Arc::new(stop);
-        let server = Server { listener, stop: Arc::clone(&stop), after, clients: Vec::new() };
-        let thread = spawn(server).map_err(Step::Socket.failed())?;
-        Ok(Resetting { addr, stop, thread: Some(thread), token: Token::current() })
+        let mut server = Server { listener, after, clients: Vec::new() };
+        let serve = move |stop: &EventFd| while server.serve_once(stop) {};
+        let thread = Background::start("ringpair-reset", serve).map_err(Step::Socket.failed())?;
+        Ok(Resetting { addr, _thread: thread })
     }
 
     /// Returns the address to dial.
     pub fn addr(&self) -> SocketAddr {
         self.addr
-    }
-}
-
-/// The thread inherits the mask: signals of the program are handled by the program's own threads.
-fn spawn(mut server: Server) -> io::Result<JoinHandle<()>> {
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let started = thread::Builder::new().name("ringpair-reset".into()).spawn(move || while server.serve_once() {});
-    before.thread_set_mask()?;
-    started
-}
-
-impl Drop for Resetting {
-    fn drop(&mut self) {
-        // A forked child has no such thread.
-        if let Some(thread) = self.thread.take().filter(|_| self.token.is_current()) {
-            let _ = self.stop.write(1);
-            let _ = thread.join();
-        }
     }
 }
 
@@ -77,7 +51,6 @@ impl fmt::Debug for Resetting {
 
 struct Server {
     listener: Socket,
-    stop: Arc<EventFd>,
     after: usize,
     clients: Vec<Client>,
 }
@@ -93,18 +66,14 @@ const WITHOUT_DESCRIPTORS: u16 = 10;
 
 impl Server {
     /// Waits for something to do, and does it. False at the end.
-    fn serve_once(&mut self) -> bool {
-        let timeout = match self.accept_all() {
-            Ok(()) => PollTimeout::NONE,
-            Err(_) => PollTimeout::from(WITHOUT_DESCRIPTORS), // none is free
-        };
+    fn serve_once(&mut self, stop: &EventFd) -> bool {
+        let has_descriptors = self.accept_all().is_ok();
         self.clients.retain_mut(Client::goes_on); // a client that is dropped is reset
-        let listener = (timeout == PollTimeout::NONE).then_some(self.listener.as_fd());
+        let timeout = if has_descriptors { PollTimeout::NONE } else { PollTimeout::from(WITHOUT_DESCRIPTORS) };
+        let listener = has_descriptors.then_some(self.listener.as_fd());
         let clients = self.clients.iter().map(|client| client.socket.as_fd());
-        let descriptors = [self.stop.as_fd()].into_iter().chain(listener).chain(clients);
-        let mut polled: Vec<_> = descriptors.map(readable).collect();
-        let _ = poll(&mut polled, timeout); // EINTR is an empty look
-        !polled[0].any().unwrap_or(false)
+        let descriptors = [stop.as_fd()].into_iter().chain(listener).chain(clients);
+        !wait_for(descriptors.map(|descriptor| (descriptor, false)), timeout)
     }
 
     fn accept_all(&mut self) -> io::Result<()> {
@@ -115,15 +84,11 @@ impl Server {
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if [ErrorKind::ConnectionAborted, ErrorKind::Interrupted].contains(&error.kind()) => {}
+                Err(error) if super::is_passing(&error) => {}
                 Err(error) => return Err(error),
             }
         }
     }
-}
-
-fn readable(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::new(descriptor, PollFlags::POLLIN)
 }
 
 impl Client {

@@ -30,6 +30,8 @@ pub enum MismatchKind {
     ShutDownEarly,
     /// The script is not used up.
     LeftOver,
+    /// A client of [`serve_all`](super::serve_all) connected more often than there are scripts.
+    UnexpectedConnection,
 }
 
 /// How and where the code diverged from the script: the offset, what was expected, what came, and a few bytes around it, as hex

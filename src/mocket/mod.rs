@@ -30,6 +30,7 @@
 //! | either | a conversation that the test goes on with | [`Mocket::scripted_with_handle`] |
 //! | either | two scripts that face each other, without a socket | [`MocketOptions::memory_pair`] |
 //! | either | the same bytes, cut at every point in turn | [`Splits`] |
+//! | dials by itself | a server on real TCP that plays a script | [`serve`], [`serve_all`] |
 //! | either | short transfers, a fuse, another stream | [`MocketOptions`] |
 //!
 //! [`provide`](Mocket::provide) and [`expect`](Mocket::expect) can be called repeatedly. Everything else that a peer does is a
@@ -60,6 +61,7 @@ mod memory;
 mod mismatch;
 mod options;
 mod script;
+mod serve;
 mod splits;
 mod stage;
 #[cfg(feature = "epoll")]
@@ -77,6 +79,7 @@ pub use memory::Memory;
 pub use mismatch::{Mismatch, MismatchKind};
 pub use options::MocketOptions;
 pub use script::{Script, Turn};
+pub use serve::{Served, serve, serve_all};
 pub use splits::{Split, Splits};
 
 use options::PATIENCE;

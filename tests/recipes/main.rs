@@ -4,6 +4,7 @@
 
 mod cancellation;
 mod certificate;
+mod dialing_client;
 mod every_split_point;
 mod fixture;
 mod framing_over_tls;

@@ -1,0 +1,54 @@
+//! A thread that serves an endpoint until the endpoint goes.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{SigSet, SigmaskHow};
+
+use crate::hazards::fork::Token;
+
+pub(crate) struct Background<T> {
+    stop: Arc<EventFd>,
+    thread: Option<JoinHandle<T>>,
+    token: Token,
+}
+
+impl<T: Send + 'static> Background<T> {
+    /// Starts a thread with all signals blocked. `body` must return soon after the descriptor has become readable.
+    pub(crate) fn start(name: &str, body: impl FnOnce(&EventFd) -> T + Send + 'static) -> io::Result<Background<T>> {
+        let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let stops = Arc::clone(&stop);
+        // The thread inherits the mask: signals of the program are handled by the program's own threads.
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let started = thread::Builder::new().name(name.into()).spawn(move || body(&stops));
+        before.thread_set_mask()?;
+        Ok(Background { stop, thread: Some(started?), token: Token::current() })
+    }
+}
+
+impl<T> Background<T> {
+    /// Ends the thread. `None` if it has ended before, if it panicked, or in a forked child, which has no such thread.
+    pub(crate) fn end(&mut self) -> Option<T> {
+        let thread = self.thread.take().filter(|_| self.token.is_current())?;
+        let _ = self.stop.write(1);
+        thread.join().ok()
+    }
+}
+
+impl<T> Drop for Background<T> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Waits until one of these can be read, or written if that is asked for. Returns whether the first can be read.
+pub(crate) fn wait_for<'a>(descriptors: impl Iterator<Item = (BorrowedFd<'a>, bool)>, timeout: PollTimeout) -> bool {
+    let wanted = |writes| if writes { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
+    let mut polled: Vec<_> = descriptors.map(|(descriptor, writes)| PollFd::new(descriptor, wanted(writes))).collect();
+    let _ = poll(&mut polled, timeout); // EINTR is an empty look
+    polled.first().is_some_and(|first| first.any().unwrap_or(false))
+}
