@@ -302,6 +302,35 @@ mod tests {
     }
 
     #[test]
+    fn settings_tell_whether_the_kernel_has_io_uring() {
+        let host = |release: &str, sysctls_readable, io_uring_disabled| Host {
+            kernel_release: Some(release.to_owned()),
+            sysctls_readable,
+            io_uring_disabled,
+            ..Host::default()
+        };
+        for (host, expected) in [
+            (host("5.14.0-427.el9", true, Some(2)), Some(true)),
+            (host("6.5.13", true, None), None),
+            (host("6.6.0", true, None), Some(false)),
+            (host("6.18.44", true, None), Some(false)),
+            (host("6.18.44", false, None), None),
+            (Host::default(), None),
+        ] {
+            assert_eq!(host.has_io_uring(), expected, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn reserved_ports_are_not_free_to_choose() {
+        let host = |local_ports, reserved_ports| Host { local_ports, reserved_ports, ..Host::default() };
+        assert_eq!(host(Some((40_000, 40_099)), Some(30)).free_to_choose(), Some(70));
+        assert_eq!(host(Some((40_000, 40_000)), None).free_to_choose(), Some(1));
+        assert_eq!(host(Some((40_000, 40_000)), Some(1)).free_to_choose(), Some(0));
+        assert_eq!(host(None, Some(1)).free_to_choose(), None);
+    }
+
+    #[test]
     fn only_the_first_user_namespace_leaves_every_user_as_it_is() {
         assert!(is_whole("         0          0 4294967295\n"));
         assert!(!is_whole("         0       1000          1\n"));

@@ -367,11 +367,13 @@ fn the_call_that_is_refused_is_the_one_to_allow() {
         let cause = Cause::SeccompErrno { attempt, errno: EPERM };
         assert_fails(step, &host_with(filtered), &refused(attempt, EPERM), cause);
     }
-    let mut tried = refused(RingSetup, ENOSYS);
-    tried.set(EpollCreate, Outcome::Refused { errno: EPERM });
-    let made = Some(Made::Failed { step: Step::Ring, errno: EPERM });
-    let cause = Cause::SeccompErrno { attempt: EpollCreate, errno: EPERM };
-    assert_eq!(judged(&host_with(filtered), &tried, made), (Verdict::Nothing, Some(cause)));
+    for absence in [Outcome::Refused { errno: ENOSYS }, Outcome::Died { signal: Some(SIGSYS) }] {
+        let mut tried = all_until(RingSetup, absence);
+        tried.set(EpollCreate, Outcome::Refused { errno: EPERM });
+        let made = Some(Made::Failed { step: Step::Ring, errno: EPERM });
+        let cause = Cause::SeccompErrno { attempt: EpollCreate, errno: EPERM };
+        assert_eq!(judged(&host_with(filtered), &tried, made), (Verdict::Nothing, Some(cause)));
+    }
     // Routes and firewalls answer through connect, so a filter is not to blame just for being there.
     let barred = Cause::LoopbackRefused { attempt: Connect, errno: EACCES };
     assert_fails(Step::Connect, &host_with(filtered), &refused(Connect, EACCES), barred);
