@@ -50,7 +50,7 @@ fn a_filter_that_answers_makes_it_epoll() {
             assert!(unwrapped(&output).contains(THE_THREE_CALLS), "{output}");
         }
         let required = under(libc::SYS_io_uring_setup, answer(errno), || run(doctor(&["--require-uring"]), NO_RING));
-        assert_eq!(required, output);
+        assert_eq!(required.lines().next(), output.lines().next());
     }
 }
 
