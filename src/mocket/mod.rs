@@ -254,16 +254,17 @@ impl<S> Mocket<S> {
         self
     }
 
-    /// Returns what [`expect_until`](Script::expect_until) and [`expect_anything`](Script::expect_anything) have taken so far.
+    /// Returns all bytes that the script has taken so far; not those that passed through to the socket.
     ///
-    /// A test can so look at bytes that it does not know before they are written.
+    /// After [`expect_anything`](Script::expect_anything) or [`expect_until`](Script::expect_until), a test can look at bytes
+    /// that it did not know beforehand.
     ///
     /// ```
     /// # use std::io::Write;
     /// # use ringpair::mocket::{Mocket, Script};
     /// let mut mocket = Mocket::scripted(Script::new().expect("nonce=").expect_until(b';'));
     /// mocket.write_all(b"nonce=84;").unwrap();
-    /// assert_eq!(mocket.written(), b"84;");
+    /// assert_eq!(mocket.written(), b"nonce=84;");
     /// ```
     pub fn written(&self) -> Vec<u8> {
         self.stage.written()

@@ -89,7 +89,7 @@ pub struct Script {
     written: u64,
     recent: Vec<u8>,
     look: Look,
-    /// What `expect_until` and `expect_anything` took.
+    /// What the script took.
     captured: Vec<u8>,
     failed: Option<Mismatch>,
 }
@@ -216,7 +216,7 @@ impl Script {
     /// use std::io::Write;
     /// use ringpair::mocket::{Mocket, Script};
     ///
-    /// let mut mocket = Mocket::scripted(Script::new().expect("GET ").expect_anything());
+    /// let mut mocket = Mocket::scripted(Script::new().expect_anything());
     /// mocket.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").unwrap();
     /// assert!(mocket.written().ends_with(b"\r\n\r\n"));
     /// mocket.close().unwrap();

@@ -51,11 +51,11 @@ async fn what_was_taken_can_be_looked_at_afterwards<F: Face>() {
     let mut mocket = F::alone(&options(script).max_write_size(3));
     assert_eq!(mocket.handle().verify().unwrap_err().kind(), MismatchKind::LeftOver);
     mocket.write_all(b"nonce=84;body").await.unwrap();
-    assert_eq!(mocket.handle().written(), b"84;body");
+    assert_eq!(mocket.handle().written(), b"nonce=84;body");
     mocket.write_all(b" and more").await.unwrap();
     mocket.shut_down().await.unwrap();
     mocket.close().unwrap();
-    assert_eq!(mocket.handle().written(), b"84;body and more");
+    assert_eq!(mocket.handle().written(), b"nonce=84;body and more");
 }
 
 async fn anything_may_be_nothing_and_has_its_turn<F: Face>() {
@@ -90,6 +90,11 @@ async fn a_changed_offer_is_compared_again<F: Face>() {
     assert_eq!(sooner.write(b"abcd.ef.!").await.unwrap(), 1);
     sooner.write_all(b".efx.!").await.unwrap();
     sooner.close().unwrap();
+
+    let mut at_once = F::alone(&options(Script::new().expect_until(b'.').expect("ab")).max_write_size(1));
+    assert_eq!(at_once.write(b"xx.ab").await.unwrap(), 1);
+    assert_eq!(at_once.write(b".ab?").await.unwrap(), 1);
+    assert_eq!(kind_in(&at_once.write(b"ab?").await.unwrap_err()), MismatchKind::TooLong);
 
     let mut later = F::alone(&options(script).max_write_size(2));
     assert_eq!(later.write(b"abc.ef.!").await.unwrap(), 2);

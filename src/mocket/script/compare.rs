@@ -52,6 +52,7 @@ impl Script {
         };
         let size = equal.min(self.write_sizes.next());
         let size = self.use_up(offered, size)?;
+        self.captured.extend_from_slice(&offered[..size]);
         self.write_passed(&offered[..size]);
         Ok(size)
     }
@@ -123,13 +124,10 @@ impl Script {
                 }
                 WriteStep::Until(byte) => {
                     let end = end_at(*byte, came);
-                    let taken = &came[..end.unwrap_or(came.len())];
-                    self.captured.extend_from_slice(taken);
-                    used += taken.len();
+                    used += end.unwrap_or(came.len());
                     end.is_some()
                 }
                 WriteStep::Anything => {
-                    self.captured.extend_from_slice(came);
                     used = size;
                     false
                 }
