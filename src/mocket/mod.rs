@@ -57,6 +57,7 @@ mod asynchronous;
 mod blocking;
 #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
 mod delays;
+mod handle;
 mod memory;
 mod mismatch;
 mod options;
@@ -75,6 +76,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 pub use blocking::Shut;
+pub use handle::Handle;
 pub use memory::Memory;
 pub use mismatch::{Mismatch, MismatchKind};
 pub use options::MocketOptions;
@@ -373,65 +375,5 @@ impl<S: AsRawFd> AsRawFd for Mocket<S> {
 impl<S: fmt::Debug> fmt::Debug for Mocket<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mocket").field("stream", &self.stream).finish_non_exhaustive()
-    }
-}
-
-/// A handle on the script of a mocket; see [`Mocket::handle`].
-pub struct Handle {
-    stage: Arc<Stage>,
-}
-
-impl Handle {
-    fn of(stage: &Arc<Stage>) -> Handle {
-        stage.add_handle();
-        Handle { stage: Arc::clone(stage) }
-    }
-
-    /// As [`Mocket::provide`]. A tokio-uring read that already waits at the socket stays there: it gets what the peer sends.
-    pub fn provide(&self, bytes: impl AsRef<[u8]>) -> &Self {
-        self.play(Script::new().provide(bytes))
-    }
-
-    /// As [`Mocket::expect`].
-    pub fn expect(&self, bytes: impl AsRef<[u8]>) -> &Self {
-        self.play(Script::new().expect(bytes))
-    }
-
-    /// As [`Mocket::play`].
-    pub fn play(&self, script: Script) -> &Self {
-        self.stage.play(script);
-        self
-    }
-
-    /// As [`Mocket::written`].
-    pub fn written(&self) -> Vec<u8> {
-        self.stage.written()
-    }
-
-    /// As [`Mocket::verify`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Mocket::verify`].
-    pub fn verify(&self) -> Result<(), Mismatch> {
-        self.stage.verify()
-    }
-}
-
-impl Clone for Handle {
-    fn clone(&self) -> Handle {
-        Handle::of(&self.stage)
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.stage.remove_handle();
-    }
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").finish_non_exhaustive()
     }
 }
