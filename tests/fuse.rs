@@ -246,34 +246,45 @@ fn a_blocking_run_that_is_late_is_no_success() {
     assert!(matches!(late, Err(Error::Hung { .. })), "{late:?}");
 }
 
-/// Runs in a process of its own, which blocks for ever after a failure: what is on standard error then?
+/// Blocks for ever after an injected failure: in a call, or in a task that has waited before.
+fn block_for_ever(way: &str) {
+    let forever = || loop {
+        std::thread::park();
+    };
+    let options = FuseOptions::new().watchdog(LIMIT);
+    let _ = match way {
+        "a call" => options.armed_blocking(|fuse| fuse.maybe_fail().or_else(|_| forever())),
+        _ => common::runtime().block_on(options.armed(async |fuse| {
+            let failed = fuse.maybe_fail();
+            ::tokio::task::yield_now().await;
+            failed.or_else(|_| forever())
+        })),
+    };
+}
+
 #[test]
 fn a_blocked_threads_point_is_written_to_standard_error() {
-    const NAME: &str = "a_blocked_threads_point_is_written_to_standard_error";
-    if std::env::var_os("RINGPAIR_TEST_BLOCKS").is_some() {
-        let _ = FuseOptions::new().watchdog(LIMIT).armed_blocking(|fuse| match fuse.maybe_fail() {
-            Err(_) => loop {
-                std::thread::park();
-            },
-            outcome => outcome,
-        });
-        return;
+    const VARIABLE: &str = "RINGPAIR_TEST_BLOCKS";
+    if let Ok(way) = std::env::var(VARIABLE) {
+        return block_for_ever(&way);
     }
-    let program = std::env::current_exe().unwrap();
-    let mut child = std::process::Command::new(program)
-        .args(["--exact", NAME])
-        .env("RINGPAIR_TEST_BLOCKS", "1")
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let read = io::BufRead::read_line(&mut io::BufReader::new(child.stderr.take().unwrap()), &mut line);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    read.unwrap();
-    assert!(line.starts_with("ringpair: the run with the injected failure at point 1 (tests/fuse.rs:"), "{line}");
-    assert!(line.ends_with(") has not ended after 1s\n"), "{line}");
+    for way in ["a call", "a task"] {
+        let program = std::env::current_exe().unwrap();
+        let mut child = std::process::Command::new(program)
+            .args(["--exact", "a_blocked_threads_point_is_written_to_standard_error"])
+            .env(VARIABLE, way)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let read = io::BufRead::read_line(&mut io::BufReader::new(child.stderr.take().unwrap()), &mut line);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        read.unwrap();
+        assert!(line.starts_with("ringpair: the run with the injected failure at point 1 (tests/fuse.rs:"), "{line}");
+        assert!(line.ends_with(") has not ended after 1s\n"), "{line}");
+    }
 }
 
 #[test]

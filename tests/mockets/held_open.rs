@@ -83,13 +83,16 @@ mod in_tokio {
     }
 
     #[test]
-    fn a_handle_that_goes_wakes_the_read() {
+    fn the_last_handle_that_goes_ends_the_read() {
         let (mut mocket, handle) = Mocket::scripted_with_handle(Script::new());
+        let other = handle.clone();
         let mut buffer = [0; 1];
         let mut read = pin!(mocket.read(&mut buffer));
         let mut context = Context::from_waker(Waker::noop());
         assert!(read.as_mut().poll(&mut context).is_pending());
         drop(handle);
+        assert!(read.as_mut().poll(&mut context).is_pending());
+        drop(other);
         assert!(matches!(read.poll(&mut context), Poll::Ready(Ok(0))));
     }
 }

@@ -96,6 +96,12 @@ async fn a_changed_offer_is_compared_again<F: Face>() {
     assert_eq!(at_once.write(b".ab?").await.unwrap(), 1);
     assert_eq!(kind_in(&at_once.write(b"ab?").await.unwrap_err()), MismatchKind::TooLong);
 
+    let in_turn = Script::new().expect_until(b'.').then().provide("1").then().expect("ab");
+    let mut in_turn = F::alone(&options(in_turn).max_write_size(2));
+    assert_eq!(in_turn.write(b"xxx.").await.unwrap(), 2);
+    assert_eq!(in_turn.write(b".a").await.unwrap(), 1);
+    assert_eq!(kind_in(&in_turn.write(b"a").await.unwrap_err()), MismatchKind::WrittenEarly);
+
     let mut later = F::alone(&options(script).max_write_size(2));
     assert_eq!(later.write(b"abc.ef.!").await.unwrap(), 2);
     later.write_all(b"cdef.ef..").await.unwrap_err();
