@@ -110,13 +110,13 @@ impl Waiting {
 }
 
 /// Wakes a task once, at a time of the wall clock: a runtime's clock may be absent or stand still. Dropped, it is off.
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 pub(crate) struct Alarm {
     pub(crate) at: Instant,
     registration: Registration,
 }
 
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 impl Alarm {
     pub(crate) fn set(at: Instant, waker: &Waker) -> io::Result<Alarm> {
         Ok(Alarm { at, registration: Reactor::of_this_process()?.register(None, at, waker)? })

@@ -651,7 +651,7 @@ fn a_mocket_can_be_sent_and_shared_where_its_socket_can() {
     can_be::<Mismatch>();
 }
 
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 mod in_tasks {
     use std::cell::Cell;
     use std::future::poll_fn;

@@ -8,7 +8,7 @@ pub mod close;
 mod counters;
 mod error;
 mod series;
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 pub mod soak;
 
 pub use counters::Counters;

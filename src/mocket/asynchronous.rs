@@ -85,7 +85,7 @@ impl Stage {
     }
 }
 
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 impl Stage {
     /// As `shutdown`; never `Wait`.
     pub(super) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<Turn> {

@@ -186,7 +186,7 @@ impl Drop for Memory {
     }
 }
 
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 mod in_tasks {
     use std::task::{Context, Poll};
 
@@ -219,7 +219,7 @@ mod in_tasks {
     }
 }
 
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 mod with_tokio {
     use std::pin::Pin;
     use std::task::{Context, Poll, ready};

@@ -46,16 +46,16 @@
 //!
 //! # Faces
 //!
-//! A mocket has the traits of its socket: `Read` and `Write`, tokio's `AsyncRead` and `AsyncWrite` (feature `epoll`), and the
+//! A mocket has the traits of its socket: `Read` and `Write`, tokio's `AsyncRead` and `AsyncWrite` (feature `tokio`), and the
 //! calls of `tokio_uring::net::TcpStream`, by the trait `uring::UringStream` (feature `tokio-uring`). A mocket
 //! without a socket has all of them.
 //!
 #![doc = include_str!("from_tokio_test.md")]
 
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 mod asynchronous;
 mod blocking;
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 mod delays;
 mod handle;
 mod memory;
@@ -65,7 +65,7 @@ mod script;
 mod serve;
 mod splits;
 mod stage;
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 mod tokio;
 #[cfg(feature = "tokio-uring")]
 pub mod uring;
@@ -116,7 +116,7 @@ use crate::{PairSocket, Result};
 /// # Errors
 ///
 /// As [`PairOptions::make_pair`](crate::PairOptions::make_pair).
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 pub async fn make_mocket_pair<S: PairSocket>() -> Result<(Mocket<S>, S)> {
     MocketOptions::new().make_pair().await
 }
@@ -151,7 +151,7 @@ pub struct Mocket<S> {
     /// None after `close`.
     stream: Option<S>,
     /// Which polled calls have begun, by `Call`: each is a point of a fuse once, however often it is polled.
-    #[cfg(feature = "epoll")]
+    #[cfg(feature = "tokio")]
     begun: [bool; 3],
 }
 
@@ -210,7 +210,7 @@ impl<S> Mocket<S> {
         Mocket {
             stage,
             stream: Some(stream),
-            #[cfg(feature = "epoll")]
+            #[cfg(feature = "tokio")]
             begun: [false; 3],
         }
     }

@@ -133,7 +133,7 @@ impl MocketOptions {
     /// [in memory](MocketOptions::memory_pair).
     ///
     /// ```
-    /// # #[cfg(feature = "epoll")]
+    /// # #[cfg(feature = "tokio")]
     /// # fn main() {
     /// # use std::time::Duration;
     /// # use ringpair::mocket::{MismatchKind, MocketOptions, Script};
@@ -146,7 +146,7 @@ impl MocketOptions {
     /// assert_eq!(mocket.verify().unwrap_err().kind(), MismatchKind::ReadEarly);
     /// # });
     /// # }
-    /// # #[cfg(not(feature = "epoll"))]
+    /// # #[cfg(not(feature = "tokio"))]
     /// # fn main() {}
     /// ```
     pub fn patience(mut self, patience: Duration) -> Self {
@@ -157,7 +157,7 @@ impl MocketOptions {
     /// Makes a pair and puts a mocket in front of its accepted end; see [`make_mocket_pair`](super::make_mocket_pair).
     ///
     /// ```
-    /// # #[cfg(feature = "epoll")]
+    /// # #[cfg(feature = "tokio")]
     /// # fn main() {
     /// # use ringpair::mocket::MocketOptions;
     /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -171,14 +171,14 @@ impl MocketOptions {
     /// assert_eq!(&read, b"pi");
     /// # });
     /// # }
-    /// # #[cfg(not(feature = "epoll"))]
+    /// # #[cfg(not(feature = "tokio"))]
     /// # fn main() {}
     /// ```
     ///
     /// # Errors
     ///
     /// [`Step::Options`] if a size is 0. Otherwise as [`PairOptions::make_pair`].
-    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+    #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
     pub async fn make_pair<S: PairSocket>(&self) -> Result<(Mocket<S>, S)> {
         let stage = self.stage(true)?;
         let (accepted, connected) = self.pair_options().make_pair().await?;

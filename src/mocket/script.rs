@@ -313,7 +313,7 @@ impl Script {
     /// In a task it is the time of tokio's runtime, which may be paused, and which must be enabled.
     ///
     /// ```
-    /// # #[cfg(feature = "epoll")]
+    /// # #[cfg(feature = "tokio")]
     /// # fn main() {
     /// use std::time::Duration;
     /// use ringpair::mocket::{Mocket, Script};
@@ -327,7 +327,7 @@ impl Script {
     ///     # mocket.verify().unwrap_err();
     /// });
     /// # }
-    /// # #[cfg(not(feature = "epoll"))]
+    /// # #[cfg(not(feature = "tokio"))]
     /// # fn main() {}
     /// ```
     pub fn delay(self, late: Duration) -> Script {

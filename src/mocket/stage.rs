@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 use super::delays::Delays;
 use super::memory::Link;
 use super::{Mismatch, MismatchKind, Script, Turn};
@@ -31,7 +31,7 @@ pub(super) struct State {
     handles: usize,
     /// How long a read may wait for its turn.
     pub(super) patience: Duration,
-    #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+    #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
     pub(super) delays: Delays,
 }
 
@@ -94,7 +94,7 @@ impl Stage {
             newest: 0,
             handles: 0,
             patience,
-            #[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+            #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
             delays: Delays::default(),
         };
         Stage { state: Mutex::new(state), changed: Condvar::new(), partner: OnceLock::new() }
@@ -249,7 +249,7 @@ impl Stage {
 }
 
 /// What async faces need besides.
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 impl Stage {
     /// As `read`. If the script has nothing for it, the task is woken when that may have changed.
     pub(super) fn read_or_wake(&self, buffer: &mut [u8], reader: u64, waker: &Waker) -> Turn {

@@ -17,7 +17,7 @@ macro_rules! on_every_face {
                 }
             })+
         }
-        #[cfg(feature = "epoll")]
+        #[cfg(feature = "tokio")]
         mod tokio {
             $(#[test]
             fn $body() {
@@ -44,7 +44,7 @@ pub(crate) fn a_pair_can_be_had() -> bool {
 }
 
 /// Its clock stands still unless all wait for it: no test takes the time of its delays.
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 pub(crate) fn tokio_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
@@ -163,10 +163,10 @@ impl<S: io::Read + io::Write + ShutDown> Stream for Blocking<S> {
     }
 }
 
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 pub(crate) use with_tokio::Tokio;
 
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 mod with_tokio {
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio::net::TcpStream;

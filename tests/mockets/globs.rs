@@ -15,7 +15,7 @@ mod with_std {
     }
 }
 
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 mod with_tokio {
     use ringpair::mocket::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -45,7 +45,7 @@ fn a_scripted_end_of_file_needs_no_handle_to_go() {
     assert_eq!(std::io::read_to_string(&mut mocket).unwrap(), "1");
 }
 
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 mod in_tokio {
     use std::future::Future;
     use std::pin::pin;

@@ -6,7 +6,7 @@
 mod common;
 #[path = "../faces/mod.rs"]
 mod faces;
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 mod from_tokio_test;
 mod globs;
 mod held_open;
@@ -15,7 +15,7 @@ mod nodelay;
 mod order;
 mod splits;
 mod taken;
-#[cfg(any(feature = "tokio-uring", feature = "epoll"))]
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 mod wakers;
 
 use ringpair::mocket::{Mismatch, MismatchKind};

@@ -19,7 +19,7 @@ macro_rules! on_every_face {
                 crate::common::runtime().block_on(super::$body(|options| super::ends(options, super::Blocking)));
             })+
         }
-        #[cfg(feature = "epoll")]
+        #[cfg(feature = "tokio")]
         mod tokio {
             $(#[test]
             fn $body() {
@@ -185,7 +185,7 @@ fn a_size_of_zero_is_refused_for_a_memory_pair() {
     assert_eq!(refused.to_string(), "invalid options: max_read_size must be at least 1");
 }
 
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 mod in_tasks {
     use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
     use ::tokio::task::yield_now;

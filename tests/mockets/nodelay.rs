@@ -35,7 +35,7 @@ fn limited_sizes_turn_nagles_algorithm_off() {
 }
 
 /// Each turn by single bytes would wait 40 ms for an acknowledgement, and the checks have thousands.
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 #[test]
 fn short_transfers_pass_every_check() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -46,7 +46,7 @@ fn short_transfers_pass_every_check() {
     runtime.block_on(conformance.check_stream(make_pair)).assert();
 }
 
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 #[test]
 fn limited_sizes_do_so_in_async_calls_too() {
     crate::faces::tokio_runtime().block_on(async {

@@ -29,7 +29,7 @@ fn waiting() -> Mocket<NoSocket> {
     mocket
 }
 
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 mod in_tokio {
     use std::future::Future;
     use std::pin::pin;

@@ -1,7 +1,7 @@
 //! Does it go on for long? Pairs made, used and closed, by the thousand or by the hour, and what is left afterwards.
 //!
 //! ```
-//! # #[cfg(feature = "epoll")]
+//! # #[cfg(feature = "tokio")]
 //! # fn main() -> Result<(), ringpair::measure::Error> {
 //! use ringpair::measure::soak::Soak;
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +18,7 @@
 //! assert_eq!(report.make.count(), 200);
 //! # Ok(())
 //! # }
-//! # #[cfg(not(feature = "epoll"))]
+//! # #[cfg(not(feature = "tokio"))]
 //! # fn main() {}
 //! ```
 //!
@@ -70,7 +70,7 @@ const FOR_A_THREAD: usize = 16;
 /// What is to be soaked, and for how long.
 ///
 /// ```
-/// # #[cfg(feature = "epoll")]
+/// # #[cfg(feature = "tokio")]
 /// # fn main() -> Result<(), ringpair::measure::Error> {
 /// use std::time::Duration;
 /// use ringpair::measure::soak::Soak;
@@ -86,7 +86,7 @@ const FOR_A_THREAD: usize = 16;
 /// assert!(report.ended_early && report.pairs >= 20);
 /// # Ok(())
 /// # }
-/// # #[cfg(not(feature = "epoll"))]
+/// # #[cfg(not(feature = "tokio"))]
 /// # fn main() {}
 /// ```
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ pub(super) const SLACK: u64 = 16 << 20;
 /// What a soak has made, what that took, and what it has left behind.
 ///
 /// ```
-/// # #[cfg(feature = "epoll")]
+/// # #[cfg(feature = "tokio")]
 /// # fn main() -> Result<(), ringpair::measure::Error> {
 /// use std::io;
 /// use ringpair::measure::soak::{Soak, Turn};
@@ -34,7 +34,7 @@ pub(super) const SLACK: u64 = 16 << 20;
 /// assert!(left.is_none_or(|(after, before)| after <= before));
 /// # Ok(())
 /// # }
-/// # #[cfg(not(feature = "epoll"))]
+/// # #[cfg(not(feature = "tokio"))]
 /// # fn main() {}
 /// ```
 #[derive(Clone, Debug)]

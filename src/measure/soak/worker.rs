@@ -29,7 +29,7 @@ tokio::task_local! {
 /// Called anywhere else than in the task of a body, it does nothing.
 ///
 /// ```
-/// # #[cfg(feature = "epoll")]
+/// # #[cfg(feature = "tokio")]
 /// # fn main() -> Result<(), ringpair::measure::Error> {
 /// use std::time::Duration;
 /// use ringpair::measure::soak::{Soak, doing};
@@ -45,7 +45,7 @@ tokio::task_local! {
 /// assert_eq!(first, "pair 0 was not through after 300ms: its body was waiting for bytes that never come");
 /// # Ok(())
 /// # }
-/// # #[cfg(not(feature = "epoll"))]
+/// # #[cfg(not(feature = "tokio"))]
 /// # fn main() {}
 /// ```
 pub fn doing(what: &'static str) {
