@@ -1,54 +1,61 @@
-//! One end of the stream that is checked, as the checks use it: every failure says what was being done and at which end.
+//! One end of the stream that is checked. Every failure names the end and what was being done.
 
-use std::cell::Cell;
 use std::error::Error;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::LazyLock;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::task::yield_now;
 
-use super::task::Alarm;
+use super::bulk::Bulk;
+use super::pattern::{compare, pattern};
+use super::task::{Alarm, both};
+use super::timer::at_most;
 use super::verdict::{Failure, Verdict, fail};
+use super::watch::{Act, Watch};
 
-/// What every checked stream is, and all that a check knows of it.
+/// What a check knows of a stream.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
-/// An end, and its name in failures: `near`, the one that a check is told from, or `far`.
+/// An end, and its name in failures: `near`, from which a check is told, or `far`.
 pub(super) struct End<'p> {
     stream: Box<dyn Duplex + 'p>,
     pub(super) name: &'static str,
     watch: Rc<Watch>,
+    /// How long a write that is pending has to stay so before it counts as blocked.
+    patience: Option<Duration>,
 }
 
-/// How many bytes are read or written at a time where it does not matter.
-const CHUNK: usize = 16 * 1024;
+/// How many bytes are read or written at a time when the number does not matter.
+pub(super) const CHUNK: usize = 16 * 1024;
 
-/// How often something may say that it is pending and wake its poller at once, until it is taken at its word.
+/// How often a poll may be pending and wake its task at once, before it counts as pending.
 const RETRIES: usize = 100;
 
 impl<'p> End<'p> {
     pub(super) fn new(stream: Box<dyn Duplex + 'p>, name: &'static str, watch: Rc<Watch>) -> End<'p> {
-        End { stream, name, watch }
+        End { stream, name, watch, patience: None }
+    }
+
+    /// For streams whose operations start only when the runtime has nothing else to do.
+    pub(super) fn with_patience(mut self, patience: Option<Duration>) -> End<'p> {
+        self.patience = patience;
+        self
     }
 
     // --- waiting for it
 
-    /// Writes it all, and flushes.
+    /// Writes all bytes, and flushes.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Verdict {
         let name = self.name;
-        let sent = async {
-            self.write_all(bytes).await?;
-            self.flush().await
-        };
-        sent.await.map_err(failed("write", name))
+        self.write_all(bytes).await.map_err(failed("write", name))?;
+        self.flush().await.map_err(failed("flush", name))
     }
 
     /// Reads exactly these bytes.
@@ -57,48 +64,56 @@ impl<'p> End<'p> {
         let mut count = 0;
         while count < bytes.len() {
             count += some(self.read(&mut read[count..]).await, self.name, count)?;
-        }
-        if read != bytes {
-            return fail(format!("the {} end read {:?} where {:?} was written", self.name, text(&read), text(bytes)));
+            if read[..count] != bytes[..count] {
+                let (read, expected) = (read[..count].escape_ascii(), bytes.escape_ascii());
+                return fail(format!("the {} end read \"{read}\", but \"{expected}\" was written", self.name));
+            }
         }
         Ok(())
     }
 
-    /// Shuts down what it writes.
+    /// Shuts down the writing side.
     pub(super) async fn finish(&mut self) -> Verdict {
         self.shutdown().await.map_err(failed("shutdown", self.name))
     }
 
     /// Reads end of file.
     pub(super) async fn expect_end(&mut self) -> Verdict {
-        match self.read(&mut [0; 64]).await {
+        self.expect_end_into(&mut [0; 64]).await
+    }
+
+    /// Reads end of file, with this much room in the buffer.
+    pub(super) async fn expect_end_into(&mut self, buffer: &mut [u8]) -> Verdict {
+        match self.read(buffer).await {
             Ok(0) => Ok(()),
-            Ok(count) => fail(format!("the {} end read {count} bytes where end of file was to come", self.name)),
-            Err(error) => fail(format!("the {} end read no end of file: {}", self.name, causes(&error))),
+            Ok(count) => fail(format!("the {} end read {count} bytes instead of end of file", self.name)),
+            Err(error) => {
+                fail(format!("the {} end read an error instead of end of file: {}", self.name, causes(&error)))
+            }
         }
     }
 
-    /// Reads end of file or an error, whichever.
+    /// Reads end of file or an error.
     pub(super) async fn expect_end_or_error(&mut self) -> Verdict {
         match self.read(&mut [0; 64]).await {
             Ok(0) | Err(_) => Ok(()),
-            Ok(count) => fail(format!("the {} end read {count} bytes that nobody wrote", self.name)),
+            Ok(count) => fail(format!("the {} end read {count} bytes that were never written", self.name)),
         }
     }
 
-    /// Writes that part of the pattern, and flushes.
+    /// Writes a part of the pattern, and flushes.
     pub(super) async fn send_pattern(&mut self, part: Range<usize>) -> Verdict {
         let name = self.name;
-        send_pattern(self, name, part).await
+        Bulk::whole(part).send(self, name).await
     }
 
-    /// Reads that part of the pattern.
+    /// Reads a part of the pattern.
     pub(super) async fn expect_pattern(&mut self, part: Range<usize>) -> Verdict {
         let name = self.name;
-        expect_pattern(self, name, part).await
+        Bulk::whole(part).expect(self, name).await
     }
 
-    /// Reads the pattern from `position` up to `end`, and moves it along, as far as it gets until it is dropped.
+    /// Reads the pattern from `position` up to `end`, and then waits until it is dropped. Keeps `position` up to date.
     pub(super) async fn drain(&mut self, position: &mut usize, end: usize) -> Verdict {
         let mut buffer = vec![0; CHUNK];
         while *position < end {
@@ -119,46 +134,66 @@ impl<'p> End<'p> {
         polled.map_ok(|()| buffer.filled().len())
     }
 
-    /// Polls a read until it is left pending, which it must be where nobody has written.
+    /// Polls a read once that has nothing to read, and must be pending.
+    pub(super) fn read_nothing_yet(&mut self, alarm: &Alarm) -> Verdict {
+        match self.try_read(alarm, &mut [0; 64]) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(0)) => fail(format!("the {} end read end of file, but its peer is open", self.name)),
+            Poll::Ready(Ok(count)) => fail(format!("the {} end read {count} bytes that were never written", self.name)),
+            Poll::Ready(Err(error)) => Err(failed("read", self.name)(error)),
+        }
+    }
+
+    /// Leaves a read pending that has nothing to read.
     pub(super) async fn begin_read(&mut self, alarm: &Alarm) -> Verdict {
-        for retry in 0.. {
-            match self.try_read(alarm, &mut [0; 64]) {
-                Poll::Ready(Ok(0)) => return fail(format!("the {} end read end of file of an open peer", self.name)),
-                Poll::Ready(Ok(count)) => {
-                    return fail(format!("the {} end read {count} bytes that nobody wrote", self.name));
-                }
-                Poll::Ready(Err(error)) => return Err(failed("read", self.name)(error)),
-                Poll::Pending if retry < RETRIES && alarm.has_rung() => yield_now().await,
-                Poll::Pending => break,
+        for _ in 0..RETRIES {
+            self.read_nothing_yet(alarm)?;
+            if !alarm.has_rung() {
+                break;
             }
+            yield_now().await;
         }
         Ok(())
     }
 
-    /// Writes the pattern from `position` on, and moves it along, until a write is left pending. `false` where that does
-    /// not come about before `most` bytes.
+    /// Polls a write of the pattern once.
+    pub(super) fn try_write(&mut self, alarm: &Alarm, position: usize) -> Poll<Result<usize, Failure>> {
+        let name = self.name;
+        let chunk = pattern(position..position + CHUNK);
+        Pin::new(self).poll_write(&mut Context::from_waker(&alarm.waker()), chunk).map(|written| match written {
+            Ok(0) => fail(format!("a write at the {name} end took nothing, and did not wait")),
+            Ok(count) => Ok(count),
+            Err(error) => Err(failed("write", name)(error)),
+        })
+    }
+
+    /// Writes the pattern from `position` on until a write is left pending. Returns `false` if none is before `most` bytes.
     pub(super) async fn fill(&mut self, alarm: &Alarm, position: &mut usize, most: usize) -> Result<bool, Failure> {
         let mut retries = 0;
         while *position < most {
-            let chunk = pattern(*position..*position + CHUNK);
-            match Pin::new(&mut *self).poll_write(&mut Context::from_waker(&alarm.waker()), chunk) {
-                Poll::Ready(Ok(0)) => {
-                    return fail(format!("the {} end wrote nothing, and called that done", self.name));
-                }
-                Poll::Ready(Ok(count)) => (*position, retries) = (*position + count, 0),
-                Poll::Ready(Err(error)) => return Err(failed("write", self.name)(error)),
-                Poll::Pending if retries < RETRIES && alarm.has_rung() => {
-                    retries += 1;
-                    yield_now().await;
-                }
+            match self.try_write(alarm, *position) {
+                Poll::Ready(written) => (*position, retries) = (*position + written?, 0),
+                Poll::Pending if retries < RETRIES && self.may_go_on(alarm).await => retries += 1,
                 Poll::Pending => return Ok(true),
             }
         }
         Ok(false)
     }
 
-    /// Notes what a poll came to, and lets none through once the time is up: what is busy and never waits is then left
-    /// pending too, and gets to its watchdog.
+    /// Returns whether a pending write has been woken.
+    async fn may_go_on(&self, alarm: &Alarm) -> bool {
+        if let Some(patience) = self.patience {
+            return at_most(patience, alarm.rings()).await.is_some();
+        }
+        let has_rung = alarm.has_rung();
+        if has_rung {
+            yield_now().await;
+        }
+        has_rung
+    }
+
+    /// Notes what a poll came to, and lets none through once the time is up: a check that is busy and never waits is then
+    /// pending too, and its timer gets a turn.
     fn watched<T>(&mut self, act: Act, poll: impl FnOnce(Pin<&mut (dyn Duplex + 'p)>) -> Poll<T>) -> Poll<T> {
         if self.watch.is_over() {
             return Poll::Pending;
@@ -166,6 +201,16 @@ impl<'p> End<'p> {
         let polled = poll(Pin::new(&mut *self.stream));
         self.watch.note(self.name, act, polled.is_pending());
         polled
+    }
+}
+
+/// A write must not say that it took more than it was given.
+fn at_most_given(written: Poll<io::Result<usize>>, given: usize) -> Poll<io::Result<usize>> {
+    match written {
+        Poll::Ready(Ok(count)) if count > given => {
+            Poll::Ready(Err(io::Error::other(format!("it was given {given} bytes, and says that it took {count}"))))
+        }
+        written => written,
     }
 }
 
@@ -177,7 +222,7 @@ impl AsyncRead for End<'_> {
 
 impl AsyncWrite for End<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.watched(Act::Write, |stream| stream.poll_write(cx, buf))
+        at_most_given(self.watched(Act::Write, |stream| stream.poll_write(cx, buf)), buf.len())
     }
 
     fn poll_write_vectored(
@@ -185,7 +230,8 @@ impl AsyncWrite for End<'_> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.watched(Act::Write, |stream| stream.poll_write_vectored(cx, bufs))
+        let given = bufs.iter().map(|slice| slice.len()).sum();
+        at_most_given(self.watched(Act::Write, |stream| stream.poll_write_vectored(cx, bufs)), given)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -201,59 +247,21 @@ impl AsyncWrite for End<'_> {
     }
 }
 
-/// As [`End::send_pattern`], for a half of one too. In chunks of many sizes.
-pub(super) async fn send_pattern(to: &mut (impl AsyncWrite + Unpin), name: &str, part: Range<usize>) -> Verdict {
-    let sent = async {
-        let mut position = part.start;
-        while position < part.end {
-            let size = 1 + position.wrapping_mul(7919) % CHUNK;
-            let end = part.end.min(position + size);
-            to.write_all(pattern(position..end)).await?;
-            position = end;
-        }
-        to.flush().await
-    };
-    sent.await.map_err(failed("write", name))
+/// Sends a few bytes each way: what follows is then said of a stream that works.
+pub(super) async fn greet(near: &mut End<'_>, far: &mut End<'_>) -> Verdict {
+    both(far.send(b"hello, near"), near.expect(b"hello, near")).await?;
+    both(near.send(b"hello, far"), far.expect(b"hello, far")).await
 }
 
-/// As [`End::expect_pattern`], for a half of one too.
-pub(super) async fn expect_pattern(from: &mut (impl AsyncRead + Unpin), name: &str, part: Range<usize>) -> Verdict {
-    let mut buffer = vec![0; CHUNK];
-    let mut position = part.start;
-    while position < part.end {
-        let size = CHUNK.min(part.end - position);
-        let count = some(from.read(&mut buffer[..size]).await, name, position - part.start)?;
-        compare(&buffer[..count], name, position)?;
-        position += count;
-    }
-    Ok(())
+/// Sends a few last bytes, so that bytes that were lost or doubled before them show.
+pub(super) async fn settle(near: &mut End<'_>, far: &mut End<'_>) -> Verdict {
+    both(near.send(b"and that was all"), far.expect(b"and that was all")).await
 }
 
-/// A part of the bytes that are sent where there are many; no longer than a chunk. They repeat after a prime number.
-pub(super) fn pattern(part: Range<usize>) -> &'static [u8] {
-    const PERIOD: usize = 65_521;
-    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mixed = |place: usize| (place.wrapping_mul(2_654_435_761) >> 13) as u8;
-        (0..PERIOD + CHUNK).map(|place| mixed(place % PERIOD)).collect()
-    });
-    let begin = part.start % PERIOD;
-    &BYTES[begin..begin + part.len()]
-}
-
-/// Holds what was read, no more than a chunk, against the pattern.
-pub(super) fn compare(read: &[u8], name: &str, position: usize) -> Verdict {
-    let expected = pattern(position..position + read.len());
-    if read == expected {
-        return Ok(());
-    }
-    let right = read.iter().zip(expected).take_while(|(read, expected)| read == expected).count();
-    fail(format!("the {name} end read a wrong byte, number {}", position + right))
-}
-
-/// How many bytes were read, where some were to be.
+/// Returns how many bytes were read; end of file is a failure.
 pub(super) fn some(read: io::Result<usize>, name: &str, so_far: usize) -> Result<usize, Failure> {
     match read {
-        Ok(0) => fail(format!("the {name} end read end of file after {so_far} bytes, where more were to come")),
+        Ok(0) => fail(format!("the {name} end read end of file after {so_far} bytes, but more were written")),
         Ok(count) => Ok(count),
         Err(error) => Err(failed("read", name)(error)),
     }
@@ -261,10 +269,10 @@ pub(super) fn some(read: io::Result<usize>, name: &str, so_far: usize) -> Result
 
 /// Makes the closure that turns an error into a failure, for `map_err`.
 pub(super) fn failed(what: &str, name: &str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure(format!("a {what} failed at the {name} end: {}", causes(&error)))
+    move |error| Failure::Broken(format!("a {what} failed at the {name} end: {}", causes(&error)))
 }
 
-/// An error with all that is behind it.
+/// Returns the text of an error and of all its sources.
 pub(super) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut behind = error.source();
@@ -273,67 +281,4 @@ pub(super) fn causes(error: &dyn Error) -> String {
         behind = cause.source();
     }
     text
-}
-
-fn text(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
-}
-
-/// Polls a read that goes on from where `buffer` is filled to.
-pub(super) async fn read_on(from: &mut End<'_>, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
-    poll_fn(|cx| Pin::new(&mut *from).poll_read(cx, buffer)).await
-}
-
-#[derive(Clone, Copy)]
-enum Act {
-    Read,
-    Write,
-    Flush,
-    Shutdown,
-}
-
-/// When the time of a check is up, and what of it was pending last.
-pub(super) struct Watch {
-    end: Instant,
-    over: Cell<bool>,
-    pending: [[Cell<bool>; 4]; 2],
-}
-
-const NAMES: [&str; 2] = ["near", "far"];
-
-impl Watch {
-    pub(super) fn new(time: Duration) -> Watch {
-        let begin = Instant::now();
-        // An end that no clock can tell is none: the watchdog's own timer is then as far away.
-        let end = begin.checked_add(time).unwrap_or(begin + Duration::from_secs(u32::MAX.into()));
-        Watch { end, over: Cell::new(false), pending: Default::default() }
-    }
-
-    /// Whether the time is up. Once it is, it stays so.
-    pub(super) fn is_over(&self) -> bool {
-        if !self.over.get() {
-            self.over.set(Instant::now() >= self.end);
-        }
-        self.over.get()
-    }
-
-    /// Whether a poll was held back because the time was up.
-    pub(super) fn was_over(&self) -> bool {
-        self.over.get()
-    }
-
-    fn note(&self, name: &str, act: Act, pending: bool) {
-        self.pending[usize::from(name == NAMES[1])][act as usize].set(pending);
-    }
-
-    /// What was pending last, in words.
-    pub(super) fn pending(&self) -> String {
-        let acts = ["read", "write", "flush", "shutdown"];
-        let of_end = |end: usize| {
-            let pending = move |act: &usize| self.pending[end][*act].get();
-            (0..acts.len()).filter(pending).map(move |act| format!("a {} at the {} end", acts[act], NAMES[end]))
-        };
-        let pending: Vec<String> = (0..NAMES.len()).flat_map(of_end).collect();
-        if pending.is_empty() { "nothing".to_owned() } else { pending.join(", ") }
-    }
 }

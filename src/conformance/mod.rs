@@ -1,4 +1,4 @@
-//! Does this stream behave as a stream should? Thirty checks for any duplex stream with tokio's faces. Feature `epoll`.
+//! Checks whether a stream behaves as a stream should: for authors of streams and stream wrappers. Feature `epoll`.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -11,92 +11,130 @@
 //! # }
 //! ```
 //!
-//! It is for who writes a stream, or wraps one: a codec, a proxy, a TLS or a test double. Give it a closure that makes a
-//! connected pair; the two ends may be of different types. Each check is run twice, as it looks from either end, with a fresh
-//! pair each time. The *near* end is the one that it is told from.
+//! Pass a closure that makes a connected pair; the two ends may be of different types. Each check gets a fresh pair and is run
+//! twice, told from either end, unless it does the same at both. The *near* end is the one from which a check is told.
+//!
+//! | the stream has | call |
+//! |---|---|
+//! | `AsyncRead` and `AsyncWrite` of tokio | [`check_stream`] |
+//! | those of `futures::io`: smol, async-std's heirs, compio's compatibility layer | [`check_futures_stream`] |
+//! | operations that own their buffers: tokio-uring, compio, monoio | [`check_owned_stream`], with the trait [`OwnedBufStream`] |
+//! | tokio's traits, and it is `Send` | [`Conformance::check_stream_on_two_threads`] |
 //!
 //! # What is checked
 //!
-//! | name | what is promised |
+//! | name | promise |
 //! |---|---|
-//! | `bytes-arrive-whole-and-in-order` | many bytes that are written in chunks of many sizes are read as they were written |
-//! | `both-directions-flow-at-once` | many bytes each way, through the four halves of `tokio::io::split` |
-//! | `requests-and-answers-take-turns` | a thousand requests of eight bytes, each answered before the next |
-//! | `a-small-buffer-loses-nothing` | what does not fit into a reader's buffer is there for the next read |
-//! | `a-read-goes-on-where-its-buffer-is-filled-to` | what a `ReadBuf` holds already is left alone, and what is read comes after it |
-//! | `an-empty-read-takes-nothing` | a read into no room neither takes bytes nor ends the stream |
-//! | `an-empty-write-sends-nothing` | a write of no bytes takes none, and is no end of file to the peer |
-//! | `vectored-writes-keep-their-order` | slices arrive one after the other, empty ones among them, and no more is said to be written than was given |
-//! | `a-flush-of-nothing-completes` | a flush is through before anything was written, and another right after it |
-//! | `a-pending-read-is-woken-by-a-write` | be it of a single byte |
-//! | `a-pending-read-is-woken-by-end-of-file` | when the peer shuts down |
-//! | `a-pending-read-is-woken-when-the-peer-is-dropped` | and ends with end of file or an error |
-//! | `a-write-without-a-reader-is-pending-at-last` | a writer cannot write without end what nobody reads |
-//! | `a-pending-write-is-woken-by-a-read` | and what is written then comes after what was |
-//! | `a-pending-write-is-woken-when-the-peer-is-dropped` | whatever it ends with |
-//! | `a-pending-read-holds-up-no-write` | an end can write while it waits for something to read |
-//! | `a-pending-write-holds-up-no-read` | an end can read while it waits for room to write |
-//! | `a-read-wakes-who-polled-it-last` | a pending read that another task polls wakes that one |
-//! | `a-write-wakes-who-polled-it-last` | a pending write that another task polls wakes that one |
-//! | `a-read-and-a-write-wake-a-task-each` | where one task waits to read and another to write, each is woken for its own |
-//! | `a-cancelled-read-loses-nothing` | what arrives after a read was given up is there for the next, also where many are given up while bytes flow |
-//! | `a-cancelled-write-sends-nothing` | of a write that was given up while pending no byte is sent, and other bytes can be written after it |
-//! | `end-of-file-comes-after-the-last-byte` | a shutdown sends what was written and not flushed |
-//! | `end-of-file-stays` | every read after end of file is end of file |
-//! | `after-a-shutdown-the-other-direction-goes-on` | who has shut down can read on, until the peer shuts down too |
-//! | `a-write-after-a-shutdown-is-an-error` | at the end that was shut down |
-//! | `a-second-shutdown-is-harmless` | it succeeds, and the other direction goes on |
-//! | `what-was-flushed-outlives-its-writer` | it can be read after the end that wrote it was dropped |
-//! | `a-read-ends-after-the-peer-was-dropped` | with end of file or an error, again and again |
-//! | `a-write-fails-at-last-after-the-peer-was-dropped` | a writer cannot write without end to nobody |
+//! | `bytes-arrive-in-order` | many bytes, written in chunks of many sizes, are read as they were written |
+//! | `both-directions-at-once` | many bytes each way, through the four halves of `tokio::io::split` |
+//! | `requests-and-answers` | thousands of requests of eight bytes, each answered before the next |
+//! | `idle-stream-still-works` | bytes arrive each way after a pause, as they did before it |
+//! | `writes-of-any-size` | single writes of 1 byte to 1 MiB arrive whole |
+//! | `reads-into-any-size` | reads into buffers of 2 bytes to 1 MiB bring every byte, and no end of file |
+//! | `small-reads-lose-nothing` | bytes that do not fit into a reader's buffer of one byte are there for the next read |
+//! | `read-appends-to-its-buffer` | a read leaves alone what a `ReadBuf` holds already, and puts its bytes after that |
+//! | `empty-read-takes-nothing` | a read into no room neither takes bytes nor ends the stream |
+//! | `empty-write-sends-nothing` | a write of no bytes takes none, and is no end of file to the peer |
+//! | `vectored-writes-keep-order` | slices arrive one after the other, with empty ones among them |
+//! | `vectored-writes-of-many-slices` | 9 to 1025 slices in one write arrive whole, and so do large ones |
+//! | `flush-of-nothing-completes` | a flush completes before anything was written, and again right after it |
+//! | `write-wakes-reader` | a write of a single byte wakes a pending read |
+//! | `shutdown-wakes-reader` | a shutdown wakes the peer's pending read, which returns end of file |
+//! | `drop-wakes-reader` | a drop wakes the peer's pending read, which returns end of file or an error |
+//! | `pending-read-stays-quiet` | a read with nothing to read does not wake its task again and again |
+//! | `write-blocks-without-reader` | a write is left pending at last if the peer does not read |
+//! | `pending-write-stays-quiet` | a write with no room does not wake its task again and again |
+//! | `read-wakes-writer` | a read wakes the peer's pending write, and the bytes that follow arrive in order |
+//! | `drop-wakes-writer` | a drop wakes the peer's pending write, whatever it returns |
+//! | `pending-read-allows-writes` | an end can write while its read is pending |
+//! | `pending-write-allows-reads` | an end can read while its write is pending |
+//! | `read-wakes-last-poller` | a pending read that a second task polls wakes the second task |
+//! | `write-wakes-last-poller` | a pending write that a second task polls wakes the second task |
+//! | `reader-and-writer-wake-separately` | if one task waits to read and another to write, each is woken for its own |
+//! | `cancelled-read-loses-nothing` | bytes that arrive after a read was given up are there for the next one, however many reads are given up |
+//! | `cancelled-write-sends-nothing` | no byte of a write that was given up while pending is sent, and other bytes can be written after it |
+//! | `shutdown-sends-what-was-written` | bytes that were written and not flushed arrive before end of file |
+//! | `shutdown-sends-much-that-was-written` | the same for more bytes than most buffers hold |
+//! | `shutdown-keeps-unread-bytes` | an end that has shut down can still read what had arrived before |
+//! | `shutdown-leaves-read-pending` | a read that is pending during a shutdown of its own end is woken by the peer's next write |
+//! | `bytes-survive-both-shutdowns` | if both ends write and shut down before either reads, every byte arrives |
+//! | `half-close-keeps-other-direction` | after a shutdown the peer reads end of file and can answer |
+//! | `half-close-allows-long-answer` | and the answer may be longer than any buffer |
+//! | `eof-stays` | every read after end of file is end of file, whatever its buffer, also after bytes went the other way |
+//! | `write-after-shutdown-fails` | a write and flush after a shutdown of the same end is an error, and the peer reads none of it |
+//! | `second-shutdown-succeeds` | it succeeds, and the other direction goes on |
+//! | `eof-after-shutdown-and-drop` | after a shutdown and a drop every byte arrives, and then end of file, not an error |
+//! | `eof-after-drop` | after a drop alone the peer reads end of file, or `UnexpectedEof`; any other error is a *reset on drop* |
+//! | `flushed-bytes-survive-drop` | many bytes that were written and flushed arrive although the writer is dropped |
+//! | `received-bytes-come-before-an-error` | bytes that had arrived before a drop are read before its end of file or error |
+//! | `read-ends-after-drop` | after a drop every read returns end of file or an error |
+//! | `write-fails-after-drop` | a write to a dropped peer fails at last |
 //!
-//! # What others check, and where it is here
+//! `check_stream_on_two_threads` adds `ends-work-on-two-threads`: each end works on a thread of its own, and on the first
+//! thread afterwards.
+//!
+//! A check passes, fails, times out, or is *not exercised*: a stream that takes every write at once has no pending write to be
+//! woken. See [`Outcome`].
+//!
+//! # Streams that reset on drop
+//!
+//! A TCP stream with zero linger, such as a pair with the default [`Linger::Reset`](crate::Linger::Reset), resets the connection
+//! when it is dropped. The peer then reads an error instead of end of file, and bytes that were not sent yet are lost:
+//! `eof-after-drop` fails with *reset on drop*, and most likely `flushed-bytes-survive-drop` and `eof-after-shutdown-and-drop` do.
+//! If that is what you want, leave these out by [`without`](Conformance::without).
+//!
+//! # Checks of others
+//!
+//! `tests/foreign` states these again in Rust, and runs them on pairs. The suite asks part of them:
 //!
 //! | Go's `nettest.TestConn` | here |
 //! |---|---|
-//! | `BasicIO` | `bytes-arrive-whole-and-in-order`, `end-of-file-comes-after-the-last-byte` |
-//! | `PingPong` | `requests-and-answers-take-turns` |
-//! | `RacyRead` | `a-cancelled-read-loses-nothing`; that a buffer is left alone once its read was given up, Rust's borrows see to |
-//! | `RacyWrite` | `a-cancelled-write-sends-nothing`; likewise |
-//! | `ReadTimeout` | `a-pending-read-holds-up-no-write` |
-//! | `WriteTimeout` | `a-pending-write-holds-up-no-read` |
-//! | `PastTimeout`, `PresentTimeout`, `FutureTimeout` | the two on cancelled operations: in tokio a deadline is a future that is dropped, now or later |
-//! | `CloseTimeout` | an end that is in use cannot be dropped; its peer can: `a-pending-read-is-woken-when-the-peer-is-dropped`, and for a write |
-//! | `ConcurrentMethods` | `both-directions-flow-at-once`, `a-read-and-a-write-wake-a-task-each`; two reads at once Rust's borrows do not let through |
+//! | `BasicIO` | `bytes-arrive-in-order`, `flushed-bytes-survive-drop`, `eof-after-drop` |
+//! | `PingPong` | `requests-and-answers`, `eof-after-drop` |
+//! | `RacyRead`, `RacyWrite` | not asked: two reads or two writes at once do not compile. One that is given up: `cancelled-read-loses-nothing`, `cancelled-write-sends-nothing` |
+//! | `ReadTimeout` | `pending-read-allows-writes` |
+//! | `WriteTimeout` | `pending-write-allows-reads` |
+//! | `PastTimeout`, `PresentTimeout`, `FutureTimeout` | not asked: these streams have no deadlines. A timeout drops a future: the two on cancelled operations |
+//! | `CloseTimeout` | not asked: an end that is in use cannot be dropped. For its peer: `drop-wakes-reader`, `drop-wakes-writer` |
+//! | `ConcurrentMethods` | not asked, but for a read and a write at once: `both-directions-at-once`, `reader-and-writer-wake-separately` |
 //!
 //! | trio's `trio.testing` | here |
 //! |---|---|
-//! | `check_one_way_stream` | the checks on waiting, on cancelling, and on dropped ends; `end-of-file-stays`, `a-write-after-a-shutdown-is-an-error` |
-//! | `check_two_way_stream` | each check is run from either end; `both-directions-flow-at-once` |
-//! | `check_half_closeable_stream` | `after-a-shutdown-the-other-direction-goes-on`, `a-second-shutdown-is-harmless` |
+//! | `check_one_way_stream`: bytes arrive, also after the sender has closed, and then end of file, again and again | `bytes-arrive-in-order`, `received-bytes-come-before-an-error`, `eof-after-drop`, `eof-stays` |
+//! | `check_one_way_stream`: a sender whose receiver has closed gets an error | `write-fails-after-drop` |
+//! | `check_one_way_stream`: a full stream blocks the sender, until the receiver reads | `write-blocks-without-reader`, `read-wakes-writer` |
+//! | `check_one_way_stream`: calls at once, on a closed stream, or with wrong arguments are errors; checkpoints | not asked: these do not compile, or do not exist |
+//! | `check_two_way_stream` | `both-directions-at-once`; every check that differs by end is run from either |
+//! | `check_half_closeable_stream` | `half-close-keeps-other-direction`, `write-after-shutdown-fails`, `second-shutdown-succeeds` |
 //!
-//! That two tasks may not send at once, and that what was closed may not be used, is an error in trio, and does not compile
-//! in Rust.
+//! # What is not checked
 //!
-//! # What is not
-//!
-//! Threads: a check is one task, with a waker for each thing that waits. Speed. What a stream does with options of its own.
-//! A stream that has passed has not been proven right: a bug that takes a rare schedule is not found by the common one.
+//! Speed, and what a stream does with options of its own. A stream that has passed has not been proven right: a bug that needs
+//! a rare schedule is not found in a common one.
 
+mod bulk;
 mod checks;
 mod end;
+mod faces;
+mod names;
+mod owned;
+mod pattern;
 mod report;
+mod suite;
 mod task;
+mod threads;
+mod timer;
 mod verdict;
+mod watch;
 
 use std::io;
-use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::unconstrained;
-use tokio::time::timeout;
 
-use self::checks::{CHECKS, Check, Scene};
-use self::end::{Duplex, End, Watch, causes};
+use self::checks::CHECKS;
+pub use self::owned::{OwnedBufStream, OwnedResult};
 pub use self::report::{Checked, Outcome, Report};
-use self::task::Caught;
-use self::verdict::{Failure, Verdict};
+pub use self::suite::Conformance;
 
 /// Checks the streams that `make_pair` makes, with [the default options](Conformance::new).
 ///
@@ -122,208 +160,70 @@ where
     Conformance::new().check_stream(make_pair).await
 }
 
-/// The name of every check, with what it promises, in the order in which they run.
-///
-/// ```
-/// assert!(ringpair::conformance::checks().any(|(name, _)| name == "end-of-file-stays"));
-/// ```
-pub fn checks() -> impl Iterator<Item = (&'static str, &'static str)> {
-    CHECKS.iter().map(|check| (check.name, check.promise))
-}
-
-/// What is to be checked, and with how much patience.
+/// Checks streams with the traits of `futures::io`, with [the default options](Conformance::new), in any executor.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// use std::time::Duration;
-/// use ringpair::conformance::Conformance;
+/// use ringpair::conformance::check_futures_stream;
+/// use tokio_util::compat::TokioAsyncReadCompatExt;
 ///
-/// let conformance = Conformance::new()
-///     .watchdog(Duration::from_secs(5))
-///     .without("a-second-shutdown-is-harmless", "our callers never do that");
-/// conformance.check_stream(async || Ok(tokio::io::duplex(4096))).await.assert();
+/// let make_pair = async || {
+///     let (first, second) = tokio::io::duplex(4096);
+///     Ok((first.compat(), second.compat()))
+/// };
+/// check_futures_stream(make_pair).await.assert();
 /// # }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Conformance {
-    watchdog: Duration,
-    transfer: usize,
-    most_in_flight: usize,
-    left_out: Vec<(String, String)>,
+///
+/// # Panics
+///
+/// As [`Conformance::check_stream`].
+pub async fn check_futures_stream<A, B>(make_pair: impl AsyncFn() -> io::Result<(A, B)>) -> Report
+where
+    A: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
+    B: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin,
+{
+    Conformance::new().check_futures_stream(make_pair).await
 }
 
-impl Conformance {
-    /// All checks, with half a minute each, 1 MiB to send where it is to be much, and 64 MiB that a stream may hold.
-    pub fn new() -> Conformance {
-        Conformance {
-            watchdog: Duration::from_secs(30),
-            transfer: 1 << 20,
-            most_in_flight: 64 << 20,
-            left_out: Vec::new(),
-        }
-    }
-
-    /// How long a check may take, the making of its pair included; twice as long in all, as it is run from either end.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// # use std::{io, time::Duration};
-    /// # use ringpair::conformance::Conformance;
-    /// let impatient = Conformance::new().watchdog(Duration::from_millis(1));
-    /// let report = impatient.check_stream(async || std::future::pending::<io::Result<(tokio::io::Empty, tokio::io::Empty)>>().await).await;
-    /// assert_eq!(report.failures().count(), report.checks.len());
-    /// # }
-    /// ```
-    pub fn watchdog(mut self, time: Duration) -> Conformance {
-        self.watchdog = time;
-        self
-    }
-
-    /// How many bytes the checks send where it is to be many: fewer for a stream that is slow, more for one with large buffers.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// # use ringpair::conformance::Conformance;
-    /// let modest = Conformance::new().transfer(10_000);
-    /// modest.check_stream(async || Ok(tokio::io::duplex(1))).await.assert();
-    /// # }
-    /// ```
-    pub fn transfer(mut self, bytes: usize) -> Conformance {
-        self.transfer = bytes;
-        self
-    }
-
-    /// How many bytes a stream may take from a writer while nobody reads, before a write is left pending. Also how many
-    /// may be written to a peer that is gone before a write fails.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// # use ringpair::conformance::Conformance;
-    /// let report = Conformance::new().most_in_flight(4096).check_stream(async || Ok(tokio::io::duplex(8192))).await;
-    /// assert_eq!(report.failures().next().unwrap().name, "a-write-without-a-reader-is-pending-at-last");
-    /// # }
-    /// ```
-    pub fn most_in_flight(mut self, bytes: usize) -> Conformance {
-        self.most_in_flight = bytes;
-        self
-    }
-
-    /// Leaves a check out, for a reason that stands in the report.
-    ///
-    /// A name that no check has is a failure in the report, and so is a reason without a letter: what is left out must not
-    /// be lost sight of.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// # use ringpair::conformance::Conformance;
-    /// let mistaken = Conformance::new().without("end-of-fiel-stays", "it is told once here");
-    /// let report = mistaken.check_stream(async || Ok(tokio::io::duplex(4096))).await;
-    /// assert!(report.to_string().contains("FAILED     end-of-fiel-stays: there is no such check to leave out"));
-    /// # }
-    /// ```
-    pub fn without(mut self, name: impl Into<String>, reason: impl Into<String>) -> Conformance {
-        self.left_out.push((name.into(), reason.into()));
-        self
-    }
-
-    /// Checks the streams that `make_pair` makes. It is called twice for every check.
-    ///
-    /// The future is not `Send`, and asks nothing of that kind of the streams: await it in a test's body, not in a spawned task.
-    /// A panic on the way is a failure of its check; the hook for panics prints it all the same. A check that is
-    /// busy is cut off at its next operation when its time is up; a stream that never returns from a poll cannot be.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime, and in one without a timer. Where that runtime's clock is paused, a check that waits for
-    /// the kernel or another thread may time out at once; streams in memory are well served there: what hangs is told without a wait.
-    pub async fn check_stream<A, B>(&self, make_pair: impl AsyncFn() -> io::Result<(A, B)>) -> Report
-    where
-        A: AsyncRead + AsyncWrite + Unpin,
-        B: AsyncRead + AsyncWrite + Unpin,
-    {
-        let mut report = Report { checks: self.mistakes() };
-        for check in CHECKS {
-            let outcome = match self.left_out.iter().find(|(name, _)| name == check.name) {
-                Some((_, reason)) => Outcome::LeftOut(reason.clone()),
-                None => self.run_from_either_end(check, &make_pair).await,
-            };
-            report.checks.push(Checked { name: check.name.to_owned(), outcome });
-        }
-        report
-    }
-
-    /// What cannot be left out.
-    fn mistakes(&self) -> Vec<Checked> {
-        let mistake = |(name, reason): &(String, String)| {
-            let why = if CHECKS.iter().all(|check| check.name != name) {
-                "there is no such check to leave out"
-            } else if !reason.contains(char::is_alphanumeric) {
-                "it is left out for no reason"
-            } else {
-                return None;
-            };
-            Some(Checked { name: name.clone(), outcome: Outcome::Failed(why.to_owned()) })
-        };
-        self.left_out.iter().filter_map(mistake).collect()
-    }
-
-    async fn run_from_either_end<A: Duplex, B: Duplex>(
-        &self,
-        check: &Check,
-        make_pair: &impl AsyncFn() -> io::Result<(A, B)>,
-    ) -> Outcome {
-        match self.told_from("first", self.watched(check, make_pair).await) {
-            Outcome::Passed => {}
-            other => return other,
-        }
-        let swapped = self.watched(check, async || {
-            let (first, second) = make_pair().await?;
-            Ok((second, first))
-        });
-        self.told_from("second", swapped.await)
-    }
-
-    /// Runs a check under the watchdog; `Err` with what was pending where its time ran out.
-    async fn watched<A: Duplex, B: Duplex>(
-        &self,
-        check: &Check,
-        make_pair: impl AsyncFn() -> io::Result<(A, B)>,
-    ) -> Result<Verdict, String> {
-        let watch = Rc::new(Watch::new(self.watchdog));
-        let act = async {
-            let (near, far) =
-                make_pair().await.map_err(|error| Failure(format!("there is no pair: {}", causes(&error))))?;
-            let near = End::new(Box::new(near), "near", watch.clone());
-            let far = End::new(Box::new(far), "far", watch.clone());
-            (check.run)(Scene { near, far, transfer: self.transfer, most_in_flight: self.most_in_flight }).await
-        };
-        // Unconstrained: where a runtime has a task yield, an operation would be pending that is not.
-        match timeout(self.watchdog, unconstrained(Caught::new(act))).await {
-            Ok(verdict) if !watch.was_over() => Ok(verdict),
-            _ => Err(watch.pending()),
-        }
-    }
-
-    fn told_from(&self, end: &str, came_of_it: Result<Verdict, String>) -> Outcome {
-        match came_of_it {
-            Ok(Ok(())) => Outcome::Passed,
-            Ok(Err(Failure(why))) => Outcome::Failed(format!("{why} (near is the {end})")),
-            Err(pending) => {
-                Outcome::TimedOut(format!("after {:?}; pending: {pending} (near is the {end})", self.watchdog))
-            }
-        }
-    }
+/// Checks streams whose operations own their buffers, with [the default options](Conformance::new).
+///
+/// ```
+/// # #[cfg(feature = "tokio-uring")]
+/// # fn main() {
+/// # if !ringpair::ring_or_skip("check_owned_stream") { return }
+/// use ringpair::{Linger, PairOptions, conformance::check_owned_stream};
+/// use tokio_uring::net::TcpStream;
+///
+/// let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
+/// runtime.block_on(async {
+///     let options = PairOptions::new().linger(Linger::Graceful);
+///     check_owned_stream(async || Ok(options.make_pair::<TcpStream>().await?)).await.assert();
+/// });
+/// # }
+/// # #[cfg(not(feature = "tokio-uring"))]
+/// # fn main() {}
+/// ```
+///
+/// # Panics
+///
+/// As [`Conformance::check_stream`].
+pub async fn check_owned_stream<A, B>(make_pair: impl AsyncFn() -> io::Result<(A, B)>) -> Report
+where
+    A: OwnedBufStream,
+    B: OwnedBufStream,
+{
+    Conformance::new().check_owned_stream(make_pair).await
 }
 
-impl Default for Conformance {
-    fn default() -> Conformance {
-        Conformance::new()
-    }
+/// Returns the name and the promise of every check of [`check_stream`], in the order in which they run.
+///
+/// ```
+/// assert!(ringpair::conformance::checks().any(|(name, _)| name == "eof-stays"));
+/// ```
+pub fn checks() -> impl Iterator<Item = (&'static str, &'static str)> {
+    CHECKS.iter().map(|check| (check.name, check.promise))
 }
 
 #[cfg(test)]
@@ -332,12 +232,11 @@ mod tests {
 
     #[test]
     fn the_front_page_lists_every_check_and_no_other() {
-        let rows = include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! | `"));
-        let listed: Vec<String> = rows.filter(|row| row.contains("` | ")).map(|row| format!("`{row}")).collect();
-        let expected: Vec<String> = checks().map(|(name, promise)| format!("`{name}` | {promise} |")).collect();
-        // The first table; those after it list the names of others.
-        assert_eq!(listed[..expected.len()], expected);
-        assert!(listed[expected.len()].starts_with("`BasicIO`"), "{}", listed[expected.len()]);
+        let page = include_str!("mod.rs");
+        let table = page.split_once("| name | promise |").unwrap().1.split_once("//!\n").unwrap().0;
+        let listed: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("//! | `")).collect();
+        let expected: Vec<String> = checks().map(|(name, promise)| format!("{name}` | {promise} |")).collect();
+        assert_eq!(listed, expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What came of the checks.
+//! The outcomes of the checks.
 
 use std::fmt;
 
@@ -19,11 +19,11 @@ use std::fmt;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// One for every check, also for those that were left out.
+    /// One for every check, in the order of [`checks`](super::checks).
     pub checks: Vec<Checked>,
 }
 
-/// A check and what came of it.
+/// A check and its outcome.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -32,7 +32,7 @@ pub struct Report {
 ///
 /// let report = check_stream(async || Ok(tokio::io::duplex(4096))).await;
 /// let checked = &report.checks[0];
-/// assert_eq!(checked.to_string(), format!("passed     {}", checked.name));
+/// assert_eq!(checked.to_string(), format!("passed        {}", checked.name));
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -40,43 +40,45 @@ pub struct Report {
 pub struct Checked {
     /// The check's name, by which it can be left out.
     pub name: String,
-    /// What came of it.
+    /// What the check found.
     pub outcome: Outcome,
 }
 
-/// What came of a check.
+/// The outcome of a check.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use ringpair::conformance::{Conformance, Outcome};
 ///
-/// let conformance = Conformance::new().without("end-of-file-stays", "told once by this stream");
+/// let conformance = Conformance::new().without("eof-stays", "told once by this stream");
 /// let report = conformance.check_stream(async || Ok(tokio::io::duplex(4096))).await;
-/// let left_out = report.checks.iter().find(|checked| checked.name == "end-of-file-stays").unwrap();
+/// let left_out = report.checks.iter().find(|checked| checked.name == "eof-stays").unwrap();
 /// assert_eq!(left_out.outcome, Outcome::LeftOut("told once by this stream".to_owned()));
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The stream holds to it.
+    /// The stream keeps the promise.
     Passed,
-    /// The stream does not, and this is how it showed.
+    /// The stream breaks the promise; the text says how.
     Failed(String),
-    /// It was not through when its time was up, and this is what was pending then.
+    /// The check had not ended when its time was up; the text says what was pending.
     TimedOut(String),
-    /// It was not run, for this reason.
+    /// The check could not bring about what it is for, and says nothing about the stream; the text says why.
+    NotExercised(String),
+    /// The check was left out, for this reason.
     LeftOut(String),
 }
 
 impl Report {
-    /// Whether no check failed or timed out. Those that were left out do not count.
+    /// Returns whether no check failed or timed out. Checks that were not exercised or left out do not count.
     pub fn is_conformant(&self) -> bool {
         self.failures().next().is_none()
     }
 
-    /// The checks that failed or timed out.
+    /// Returns the checks that failed or timed out.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -91,7 +93,7 @@ impl Report {
         self.checks.iter().filter(|checked| matches!(checked.outcome, Outcome::Failed(_) | Outcome::TimedOut(_)))
     }
 
-    /// For the end of a test.
+    /// Panics with the whole table if the stream is not conformant; the last line of a test.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -102,16 +104,16 @@ impl Report {
     ///
     /// # Panics
     ///
-    /// With the whole table, where the stream is not conformant.
+    /// If [`is_conformant`](Report::is_conformant) is false.
     #[track_caller]
     pub fn assert(&self) {
         assert!(self.is_conformant(), "the stream does not conform\n{self}");
     }
 
-    /// How many came out in each way, leaving out what none did: `2 failed, 30 passed`.
+    /// Counts the outcomes: `2 failed, 30 passed`.
     fn sum(&self) -> String {
         let count = |word: &str| self.checks.iter().filter(|checked| checked.outcome.word() == word).count();
-        let words = ["FAILED", "TIMED OUT", "left out", "passed"];
+        let words = ["FAILED", "TIMED OUT", "not exercised", "left out", "passed"];
         let some = words.map(|word| (count(word), word)).into_iter().filter(|(count, _)| *count > 0);
         some.map(|(count, word)| format!("{count} {}", word.to_lowercase())).collect::<Vec<_>>().join(", ")
     }
@@ -123,6 +125,7 @@ impl Outcome {
             Outcome::Passed => "passed",
             Outcome::Failed(_) => "FAILED",
             Outcome::TimedOut(_) => "TIMED OUT",
+            Outcome::NotExercised(_) => "not exercised",
             Outcome::LeftOut(_) => "left out",
         }
     }
@@ -144,10 +147,12 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<10} {}", self.outcome.word(), self.name)?;
+        write!(f, "{:<13} {}", self.outcome.word(), self.name)?;
         match &self.outcome {
             Outcome::Passed => Ok(()),
-            Outcome::Failed(why) | Outcome::TimedOut(why) | Outcome::LeftOut(why) => write!(f, ": {why}"),
+            Outcome::Failed(why) | Outcome::TimedOut(why) | Outcome::NotExercised(why) | Outcome::LeftOut(why) => {
+                write!(f, ": {why}")
+            }
         }
     }
 }
@@ -166,6 +171,7 @@ mod tests {
             Outcome::Passed,
             Outcome::Failed("a byte was wrong".to_owned()),
             Outcome::TimedOut("after 3s; pending: nothing".to_owned()),
+            Outcome::NotExercised("no write was left pending".to_owned()),
             Outcome::LeftOut("not ours".to_owned()),
             Outcome::Passed,
         ])
@@ -174,26 +180,28 @@ mod tests {
     #[test]
     fn the_table_has_a_line_for_every_check_and_their_sum() {
         let expected = "\
-passed     check-0
-FAILED     check-1: a byte was wrong
-TIMED OUT  check-2: after 3s; pending: nothing
-left out   check-3: not ours
-passed     check-4
-5 checks: 1 failed, 1 timed out, 1 left out, 2 passed";
+passed        check-0
+FAILED        check-1: a byte was wrong
+TIMED OUT     check-2: after 3s; pending: nothing
+not exercised check-3: no write was left pending
+left out      check-4: not ours
+passed        check-5
+6 checks: 1 failed, 1 timed out, 1 not exercised, 1 left out, 2 passed";
         assert_eq!(some_of_each().to_string(), expected);
-        assert_eq!(report([Outcome::Passed]).to_string(), "passed     check-0\n1 checks: all passed");
+        assert_eq!(report([Outcome::Passed]).to_string(), "passed        check-0\n1 checks: all passed");
     }
 
     #[test]
-    fn what_failed_or_timed_out_is_against_it_and_what_was_left_out_is_not() {
+    fn only_failures_and_timeouts_count_against_a_stream() {
         let names: Vec<String> = some_of_each().failures().map(|checked| checked.name.clone()).collect();
         assert_eq!(names, ["check-1", "check-2"]);
         assert!(!some_of_each().is_conformant());
         assert!(report([Outcome::Passed, Outcome::LeftOut("not ours".to_owned())]).is_conformant());
+        assert!(report([Outcome::Passed, Outcome::NotExercised("no".to_owned())]).is_conformant());
     }
 
     #[test]
-    #[should_panic(expected = "FAILED     check-1: a byte was wrong")]
+    #[should_panic(expected = "FAILED        check-1: a byte was wrong")]
     fn asserting_panics_with_the_table() {
         some_of_each().assert();
     }

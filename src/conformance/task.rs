@@ -1,5 +1,5 @@
-//! Futures beside each other in one task, each with a waker of its own, so that a wake that is lost shows: what is not
-//! woken is not polled again, whatever wakes its neighbours.
+//! Futures beside each other in one task, each with a waker of its own, so that a lost wake shows: a future that is not
+//! woken is not polled again, even if its neighbour is.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -9,7 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use tokio::task::yield_now;
+
 use super::verdict::{Failure, Verdict};
+
+/// Turns of the runtime that are enough for it to deliver what the kernel has ready.
+const TURNS: usize = 50;
 
 /// A waker that can be asked whether it was woken, and waited for.
 #[derive(Clone, Default)]
@@ -42,7 +47,7 @@ impl Alarm {
     }
 
     /// Has the task of `cx` told of the next ring.
-    fn tell(&self, cx: &Context<'_>) {
+    pub(super) fn tell(&self, cx: &Context<'_>) {
         *self.0.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
     }
 
@@ -53,6 +58,17 @@ impl Alarm {
             if self.has_rung() { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await
+    }
+
+    /// Returns whether it rings within a few turns of the runtime.
+    pub(super) async fn rings_soon(&self) -> bool {
+        for _ in 0..TURNS {
+            if self.has_rung() {
+                return true;
+            }
+            yield_now().await;
+        }
+        self.has_rung()
     }
 }
 
@@ -78,7 +94,7 @@ impl<F: Future + Unpin> Task<F> {
     }
 }
 
-/// Runs both until both have ended well, or one has failed. The first goes first, as far as it gets.
+/// Runs both until both have ended well, or one has failed. The first is polled first, and gets as far as it can.
 pub(super) async fn both(first: impl Future<Output = Verdict>, second: impl Future<Output = Verdict>) -> Verdict {
     let (first, second) = (pin!(first), pin!(second));
     let (mut first, mut second) = (Task::new(first), Task::new(second));
@@ -125,7 +141,7 @@ impl Future for Caught<'_> {
     type Output = Verdict;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
-        // Whatever a panic leaves half done is dropped below and never looked at.
+        // What a panic leaves half done is dropped below and never used.
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let Some(future) = &mut self.0 else { return Poll::Pending };
             let verdict = future.as_mut().poll(cx);
@@ -134,14 +150,14 @@ impl Future for Caught<'_> {
             }
             verdict
         }));
-        polled.unwrap_or_else(|panic| Poll::Ready(Err(Failure(format!("it panicked: {}", message(&*panic))))))
+        polled.unwrap_or_else(|panic| Poll::Ready(Err(Failure::Broken(format!("it panicked: {}", message(&*panic))))))
     }
 }
 
 impl Drop for Caught<'_> {
     fn drop(&mut self) {
         let future = self.0.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(future))); // the outcome is known, and worse than that
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(future))); // the verdict is known already
     }
 }
 
@@ -181,9 +197,9 @@ mod tests {
 
     #[test]
     fn one_that_fails_ends_both() {
-        let fails = async { Err(Failure("so it is".to_owned())) };
+        let fails = async { Err(Failure::Broken("so it is".to_owned())) };
         let verdict = poll_once(pin!(both(std::future::pending(), fails)), &Alarm::default());
-        assert!(matches!(verdict, Poll::Ready(Err(Failure(why))) if why == "so it is"));
+        assert!(matches!(verdict, Poll::Ready(Err(Failure::Broken(why))) if why == "so it is"));
     }
 
     #[test]
@@ -205,7 +221,7 @@ mod tests {
         ];
         for (act, expected) in acts {
             let verdict = poll_once(pin!(act), &Alarm::default());
-            assert!(matches!(&verdict, Poll::Ready(Err(Failure(why))) if why == expected), "{expected}");
+            assert!(matches!(&verdict, Poll::Ready(Err(Failure::Broken(why))) if why == expected), "{expected}");
         }
         drop(Caught::new(async {
             let _kept = DropsBadly;

@@ -1,11 +1,20 @@
-//! What a check comes to.
+//! The verdict of one run of a check.
 
-/// Why a check failed.
+/// Why a check did not pass.
 #[derive(Debug)]
-pub(super) struct Failure(pub(super) String);
+pub(super) enum Failure {
+    /// The stream broke the promise.
+    Broken(String),
+    /// The check could not bring about what it is for.
+    NotExercised(String),
+}
 
 pub(super) type Verdict = Result<(), Failure>;
 
 pub(super) fn fail<T>(why: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure(why.into()))
+    Err(Failure::Broken(why.into()))
+}
+
+pub(super) fn not_exercised<T>(why: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::NotExercised(why.into()))
 }

@@ -5,77 +5,15 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
-/// What is wrong with a pipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// Nothing.
-    None,
-    /// One byte far on is not the one that was written, where no writer had to wait.
-    CorruptsAByte,
-    /// A byte is wrong once an end has both read and written much.
-    CorruptsWhereBothFlow,
-    /// A byte is wrong once an end has turned from reading to writing often.
-    CorruptsAfterManyTurns,
-    /// What does not fit into a buffer of one byte is thrown away.
-    ForgetsWhatDoesNotFit,
-    /// A reader's buffer is filled from its beginning, whatever it holds.
-    FillsFromTheBeginning,
-    /// A read into no room is taken for end of file.
-    EndsOnAnEmptyRead,
-    /// A write of no bytes is taken for end of file.
-    EndsOnAnEmptyWrite,
-    /// Slices are written last to first.
-    WritesSlicesBackwards,
-    /// A flush waits for a write that has yet to come.
-    FlushesOnlyWhatIsThere,
-    /// A write of one byte is not worth a wake.
-    SleepsThroughAByte,
-    /// A shutdown does not wake.
-    SleepsThroughShutdown,
-    /// That the peer's writing end was dropped does not wake who reads.
-    SleepsThroughAWritersDrop,
-    /// That the peer's reading end was dropped does not wake who writes.
-    SleepsThroughAReadersDrop,
-    /// It takes all that is written, however much lies unread.
-    HasNoEnd,
-    /// The first time that a write is pending no waker is kept.
-    KeepsNoWriterAtFirst,
-    /// An end whose read is pending cannot write.
-    WritesNothingWhileReading,
-    /// An end whose write is pending cannot read.
-    ReadsNothingWhileWriting,
-    /// The first waker of a reader is kept until it was woken.
-    KeepsTheFirstReader,
-    /// The first waker of a writer is kept until it was woken.
-    KeepsTheFirstWriter,
-    /// An end has one place for a waker, be it for reading or for writing.
-    HasOnePlaceForAWaker,
-    /// What is read is meant for the read that was pending, and what the next has no room for is lost.
-    ReadsForWhoWasPending,
-    /// What is written are the bytes of the write that was pending.
-    WritesForWhoWasPending,
-    /// A shutdown throws away what was not flushed.
-    ForgetsWhatWasNotFlushed,
-    /// End of file is told once, and reads after it wait for ever.
-    TellsTheEndOnce,
-    /// Who shuts down reads end of file.
-    ShutsBothDown,
-    /// What is written after a shutdown is thrown away, and said to be written.
-    SwallowsAfterShutdown,
-    /// A second shutdown is refused.
-    ShutsDownOnce,
-    /// A dropped end takes along what it wrote and nobody has read.
-    ForgetsWhenDropped,
-    /// Only who was waiting when an end is dropped is told of that; who reads later waits for ever.
-    TellsOfDropsInPersonOnly,
-    /// What is written to a dropped end is thrown away, and said to be written.
-    SwallowsAfterDrop,
-}
+use crate::fault::Fault;
 
-/// More than the checks write where they do not try how much that may be.
+/// More than the checks write if they do not try how much that may be.
 const ROOM: usize = 3 << 19;
 
 pub(crate) struct Broken {
@@ -92,6 +30,9 @@ pub(crate) struct Broken {
     told_the_end: bool,
     ended: bool,
     shut: bool,
+    read_since_shut: usize,
+    last_write: Instant,
+    thread: ThreadId,
 }
 
 /// One direction.
@@ -102,8 +43,9 @@ struct Lane {
     shut: bool,
     writer_dropped: bool,
     reader_dropped: bool,
+    /// How much lay unread when the writer was dropped.
+    at_drop: usize,
     writer_waited: bool,
-    told_reader: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -133,6 +75,9 @@ pub(crate) fn pair(fault: Fault) -> (Broken, Broken) {
         told_the_end: false,
         ended: false,
         shut: false,
+        read_since_shut: 0,
+        last_write: Instant::now(),
+        thread: thread::current().id(),
     };
     (end(&lanes[0], &lanes[1]), end(&lanes[1], &lanes[0]))
 }
@@ -161,10 +106,19 @@ impl Broken {
         if self.is(Fault::HasOnePlaceForAWaker) {
             lock(&self.writes).writer = None;
         }
+        if self.is(Fault::WakesReadersWithoutEnd) {
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 
     fn wait_to_write(&mut self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is(Fault::TakesNothingInsteadOfWaiting) {
+            return Poll::Ready(Ok(0));
+        }
+        if self.is(Fault::WakesWritersWithoutEnd) {
+            cx.waker().wake_by_ref();
+        }
         let again = self.write_pending.is_some();
         self.write_pending.get_or_insert_with(|| bytes.to_vec());
         let mut lane = lock(&self.writes);
@@ -179,20 +133,109 @@ impl Broken {
         Poll::Pending
     }
 
-    /// Spoils what is read, where that is what is wrong.
+    /// Spoils what is read, if that is what is wrong.
     fn spoil(&mut self, bytes: &mut [u8], writer_waited: bool) {
         const FAR_ON: usize = 700_000;
+        const MEGABYTES: usize = 6_000_000;
         let begin = self.count[0];
         self.count[0] += bytes.len();
-        let spoils = match self.fault {
-            Fault::CorruptsAByte => self.count[1] == 0 && !writer_waited,
-            Fault::CorruptsWhereBothFlow => self.count[1] > FAR_ON,
-            Fault::CorruptsAfterManyTurns => self.turns == 500,
-            _ => return,
+        let place = match self.fault {
+            Fault::CorruptsAByte if self.count[1] == 0 && !writer_waited => FAR_ON.checked_sub(begin),
+            Fault::CorruptsWhereBothFlow if self.count[1] > FAR_ON => FAR_ON.checked_sub(begin),
+            Fault::CorruptsAfterMegabytes => MEGABYTES.checked_sub(begin),
+            Fault::CorruptsAfterManyTurns => (self.turns == 500).then_some(0),
+            Fault::CorruptsAfterThousandsOfTurns => (self.turns == 5000).then_some(0),
+            _ => None,
         };
-        let place = if self.is(Fault::CorruptsAfterManyTurns) { Some(0) } else { FAR_ON.checked_sub(begin) };
-        if let Some(byte) = place.filter(|_| spoils).and_then(|place| bytes.get_mut(place)) {
+        if let Some(byte) = place.and_then(|place| bytes.get_mut(place)) {
             *byte = !*byte;
+        }
+    }
+
+    /// Returns what a read comes to that the fault decides.
+    fn read_by_fault(&mut self, room: usize) -> Option<io::Result<()>> {
+        let lane = lock(&self.reads);
+        let (unread, dropped, shut) = (lane.bytes.len(), lane.writer_dropped, lane.shut);
+        let reset = match self.fault {
+            Fault::ResetsOnDrop => dropped && !shut && unread == 0,
+            Fault::ResetsAfterShutdown => dropped && shut && unread == 0,
+            Fault::ErrsBeforeBytes => dropped && unread > 0 && lane.at_drop < 4096,
+            Fault::WorksOnOneThread => thread::current().id() != self.thread,
+            _ => false,
+        };
+        drop(lane);
+        if reset {
+            return Some(Err(ErrorKind::ConnectionReset.into()));
+        }
+        let ends = match self.fault {
+            Fault::EndsOnALargeBuffer => room > 1 << 16,
+            Fault::CutsLongAnswers => self.read_since_shut > 100_000,
+            _ => self.ended,
+        };
+        ends.then_some(Ok(()))
+    }
+}
+
+impl Broken {
+    /// Writes what there is room for, and keeps at most `most` of it.
+    fn write(mut self: Pin<&mut Self>, cx: &Context<'_>, bytes: &[u8], most: usize) -> Poll<io::Result<usize>> {
+        let mut lane = lock(&self.writes);
+        if lane.shut {
+            let swallows = self.is(Fault::SwallowsAfterShutdown);
+            return Poll::Ready(if swallows { Ok(bytes.len()) } else { Err(ErrorKind::BrokenPipe.into()) });
+        }
+        if lane.reader_dropped {
+            let swallows = self.is(Fault::SwallowsAfterDrop);
+            return Poll::Ready(if swallows { Ok(bytes.len()) } else { Err(ErrorKind::BrokenPipe.into()) });
+        }
+        if bytes.is_empty() {
+            lane.shut |= self.is(Fault::EndsOnAnEmptyWrite);
+            return Poll::Ready(Ok(0));
+        }
+        let room = if self.is(Fault::HasNoEnd) { usize::MAX } else { ROOM - lane.bytes.len() };
+        drop(lane);
+        let held_up = self.read_pending.is_some() && self.is(Fault::WritesNothingWhileReading);
+        if room == 0 || held_up {
+            return self.wait_to_write(cx, bytes);
+        }
+        let pending = self.write_pending.take();
+        let bytes = &bytes[..bytes.len().min(room)];
+        let kept = bytes.len().min(most);
+        let meant = match &pending {
+            Some(pending) if self.is(Fault::WritesForWhoWasPending) => &pending[..pending.len().min(bytes.len())],
+            _ => &bytes[..kept],
+        };
+        let idle = self.last_write.elapsed() > Duration::from_millis(1);
+        self.last_write = Instant::now();
+        if idle && self.count[1] > 0 && self.is(Fault::LosesTheFirstWriteAfterAPause) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let whole = bytes.len() - kept + meant.len();
+        self.turns += usize::from(self.has_read);
+        self.has_read = false;
+        self.is_dirty = true;
+        self.count[1] += meant.len();
+        let mut lane = lock(&self.writes);
+        lane.bytes.extend(meant);
+        lane.unflushed += meant.len();
+        if !(meant.len() == 1 && self.is(Fault::SleepsThroughAByte)) {
+            wake(&mut lane.reader);
+        }
+        Poll::Ready(Ok(whole + usize::from(self.is(Fault::TakesMoreThanItIsGiven))))
+    }
+
+    /// What a shutdown does to the direction that it should leave alone.
+    fn forget_on_shutdown(&self) {
+        let mut lane = lock(&self.reads);
+        if match self.fault {
+            Fault::ForgetsUnreadOnShutdown => lane.bytes.len() > 1000,
+            Fault::ForgetsUnreadWhenBothAreShut => lane.shut,
+            _ => false,
+        } {
+            lane.bytes.clear();
+        }
+        if self.is(Fault::ForgetsItsReaderOnShutdown) {
+            lane.reader = None;
         }
     }
 }
@@ -204,23 +247,25 @@ impl AsyncRead for Broken {
             self.ended |= self.is(Fault::EndsOnAnEmptyRead);
             return Poll::Ready(Ok(()));
         }
-        if self.ended || (self.shut && self.is(Fault::ShutsBothDown)) {
-            return Poll::Ready(Ok(()));
+        if let Some(result) = self.read_by_fault(room) {
+            return Poll::Ready(result);
         }
         let lane = lock(&self.reads);
         let (count, shut) = (lane.bytes.len().min(room), lane.shut);
         let over = shut || lane.writer_dropped;
-        let not_told = lane.writer_dropped && !lane.told_reader && self.is(Fault::TellsOfDropsInPersonOnly);
         drop(lane);
         let held_up = self.write_pending.is_some() && self.is(Fault::ReadsNothingWhileWriting);
-        let told_enough = self.told_the_end && self.is(Fault::TellsTheEndOnce);
-        if held_up || (count == 0 && (!over || not_told || told_enough)) {
+        let once = if shut { Fault::TellsTheEndOnce } else { Fault::TellsOfADropOnce };
+        if held_up || (count == 0 && (!over || (self.told_the_end && self.is(once)))) {
             return self.wait_to_read(cx, room);
         }
         let meant_for = self.read_pending.take();
         if count == 0 {
-            self.told_the_end = shut;
+            self.told_the_end = true;
             return Poll::Ready(Ok(()));
+        }
+        if self.shut {
+            self.read_since_shut += count;
         }
         if self.is(Fault::FillsFromTheBeginning) {
             buf.clear();
@@ -247,43 +292,9 @@ impl AsyncRead for Broken {
 }
 
 impl AsyncWrite for Broken {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut lane = lock(&self.writes);
-        if lane.shut {
-            let swallows = self.is(Fault::SwallowsAfterShutdown);
-            return Poll::Ready(if swallows { Ok(bytes.len()) } else { Err(ErrorKind::BrokenPipe.into()) });
-        }
-        if lane.reader_dropped {
-            let swallows = self.is(Fault::SwallowsAfterDrop);
-            return Poll::Ready(if swallows { Ok(bytes.len()) } else { Err(ErrorKind::BrokenPipe.into()) });
-        }
-        if bytes.is_empty() {
-            lane.shut |= self.is(Fault::EndsOnAnEmptyWrite);
-            return Poll::Ready(Ok(0));
-        }
-        let room = if self.is(Fault::HasNoEnd) { usize::MAX } else { ROOM - lane.bytes.len() };
-        drop(lane);
-        let held_up = self.read_pending.is_some() && self.is(Fault::WritesNothingWhileReading);
-        if room == 0 || held_up {
-            return self.wait_to_write(cx, bytes);
-        }
-        let pending = self.write_pending.take();
-        let bytes = &bytes[..bytes.len().min(room)];
-        let meant = match &pending {
-            Some(pending) if self.is(Fault::WritesForWhoWasPending) => &pending[..pending.len().min(bytes.len())],
-            _ => bytes,
-        };
-        self.turns += usize::from(self.has_read);
-        self.has_read = false;
-        self.is_dirty = true;
-        self.count[1] += meant.len();
-        let mut lane = lock(&self.writes);
-        lane.bytes.extend(meant);
-        lane.unflushed += meant.len();
-        if !(meant.len() == 1 && self.is(Fault::SleepsThroughAByte)) {
-            wake(&mut lane.reader);
-        }
-        Poll::Ready(Ok(meant.len()))
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let most = if self.is(Fault::LosesTheTailOfAWrite) { 1 << 16 } else { usize::MAX };
+        self.write(cx, bytes, most)
     }
 
     fn poll_write_vectored(
@@ -292,10 +303,14 @@ impl AsyncWrite for Broken {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut slices: Vec<&[u8]> = slices.iter().map(|slice| &**slice).collect();
-        if self.is(Fault::WritesSlicesBackwards) {
+        if self.is(Fault::WritesSlicesBackwards) && slices.len() == 8 {
             slices.reverse();
         }
-        self.poll_write(cx, &slices.concat())
+        if self.is(Fault::LosesSlicesPastSixteen) && slices.len() > 16 {
+            let kept = slices[..16].iter().map(|slice| slice.len()).sum();
+            return self.write(cx, &slices.concat(), kept);
+        }
+        self.write(cx, &slices.concat(), usize::MAX)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -316,12 +331,17 @@ impl AsyncWrite for Broken {
             return Poll::Ready(Err(ErrorKind::NotConnected.into()));
         }
         self.shut = true;
+        self.forget_on_shutdown();
         let mut lane = lock(&self.writes);
-        lane.shut = true;
-        if self.is(Fault::ForgetsWhatWasNotFlushed) {
+        let is_much = lane.unflushed > 1 << 16;
+        if self.is(if is_much { Fault::ForgetsMuchThatWasNotFlushed } else { Fault::ForgetsWhatWasNotFlushed }) {
             let flushed = lane.bytes.len() - lane.unflushed;
             lane.bytes.truncate(flushed);
         }
+        if self.told_the_end && self.is(Fault::ShutsInSilenceAfterTheEnd) {
+            return Poll::Ready(Ok(()));
+        }
+        lane.shut = true;
         if !self.is(Fault::SleepsThroughShutdown) {
             wake(&mut lane.reader);
         }
@@ -333,10 +353,10 @@ impl Drop for Broken {
     fn drop(&mut self) {
         let mut lane = lock(&self.writes);
         lane.writer_dropped = true;
-        if self.is(Fault::ForgetsWhenDropped) {
+        lane.at_drop = lane.bytes.len();
+        if self.is(Fault::ForgetsMuchWhenDropped) && !lane.shut && lane.at_drop > 4096 {
             lane.bytes.clear();
         }
-        lane.told_reader = lane.reader.is_some();
         if !self.is(Fault::SleepsThroughAWritersDrop) {
             wake(&mut lane.reader);
         }

@@ -6,6 +6,8 @@
 mod broken;
 #[path = "../common/mod.rs"]
 mod common;
+mod faces;
+mod fault;
 mod sound;
 
 use std::collections::BTreeSet;
@@ -14,7 +16,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use broken::{Fault, pair};
+use broken::pair;
+use fault::Fault;
 use ringpair::conformance::{Conformance, Outcome, Report, checks};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::runtime::{Builder, Runtime};
@@ -29,7 +32,11 @@ fn where_time_stands_still() -> Runtime {
 const MOST_IN_FLIGHT: usize = 2 << 20;
 
 fn patient() -> Conformance {
-    Conformance::new().watchdog(Duration::from_secs(600)).most_in_flight(MOST_IN_FLIGHT)
+    Conformance::new()
+        .watchdog(Duration::from_secs(600))
+        .transfer(1 << 20)
+        .most_in_flight(MOST_IN_FLIGHT)
+        .idle(Duration::from_millis(5))
 }
 
 fn report_on(fault: Fault) -> Report {
@@ -42,36 +49,50 @@ fn names_of_failures(report: &Report) -> Vec<&str> {
 
 /// Each with the one check that finds it.
 const BROKEN: &[(Fault, &str)] = &[
-    (Fault::CorruptsAByte, "bytes-arrive-whole-and-in-order"),
-    (Fault::CorruptsWhereBothFlow, "both-directions-flow-at-once"),
-    (Fault::CorruptsAfterManyTurns, "requests-and-answers-take-turns"),
-    (Fault::ForgetsWhatDoesNotFit, "a-small-buffer-loses-nothing"),
-    (Fault::FillsFromTheBeginning, "a-read-goes-on-where-its-buffer-is-filled-to"),
-    (Fault::EndsOnAnEmptyRead, "an-empty-read-takes-nothing"),
-    (Fault::EndsOnAnEmptyWrite, "an-empty-write-sends-nothing"),
-    (Fault::WritesSlicesBackwards, "vectored-writes-keep-their-order"),
-    (Fault::FlushesOnlyWhatIsThere, "a-flush-of-nothing-completes"),
-    (Fault::SleepsThroughAByte, "a-pending-read-is-woken-by-a-write"),
-    (Fault::SleepsThroughShutdown, "a-pending-read-is-woken-by-end-of-file"),
-    (Fault::SleepsThroughAWritersDrop, "a-pending-read-is-woken-when-the-peer-is-dropped"),
-    (Fault::HasNoEnd, "a-write-without-a-reader-is-pending-at-last"),
-    (Fault::KeepsNoWriterAtFirst, "a-pending-write-is-woken-by-a-read"),
-    (Fault::SleepsThroughAReadersDrop, "a-pending-write-is-woken-when-the-peer-is-dropped"),
-    (Fault::WritesNothingWhileReading, "a-pending-read-holds-up-no-write"),
-    (Fault::ReadsNothingWhileWriting, "a-pending-write-holds-up-no-read"),
-    (Fault::KeepsTheFirstReader, "a-read-wakes-who-polled-it-last"),
-    (Fault::KeepsTheFirstWriter, "a-write-wakes-who-polled-it-last"),
-    (Fault::HasOnePlaceForAWaker, "a-read-and-a-write-wake-a-task-each"),
-    (Fault::ReadsForWhoWasPending, "a-cancelled-read-loses-nothing"),
-    (Fault::WritesForWhoWasPending, "a-cancelled-write-sends-nothing"),
-    (Fault::ForgetsWhatWasNotFlushed, "end-of-file-comes-after-the-last-byte"),
-    (Fault::TellsTheEndOnce, "end-of-file-stays"),
-    (Fault::ShutsBothDown, "after-a-shutdown-the-other-direction-goes-on"),
-    (Fault::SwallowsAfterShutdown, "a-write-after-a-shutdown-is-an-error"),
-    (Fault::ShutsDownOnce, "a-second-shutdown-is-harmless"),
-    (Fault::ForgetsWhenDropped, "what-was-flushed-outlives-its-writer"),
-    (Fault::TellsOfDropsInPersonOnly, "a-read-ends-after-the-peer-was-dropped"),
-    (Fault::SwallowsAfterDrop, "a-write-fails-at-last-after-the-peer-was-dropped"),
+    (Fault::CorruptsAByte, "bytes-arrive-in-order"),
+    (Fault::CorruptsWhereBothFlow, "both-directions-at-once"),
+    (Fault::CorruptsAfterManyTurns, "requests-and-answers"),
+    (Fault::LosesTheFirstWriteAfterAPause, "idle-stream-still-works"),
+    (Fault::LosesTheTailOfAWrite, "writes-of-any-size"),
+    (Fault::EndsOnALargeBuffer, "reads-into-any-size"),
+    (Fault::ForgetsWhatDoesNotFit, "small-reads-lose-nothing"),
+    (Fault::FillsFromTheBeginning, "read-appends-to-its-buffer"),
+    (Fault::EndsOnAnEmptyRead, "empty-read-takes-nothing"),
+    (Fault::EndsOnAnEmptyWrite, "empty-write-sends-nothing"),
+    (Fault::WritesSlicesBackwards, "vectored-writes-keep-order"),
+    (Fault::LosesSlicesPastSixteen, "vectored-writes-of-many-slices"),
+    (Fault::FlushesOnlyWhatIsThere, "flush-of-nothing-completes"),
+    (Fault::SleepsThroughAByte, "write-wakes-reader"),
+    (Fault::SleepsThroughShutdown, "shutdown-wakes-reader"),
+    (Fault::SleepsThroughAWritersDrop, "drop-wakes-reader"),
+    (Fault::WakesReadersWithoutEnd, "pending-read-stays-quiet"),
+    (Fault::HasNoEnd, "write-blocks-without-reader"),
+    (Fault::WakesWritersWithoutEnd, "pending-write-stays-quiet"),
+    (Fault::KeepsNoWriterAtFirst, "read-wakes-writer"),
+    (Fault::SleepsThroughAReadersDrop, "drop-wakes-writer"),
+    (Fault::WritesNothingWhileReading, "pending-read-allows-writes"),
+    (Fault::ReadsNothingWhileWriting, "pending-write-allows-reads"),
+    (Fault::KeepsTheFirstReader, "read-wakes-last-poller"),
+    (Fault::KeepsTheFirstWriter, "write-wakes-last-poller"),
+    (Fault::HasOnePlaceForAWaker, "reader-and-writer-wake-separately"),
+    (Fault::ReadsForWhoWasPending, "cancelled-read-loses-nothing"),
+    (Fault::WritesForWhoWasPending, "cancelled-write-sends-nothing"),
+    (Fault::ForgetsWhatWasNotFlushed, "shutdown-sends-what-was-written"),
+    (Fault::ForgetsMuchThatWasNotFlushed, "shutdown-sends-much-that-was-written"),
+    (Fault::ForgetsUnreadOnShutdown, "shutdown-keeps-unread-bytes"),
+    (Fault::ForgetsItsReaderOnShutdown, "shutdown-leaves-read-pending"),
+    (Fault::ForgetsUnreadWhenBothAreShut, "bytes-survive-both-shutdowns"),
+    (Fault::ShutsInSilenceAfterTheEnd, "half-close-keeps-other-direction"),
+    (Fault::CutsLongAnswers, "half-close-allows-long-answer"),
+    (Fault::TellsTheEndOnce, "eof-stays"),
+    (Fault::SwallowsAfterShutdown, "write-after-shutdown-fails"),
+    (Fault::ShutsDownOnce, "second-shutdown-succeeds"),
+    (Fault::ResetsAfterShutdown, "eof-after-shutdown-and-drop"),
+    (Fault::ResetsOnDrop, "eof-after-drop"),
+    (Fault::ForgetsMuchWhenDropped, "flushed-bytes-survive-drop"),
+    (Fault::ErrsBeforeBytes, "received-bytes-come-before-an-error"),
+    (Fault::TellsOfADropOnce, "read-ends-after-drop"),
+    (Fault::SwallowsAfterDrop, "write-fails-after-drop"),
 ];
 
 #[test]
@@ -96,6 +117,56 @@ fn each_broken_pipe_is_found_by_its_check_and_by_no_other() {
 fn there_is_a_broken_pipe_for_every_check() {
     let caught: BTreeSet<&str> = BROKEN.iter().map(|(_, check)| *check).collect();
     assert_eq!(caught, checks().map(|(name, _)| name).collect());
+}
+
+#[test]
+fn faults_after_megabytes_are_found_by_default() {
+    let conformance = Conformance::new().idle(Duration::ZERO);
+    for (fault, check) in [
+        (Fault::CorruptsAfterMegabytes, "bytes-arrive-in-order"),
+        (Fault::CorruptsAfterThousandsOfTurns, "requests-and-answers"),
+    ] {
+        let report = where_time_stands_still().block_on(conformance.check_stream(async || Ok(pair(fault))));
+        assert!(names_of_failures(&report).contains(&check), "{fault:?}: {report}");
+    }
+}
+
+fn names_of(report: &Report, is_wanted: impl Fn(&Outcome) -> bool) -> Vec<&str> {
+    report.checks.iter().filter(|checked| is_wanted(&checked.outcome)).map(|checked| &*checked.name).collect()
+}
+
+/// The checks that need a pending write.
+const OF_PENDING_WRITES: [&str; 7] = [
+    "pending-write-stays-quiet",
+    "read-wakes-writer",
+    "drop-wakes-writer",
+    "pending-write-allows-reads",
+    "write-wakes-last-poller",
+    "reader-and-writer-wake-separately",
+    "cancelled-write-sends-nothing",
+];
+
+#[test]
+fn what_cannot_be_asked_is_not_exercised() {
+    let endless = report_on(Fault::HasNoEnd);
+    assert_eq!(names_of(&endless, |outcome| matches!(outcome, Outcome::NotExercised(_))), OF_PENDING_WRITES);
+    let expected = Outcome::NotExercised("no write was left pending (near is the first)".to_owned());
+    assert_eq!(outcome(endless, "read-wakes-writer"), expected);
+}
+
+#[test]
+fn no_check_passes_on_an_empty_stream() {
+    let make_pair = async || Ok((tokio::io::empty(), tokio::io::empty()));
+    let report = where_time_stands_still().block_on(patient().check_stream(make_pair));
+    assert_eq!(names_of(&report, |outcome| *outcome == Outcome::Passed), [""; 0]);
+    assert_eq!(names_of(&report, |outcome| matches!(outcome, Outcome::NotExercised(_))), OF_PENDING_WRITES);
+}
+
+#[test]
+fn a_check_is_left_out_by_its_old_name_too() {
+    let conformance = patient().without("a-second-shutdown-is-harmless", "it is shut down once here");
+    let report = where_time_stands_still().block_on(conformance.check_stream(async || Ok(pair(Fault::ShutsDownOnce))));
+    report.assert();
 }
 
 /// One end of a pair in memory, broken by a closure that is asked before each read.
@@ -125,30 +196,43 @@ impl AsyncWrite for Odd {
 }
 
 /// The second end is the odd one.
-fn outcome_of(check: &str, before_a_read: fn() -> Poll<io::Result<()>>) -> Outcome {
+fn report_on_odd(before_a_read: fn() -> Poll<io::Result<()>>) -> Report {
     let make_pair = async || {
         let (first, second) = duplex(4096);
         Ok((first, Odd(second, before_a_read)))
     };
-    let report = where_time_stands_still().block_on(patient().check_stream(make_pair));
+    where_time_stands_still().block_on(patient().check_stream(make_pair))
+}
+
+fn outcome(report: Report, check: &str) -> Outcome {
     report.checks.into_iter().find(|checked| checked.name == check).unwrap().outcome
+}
+
+fn why(report: Report, check: &str) -> String {
+    match outcome(report, check) {
+        Outcome::Failed(why) | Outcome::TimedOut(why) => why,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
 fn a_failure_tells_what_went_wrong_at_which_end() {
-    let check = "a-flush-of-nothing-completes";
-    let why = |outcome: Outcome| match outcome {
-        Outcome::Failed(why) | Outcome::TimedOut(why) => why,
-        other => panic!("{other:?}"),
-    };
-    let panics = why(outcome_of(check, || panic!("out of luck")));
+    let check = "flush-of-nothing-completes";
+    let panics = why(report_on_odd(|| panic!("out of luck")), check);
     assert_eq!(panics, "it panicked: out of luck (near is the first)");
-    let errs = why(outcome_of(check, || Poll::Ready(Err(io::Error::other("no such luck")))));
+    let errs = why(report_on_odd(|| Poll::Ready(Err(io::Error::other("no such luck")))), check);
     assert_eq!(errs, "a read failed at the far end: no such luck (near is the first)");
-    let hangs = outcome_of(check, || Poll::Pending);
+    let hangs = outcome(report_on_odd(|| Poll::Pending), check);
     assert_eq!(hangs, Outcome::TimedOut("after 600s; pending: a read at the far end (near is the first)".to_owned()));
-    let ends = why(outcome_of("end-of-file-stays", || Poll::Ready(Err(io::ErrorKind::NotConnected.into()))));
-    assert_eq!(ends, "the far end read no end of file: not connected (near is the first)");
+    let ends = why(report_on(Fault::ResetsAfterShutdown), "eof-after-shutdown-and-drop");
+    assert_eq!(ends, "the far end read an error instead of end of file: connection reset (near is the first)");
+    let resets = why(report_on(Fault::ResetsOnDrop), "eof-after-drop");
+    assert_eq!(resets, "reset on drop: the far end read an error: connection reset (near is the first)");
+    let takes_more = why(report_on(Fault::TakesMoreThanItIsGiven), check);
+    let more = "a write failed at the near end: it was given 3 bytes, and says that it took 4 (near is the first)";
+    assert_eq!(takes_more, more);
+    let takes_none = why(report_on(Fault::TakesNothingInsteadOfWaiting), "write-blocks-without-reader");
+    assert_eq!(takes_none, "a write at the near end took nothing, and did not wait (near is the first)");
 }
 
 #[test]
@@ -194,13 +278,13 @@ fn a_check_that_is_busy_is_cut_off() {
     let report = runtime.block_on(conformance.check_stream(async || Ok((Greedy, Greedy))));
     let busy = |checked: &&ringpair::conformance::Checked| matches!(checked.outcome, Outcome::TimedOut(_));
     let busy: Vec<&str> = report.checks.iter().filter(busy).map(|checked| &*checked.name).collect();
-    assert!(busy.contains(&"a-write-without-a-reader-is-pending-at-last"), "{report}");
-    assert!(busy.contains(&"a-write-fails-at-last-after-the-peer-was-dropped"), "{report}");
+    assert!(busy.contains(&"write-blocks-without-reader"), "{report}");
+    assert!(busy.contains(&"pending-write-stays-quiet"), "{report}");
 }
 
 #[test]
 fn what_is_left_out_is_not_run_and_keeps_its_place_and_reason() {
-    let left_out = "a-second-shutdown-is-harmless";
+    let left_out = "second-shutdown-succeeds";
     let conformance = patient().without(left_out, "it is shut down once here");
     let report = where_time_stands_still().block_on(conformance.check_stream(async || Ok(pair(Fault::ShutsDownOnce))));
     report.assert();
@@ -212,9 +296,9 @@ fn what_is_left_out_is_not_run_and_keeps_its_place_and_reason() {
 
 #[test]
 fn nothing_is_left_out_by_a_wrong_name_or_for_no_reason() {
-    let conformance = patient().without("a-second-coming", "who knows").without("end-of-file-stays", " .");
+    let conformance = patient().without("a-second-coming", "who knows").without("eof-stays", " .");
     let report = where_time_stands_still().block_on(conformance.check_stream(async || Ok(pair(Fault::None))));
-    assert_eq!(names_of_failures(&report), ["a-second-coming", "end-of-file-stays"]);
+    assert_eq!(names_of_failures(&report), ["a-second-coming", "eof-stays"]);
     assert!(!report.is_conformant());
 }
 

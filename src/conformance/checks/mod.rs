@@ -1,133 +1,208 @@
 //! The checks: what each promises, and how it is run. A check is told from one end, `near`, and is run from either.
 //!
-//! So that a check fails for what it says and for nothing else, none leans on what another is about: bytes that are not the
-//! matter are read by reads into as much room as there are bytes left, what is to be read is written first where nobody has
-//! to wait for it, and each write but those of one check is flushed.
+//! A check should fail for what it says and for nothing else. So each keeps to plain means apart from its subject: reads have
+//! room for the bytes that are left, bytes are written first if nothing has to wait for them, and every write is flushed.
 
 mod cancelling;
-mod ending;
+mod dropping;
 mod moving;
 mod shapes;
+mod shutting;
 mod waiting;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use super::end::End;
 use super::verdict::Verdict;
 
-/// What a check has to work with: a fresh pair, how many bytes to send where it is to be many, and how many may be under
-/// way to a reader.
+/// The traits that the checked stream implements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Face {
+    /// Those of `tokio::io`.
+    Tokio,
+    /// Those of `futures::io`.
+    Futures,
+    /// [`OwnedBufStream`](super::OwnedBufStream).
+    Owned,
+}
+
+/// The figures that the checks work with; see [`Conformance`](super::Conformance).
+#[derive(Clone, Copy)]
+pub(super) struct Plan {
+    pub(super) transfer: usize,
+    pub(super) most_in_flight: usize,
+    pub(super) idle: Duration,
+    pub(super) face: Face,
+}
+
+/// What a check works with: a fresh pair, and the figures.
 pub(super) struct Scene<'p> {
     pub(super) near: End<'p>,
     pub(super) far: End<'p>,
-    pub(super) transfer: usize,
-    pub(super) most_in_flight: usize,
+    pub(super) plan: Plan,
 }
+
+const NEVER_BLOCKED: &str = "no write was left pending";
 
 type Act<'p> = Pin<Box<dyn Future<Output = Verdict> + 'p>>;
 
 pub(super) struct Check {
     pub(super) name: &'static str,
     pub(super) promise: &'static str,
+    pub(super) from: From,
     pub(super) run: for<'p> fn(Scene<'p>) -> Act<'p>,
 }
 
+/// From where a check is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    EitherEnd,
+    /// The check does the same at both ends.
+    OneEnd,
+}
+
 macro_rules! checks {
-    ($($name:literal $promise:literal $body:path;)+) => {
-        &[$(Check { name: $name, promise: $promise, run: |scene| Box::pin($body(scene)) }),+]
+    ($($name:literal $promise:literal $from:ident $body:path;)+) => {
+        &[$(Check { name: $name, promise: $promise, from: From::$from, run: |scene| Box::pin($body(scene)) }),+]
     };
 }
 
+/// The check that lets time pass.
+pub(super) const IDLE: &str = "idle-stream-still-works";
+
 pub(super) static CHECKS: &[Check] = checks! {
-    "bytes-arrive-whole-and-in-order"
-        "many bytes that are written in chunks of many sizes are read as they were written"
-        moving::bytes_arrive_whole_and_in_order;
-    "both-directions-flow-at-once"
+    "bytes-arrive-in-order"
+        "many bytes, written in chunks of many sizes, are read as they were written"
+        EitherEnd moving::bytes_arrive_in_order;
+    "both-directions-at-once"
         "many bytes each way, through the four halves of `tokio::io::split`"
-        moving::both_directions_flow_at_once;
-    "requests-and-answers-take-turns"
-        "a thousand requests of eight bytes, each answered before the next"
-        moving::requests_and_answers_take_turns;
-    "a-small-buffer-loses-nothing"
-        "what does not fit into a reader's buffer is there for the next read"
-        shapes::a_small_buffer_loses_nothing;
-    "a-read-goes-on-where-its-buffer-is-filled-to"
-        "what a `ReadBuf` holds already is left alone, and what is read comes after it"
-        shapes::a_read_goes_on_where_its_buffer_is_filled_to;
-    "an-empty-read-takes-nothing"
+        EitherEnd moving::both_directions_at_once;
+    "requests-and-answers"
+        "thousands of requests of eight bytes, each answered before the next"
+        OneEnd moving::requests_and_answers;
+    "idle-stream-still-works"
+        "bytes arrive each way after a pause, as they did before it"
+        OneEnd moving::idle_stream_still_works;
+    "writes-of-any-size"
+        "single writes of 1 byte to 1 MiB arrive whole"
+        EitherEnd shapes::writes_of_any_size;
+    "reads-into-any-size"
+        "reads into buffers of 2 bytes to 1 MiB bring every byte, and no end of file"
+        EitherEnd shapes::reads_into_any_size;
+    "small-reads-lose-nothing"
+        "bytes that do not fit into a reader's buffer of one byte are there for the next read"
+        EitherEnd shapes::small_reads_lose_nothing;
+    "read-appends-to-its-buffer"
+        "a read leaves alone what a `ReadBuf` holds already, and puts its bytes after that"
+        EitherEnd shapes::read_appends_to_its_buffer;
+    "empty-read-takes-nothing"
         "a read into no room neither takes bytes nor ends the stream"
-        shapes::an_empty_read_takes_nothing;
-    "an-empty-write-sends-nothing"
+        EitherEnd shapes::empty_read_takes_nothing;
+    "empty-write-sends-nothing"
         "a write of no bytes takes none, and is no end of file to the peer"
-        shapes::an_empty_write_sends_nothing;
-    "vectored-writes-keep-their-order"
-        "slices arrive one after the other, empty ones among them, and no more is said to be written than was given"
-        shapes::vectored_writes_keep_their_order;
-    "a-flush-of-nothing-completes"
-        "a flush is through before anything was written, and another right after it"
-        shapes::a_flush_of_nothing_completes;
-    "a-pending-read-is-woken-by-a-write"
-        "be it of a single byte"
-        waiting::a_pending_read_is_woken_by_a_write;
-    "a-pending-read-is-woken-by-end-of-file"
-        "when the peer shuts down"
-        waiting::a_pending_read_is_woken_by_end_of_file;
-    "a-pending-read-is-woken-when-the-peer-is-dropped"
-        "and ends with end of file or an error"
-        waiting::a_pending_read_is_woken_when_the_peer_is_dropped;
-    "a-write-without-a-reader-is-pending-at-last"
-        "a writer cannot write without end what nobody reads"
-        waiting::a_write_without_a_reader_is_pending_at_last;
-    "a-pending-write-is-woken-by-a-read"
-        "and what is written then comes after what was"
-        waiting::a_pending_write_is_woken_by_a_read;
-    "a-pending-write-is-woken-when-the-peer-is-dropped"
-        "whatever it ends with"
-        waiting::a_pending_write_is_woken_when_the_peer_is_dropped;
-    "a-pending-read-holds-up-no-write"
-        "an end can write while it waits for something to read"
-        waiting::a_pending_read_holds_up_no_write;
-    "a-pending-write-holds-up-no-read"
-        "an end can read while it waits for room to write"
-        waiting::a_pending_write_holds_up_no_read;
-    "a-read-wakes-who-polled-it-last"
-        "a pending read that another task polls wakes that one"
-        waiting::a_read_wakes_who_polled_it_last;
-    "a-write-wakes-who-polled-it-last"
-        "a pending write that another task polls wakes that one"
-        waiting::a_write_wakes_who_polled_it_last;
-    "a-read-and-a-write-wake-a-task-each"
-        "where one task waits to read and another to write, each is woken for its own"
-        waiting::a_read_and_a_write_wake_a_task_each;
-    "a-cancelled-read-loses-nothing"
-        "what arrives after a read was given up is there for the next, also where many are given up while bytes flow"
-        cancelling::a_cancelled_read_loses_nothing;
-    "a-cancelled-write-sends-nothing"
-        "of a write that was given up while pending no byte is sent, and other bytes can be written after it"
-        cancelling::a_cancelled_write_sends_nothing;
-    "end-of-file-comes-after-the-last-byte"
-        "a shutdown sends what was written and not flushed"
-        ending::end_of_file_comes_after_the_last_byte;
-    "end-of-file-stays"
-        "every read after end of file is end of file"
-        ending::end_of_file_stays;
-    "after-a-shutdown-the-other-direction-goes-on"
-        "who has shut down can read on, until the peer shuts down too"
-        ending::after_a_shutdown_the_other_direction_goes_on;
-    "a-write-after-a-shutdown-is-an-error"
-        "at the end that was shut down"
-        ending::a_write_after_a_shutdown_is_an_error;
-    "a-second-shutdown-is-harmless"
+        EitherEnd shapes::empty_write_sends_nothing;
+    "vectored-writes-keep-order"
+        "slices arrive one after the other, with empty ones among them"
+        EitherEnd shapes::vectored_writes_keep_order;
+    "vectored-writes-of-many-slices"
+        "9 to 1025 slices in one write arrive whole, and so do large ones"
+        EitherEnd shapes::vectored_writes_of_many_slices;
+    "flush-of-nothing-completes"
+        "a flush completes before anything was written, and again right after it"
+        EitherEnd shapes::flush_of_nothing_completes;
+    "write-wakes-reader"
+        "a write of a single byte wakes a pending read"
+        EitherEnd waiting::write_wakes_reader;
+    "shutdown-wakes-reader"
+        "a shutdown wakes the peer's pending read, which returns end of file"
+        EitherEnd waiting::shutdown_wakes_reader;
+    "drop-wakes-reader"
+        "a drop wakes the peer's pending read, which returns end of file or an error"
+        EitherEnd waiting::drop_wakes_reader;
+    "pending-read-stays-quiet"
+        "a read with nothing to read does not wake its task again and again"
+        EitherEnd waiting::pending_read_stays_quiet;
+    "write-blocks-without-reader"
+        "a write is left pending at last if the peer does not read"
+        EitherEnd waiting::write_blocks_without_reader;
+    "pending-write-stays-quiet"
+        "a write with no room does not wake its task again and again"
+        EitherEnd waiting::pending_write_stays_quiet;
+    "read-wakes-writer"
+        "a read wakes the peer's pending write, and the bytes that follow arrive in order"
+        EitherEnd waiting::read_wakes_writer;
+    "drop-wakes-writer"
+        "a drop wakes the peer's pending write, whatever it returns"
+        EitherEnd waiting::drop_wakes_writer;
+    "pending-read-allows-writes"
+        "an end can write while its read is pending"
+        EitherEnd waiting::pending_read_allows_writes;
+    "pending-write-allows-reads"
+        "an end can read while its write is pending"
+        EitherEnd waiting::pending_write_allows_reads;
+    "read-wakes-last-poller"
+        "a pending read that a second task polls wakes the second task"
+        EitherEnd waiting::read_wakes_last_poller;
+    "write-wakes-last-poller"
+        "a pending write that a second task polls wakes the second task"
+        EitherEnd waiting::write_wakes_last_poller;
+    "reader-and-writer-wake-separately"
+        "if one task waits to read and another to write, each is woken for its own"
+        EitherEnd waiting::reader_and_writer_wake_separately;
+    "cancelled-read-loses-nothing"
+        "bytes that arrive after a read was given up are there for the next one, however many reads are given up"
+        EitherEnd cancelling::cancelled_read_loses_nothing;
+    "cancelled-write-sends-nothing"
+        "no byte of a write that was given up while pending is sent, and other bytes can be written after it"
+        EitherEnd cancelling::cancelled_write_sends_nothing;
+    "shutdown-sends-what-was-written"
+        "bytes that were written and not flushed arrive before end of file"
+        EitherEnd shutting::shutdown_sends_what_was_written;
+    "shutdown-sends-much-that-was-written"
+        "the same for more bytes than most buffers hold"
+        EitherEnd shutting::shutdown_sends_much_that_was_written;
+    "shutdown-keeps-unread-bytes"
+        "an end that has shut down can still read what had arrived before"
+        EitherEnd shutting::shutdown_keeps_unread_bytes;
+    "shutdown-leaves-read-pending"
+        "a read that is pending during a shutdown of its own end is woken by the peer's next write"
+        EitherEnd shutting::shutdown_leaves_read_pending;
+    "bytes-survive-both-shutdowns"
+        "if both ends write and shut down before either reads, every byte arrives"
+        EitherEnd shutting::bytes_survive_both_shutdowns;
+    "half-close-keeps-other-direction"
+        "after a shutdown the peer reads end of file and can answer"
+        EitherEnd shutting::half_close_keeps_other_direction;
+    "half-close-allows-long-answer"
+        "and the answer may be longer than any buffer"
+        EitherEnd shutting::half_close_allows_long_answer;
+    "eof-stays"
+        "every read after end of file is end of file, whatever its buffer, also after bytes went the other way"
+        EitherEnd shutting::eof_stays;
+    "write-after-shutdown-fails"
+        "a write and flush after a shutdown of the same end is an error, and the peer reads none of it"
+        EitherEnd shutting::write_after_shutdown_fails;
+    "second-shutdown-succeeds"
         "it succeeds, and the other direction goes on"
-        ending::a_second_shutdown_is_harmless;
-    "what-was-flushed-outlives-its-writer"
-        "it can be read after the end that wrote it was dropped"
-        ending::what_was_flushed_outlives_its_writer;
-    "a-read-ends-after-the-peer-was-dropped"
-        "with end of file or an error, again and again"
-        ending::a_read_ends_after_the_peer_was_dropped;
-    "a-write-fails-at-last-after-the-peer-was-dropped"
-        "a writer cannot write without end to nobody"
-        ending::a_write_fails_at_last_after_the_peer_was_dropped;
+        EitherEnd shutting::second_shutdown_succeeds;
+    "eof-after-shutdown-and-drop"
+        "after a shutdown and a drop every byte arrives, and then end of file, not an error"
+        EitherEnd dropping::eof_after_shutdown_and_drop;
+    "eof-after-drop"
+        "after a drop alone the peer reads end of file, or `UnexpectedEof`; any other error is a *reset on drop*"
+        EitherEnd dropping::eof_after_drop;
+    "flushed-bytes-survive-drop"
+        "many bytes that were written and flushed arrive although the writer is dropped"
+        EitherEnd dropping::flushed_bytes_survive_drop;
+    "received-bytes-come-before-an-error"
+        "bytes that had arrived before a drop are read before its end of file or error"
+        EitherEnd dropping::received_bytes_come_before_an_error;
+    "read-ends-after-drop"
+        "after a drop every read returns end of file or an error"
+        EitherEnd dropping::read_ends_after_drop;
+    "write-fails-after-drop"
+        "a write to a dropped peer fails at last"
+        EitherEnd dropping::write_fails_after_drop;
 };

@@ -1,42 +1,49 @@
-//! That bytes get across.
+//! That bytes get across: many, in both directions, by turns, and after a pause.
 
 use tokio::io::split;
 
 use super::Scene;
-use crate::conformance::end::{expect_pattern, send_pattern};
-use crate::conformance::task::both;
+use crate::conformance::bulk::Bulk;
+use crate::conformance::end::{greet, settle};
+use crate::conformance::task::{Alarm, both};
+use crate::conformance::timer::pause;
 use crate::conformance::verdict::Verdict;
 
-pub(super) async fn bytes_arrive_whole_and_in_order(scene: Scene<'_>) -> Verdict {
-    let Scene { mut near, mut far, transfer, .. } = scene;
-    both(near.send_pattern(0..transfer), far.expect_pattern(0..transfer)).await
+pub(super) async fn bytes_arrive_in_order(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, plan } = scene;
+    let bulk = Bulk::new(0..plan.transfer);
+    both(bulk.send(&mut near, "near"), bulk.expect(&mut far, "far")).await?;
+    settle(&mut near, &mut far).await
 }
 
-pub(super) async fn both_directions_flow_at_once(scene: Scene<'_>) -> Verdict {
-    let (near, far) = (scene.near.name, scene.far.name);
-    let there = 0..scene.transfer;
-    let back = 1000..1000 + scene.transfer; // from elsewhere: what is read where it was written is wrong
+pub(super) async fn both_directions_at_once(scene: Scene<'_>) -> Verdict {
+    let there = Bulk::new(0..scene.plan.transfer);
+    let back = Bulk::new(1000..1000 + scene.plan.transfer); // other bytes: an end that reads what it wrote is wrong
     let (mut near_reads, mut near_writes) = split(scene.near);
     let (mut far_reads, mut far_writes) = split(scene.far);
-    let writers =
-        both(send_pattern(&mut near_writes, near, there.clone()), send_pattern(&mut far_writes, far, back.clone()));
-    let readers = both(expect_pattern(&mut near_reads, near, back), expect_pattern(&mut far_reads, far, there));
-    both(writers, readers).await
+    let writers = both(there.send(&mut near_writes, "near"), back.send(&mut far_writes, "far"));
+    let readers = both(back.expect(&mut near_reads, "near"), there.expect(&mut far_reads, "far"));
+    both(writers, readers).await?;
+    let (mut near, mut far) = (near_reads.unsplit(near_writes), far_reads.unsplit(far_writes));
+    settle(&mut near, &mut far).await?;
+    settle(&mut far, &mut near).await
 }
 
-const TURNS: u64 = 1000;
+/// Bytes of a transfer for each turn.
+const BYTES_A_TURN: usize = 2048;
 
-pub(super) async fn requests_and_answers_take_turns(scene: Scene<'_>) -> Verdict {
-    let Scene { mut near, mut far, .. } = scene;
+pub(super) async fn requests_and_answers(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, plan } = scene;
+    let turns = (plan.transfer / BYTES_A_TURN).max(100) as u64;
     let asks = async {
-        for turn in 0..TURNS {
+        for turn in 0..turns {
             near.send(&turn.to_le_bytes()).await?;
             near.expect(&answer(turn).to_le_bytes()).await?;
         }
         Ok(())
     };
     let answers = async {
-        for turn in 0..TURNS {
+        for turn in 0..turns {
             far.expect(&turn.to_le_bytes()).await?;
             far.send(&answer(turn).to_le_bytes()).await?;
         }
@@ -47,4 +54,13 @@ pub(super) async fn requests_and_answers_take_turns(scene: Scene<'_>) -> Verdict
 
 fn answer(turn: u64) -> u64 {
     !turn
+}
+
+pub(super) async fn idle_stream_still_works(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, plan } = scene;
+    greet(&mut near, &mut far).await?;
+    near.begin_read(&Alarm::default()).await?; // one end waits for bytes meanwhile, and the other does not
+    pause(plan.idle).await;
+    greet(&mut near, &mut far).await?;
+    settle(&mut far, &mut near).await
 }

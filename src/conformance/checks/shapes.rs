@@ -1,16 +1,45 @@
-//! That buffers are used as they come: small, partly filled, empty, many at once.
+//! That buffers of every size and number work: small, large, partly filled, empty, many at once.
 
+use std::future::poll_fn;
 use std::io::IoSlice;
+use std::pin::Pin;
 use std::task::Poll;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::Scene;
-use crate::conformance::end::{End, compare, failed, pattern, read_on, some};
+use super::{Face, Scene};
+use crate::conformance::bulk::{Bulk, MOST_CALLS};
+use crate::conformance::end::{End, failed, greet, settle, some};
+use crate::conformance::pattern::{compare, pattern};
 use crate::conformance::task::{Alarm, both};
-use crate::conformance::verdict::{Verdict, fail};
+use crate::conformance::verdict::{Verdict, fail, not_exercised};
 
-pub(super) async fn a_small_buffer_loses_nothing(scene: Scene<'_>) -> Verdict {
+/// Sizes at which buffers tend to end: small ones, and around every power of two up to 1 MiB, but at most `most`.
+fn sizes(first: usize, most: usize) -> impl Iterator<Item = usize> {
+    let around_powers = (8..=20).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1]);
+    (first..=130).chain(around_powers).chain([1_000, 10_000, 100_000]).filter(move |size| *size <= most.max(130))
+}
+
+pub(super) async fn writes_of_any_size(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, plan } = scene;
+    greet(&mut near, &mut far).await?;
+    let (mut position, mut calls) = (0, 0);
+    for size in sizes(1, plan.transfer / 4) {
+        let bulk = Bulk::limited(position..position + size, MOST_CALLS - calls);
+        let writes = async {
+            bulk.write(&mut near, "near", |_| size).await?;
+            near.flush().await.map_err(failed("flush", near.name))
+        };
+        both(writes, bulk.expect(&mut far, "far")).await?;
+        (position, calls) = (bulk.end(), calls + bulk.calls());
+        if calls >= MOST_CALLS {
+            break; // it moves a few bytes at a time
+        }
+    }
+    settle(&mut near, &mut far).await
+}
+
+pub(super) async fn small_reads_lose_nothing(scene: Scene<'_>) -> Verdict {
     const COUNT: usize = 4096;
     let Scene { mut near, mut far, .. } = scene;
     let reads = async {
@@ -24,20 +53,53 @@ pub(super) async fn a_small_buffer_loses_nothing(scene: Scene<'_>) -> Verdict {
     both(near.send_pattern(0..COUNT), reads).await
 }
 
-pub(super) async fn a_read_goes_on_where_its_buffer_is_filled_to(scene: Scene<'_>) -> Verdict {
-    let Scene { mut near, mut far, .. } = scene;
+pub(super) async fn reads_into_any_size(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, plan } = scene;
+    greet(&mut near, &mut far).await?;
+    let (mut position, mut calls) = (0, 0);
+    for size in sizes(2, plan.transfer / 4) {
+        let bulk = Bulk::limited(position..position + size, MOST_CALLS - calls);
+        both(bulk.send(&mut near, "near"), read_into(&mut far, size, position, &bulk)).await?;
+        (position, calls) = (bulk.end(), calls + bulk.calls());
+        if calls >= MOST_CALLS {
+            break; // it moves a few bytes at a time
+        }
+    }
+    settle(&mut near, &mut far).await
+}
+
+/// Reads what is under way, with a buffer of this size for each read.
+async fn read_into(far: &mut End<'_>, size: usize, mut position: usize, bulk: &Bulk) -> Verdict {
+    let mut buffer = vec![0; size];
+    while position < bulk.end() {
+        let count = some(far.read(&mut buffer).await, far.name, position)?;
+        compare(&buffer[..count], far.name, position)?;
+        position += count;
+        bulk.count();
+    }
+    if position > bulk.end() {
+        return fail(format!("the far end read more than was written, into a buffer of {size} bytes"));
+    }
+    Ok(())
+}
+
+pub(super) async fn read_appends_to_its_buffer(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, plan } = scene;
+    if plan.face != Face::Tokio {
+        return not_exercised("a buffer that is partly filled exists in tokio only");
+    }
     let reads = async {
         let mut space = [0; 64];
         let mut buffer = ReadBuf::new(&mut space);
         buffer.put_slice(b"before");
         while buffer.filled().len() < b"before, after".len() {
             let before = buffer.filled().len();
-            read_on(&mut far, &mut buffer).await.map_err(failed("read", far.name))?;
-            let read = buffer.filled().len().checked_sub(before);
-            let Some(1..) = read else {
-                let now = buffer.filled().len();
+            let read = poll_fn(|cx| Pin::new(&mut far).poll_read(cx, &mut buffer)).await;
+            read.map_err(failed("read", far.name))?;
+            let now = buffer.filled().len();
+            if now <= before {
                 return fail(format!("a read took the far end's buffer from {before} filled bytes to {now}"));
-            };
+            }
         }
         if buffer.filled() != b"before, after" {
             let text = buffer.filled().escape_ascii();
@@ -48,27 +110,28 @@ pub(super) async fn a_read_goes_on_where_its_buffer_is_filled_to(scene: Scene<'_
     both(near.send(b", after"), reads).await
 }
 
-pub(super) async fn an_empty_read_takes_nothing(scene: Scene<'_>) -> Verdict {
+pub(super) async fn empty_read_takes_nothing(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
-    read_nothing(&mut far)?;
+    read_into_no_room(&mut far)?;
     let reads = async {
         far.expect(b"read, ").await?;
-        read_nothing(&mut far)?;
+        read_into_no_room(&mut far)?;
         far.expect(b"and read on").await?;
-        read_nothing(&mut far)
+        read_into_no_room(&mut far)
     };
-    both(near.send(b"read, and read on"), reads).await
+    both(near.send(b"read, and read on"), reads).await?;
+    settle(&mut near, &mut far).await
 }
 
-/// Pending is fine too: a socket may have to be readable first, whatever there is room for.
-fn read_nothing(end: &mut End<'_>) -> Verdict {
+/// Pending is fine too: a socket may have to be readable first.
+fn read_into_no_room(end: &mut End<'_>) -> Verdict {
     match end.try_read(&Alarm::default(), &mut []) {
         Poll::Ready(Err(error)) => Err(failed("read into no room", end.name)(error)),
         Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
     }
 }
 
-pub(super) async fn an_empty_write_sends_nothing(scene: Scene<'_>) -> Verdict {
+pub(super) async fn empty_write_sends_nothing(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
     let writes = async {
         for words in [b"one", b"two"] {
@@ -83,31 +146,51 @@ pub(super) async fn an_empty_write_sends_nothing(scene: Scene<'_>) -> Verdict {
     both(writes, far.expect(b"onetwo")).await
 }
 
-pub(super) async fn vectored_writes_keep_their_order(scene: Scene<'_>) -> Verdict {
+pub(super) async fn vectored_writes_keep_order(scene: Scene<'_>) -> Verdict {
     const LENGTHS: [usize; 8] = [0, 1, 700, 0, 33, 5000, 2, 0];
     let Scene { mut near, mut far, .. } = scene;
     let whole = LENGTHS.iter().sum();
-    let writes = async {
-        let mut position = 0;
-        let mut slices = LENGTHS.map(|length| {
-            position += length;
-            IoSlice::new(pattern(position - length..position))
-        });
-        let (mut slices, mut left) = (&mut slices[..], whole);
-        while left > 0 {
-            let count = near.write_vectored(slices).await.map_err(failed("vectored write", near.name))?;
-            if count == 0 || count > left {
-                return fail(format!("a vectored write of {left} bytes took {count} at the near end"));
-            }
-            IoSlice::advance_slices(&mut slices, count);
-            left -= count;
-        }
-        near.flush().await.map_err(failed("flush", near.name))
-    };
-    both(writes, far.expect_pattern(0..whole)).await
+    both(write_slices(&mut near, 0, &LENGTHS), far.expect_pattern(0..whole)).await?;
+    settle(&mut near, &mut far).await
 }
 
-pub(super) async fn a_flush_of_nothing_completes(scene: Scene<'_>) -> Verdict {
+pub(super) async fn vectored_writes_of_many_slices(scene: Scene<'_>) -> Verdict {
+    /// Around limits of libraries and of the kernel, whose own is 1024.
+    const COUNTS: [usize; 15] = [9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 129, 257, 1023, 1024, 1025];
+    let Scene { mut near, mut far, .. } = scene;
+    let mut position = 0;
+    for count in COUNTS {
+        let lengths: Vec<usize> = (0..count).map(|place| 1 + place % 3).collect();
+        let end = position + lengths.iter().sum::<usize>();
+        both(write_slices(&mut near, position, &lengths), far.expect_pattern(position..end)).await?;
+        position = end;
+    }
+    let large = [30_000; 3];
+    both(write_slices(&mut near, position, &large), far.expect_pattern(position..position + 90_000)).await?;
+    settle(&mut near, &mut far).await
+}
+
+/// Writes the pattern from `position` on, in slices of these lengths, and flushes.
+async fn write_slices(near: &mut End<'_>, position: usize, lengths: &[usize]) -> Verdict {
+    let mut left = position;
+    let mut slices: Vec<IoSlice<'_>> = Vec::new();
+    for length in lengths {
+        slices.push(IoSlice::new(pattern(left..left + length)));
+        left += length;
+    }
+    let (mut slices, mut left) = (&mut slices[..], left - position);
+    while left > 0 {
+        let count = near.write_vectored(slices).await.map_err(failed("vectored write", near.name))?;
+        if count == 0 {
+            return fail(format!("a vectored write of {left} bytes took none at the near end"));
+        }
+        IoSlice::advance_slices(&mut slices, count);
+        left -= count;
+    }
+    near.flush().await.map_err(failed("flush", near.name))
+}
+
+pub(super) async fn flush_of_nothing_completes(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
     let writes = async {
         for words in [b"one", b"two"] {

@@ -1,13 +1,14 @@
-//! That what waits is woken, and holds up nothing else.
+//! That a pending operation is woken, stays quiet until then, and holds up no other.
 
 use std::future::pending;
+use std::task::Poll;
 
-use super::Scene;
-use crate::conformance::end::End;
+use super::{NEVER_BLOCKED, Scene};
+use crate::conformance::end::{End, greet};
 use crate::conformance::task::{Alarm, both, either};
-use crate::conformance::verdict::{Failure, Verdict, fail};
+use crate::conformance::verdict::{Failure, Verdict, fail, not_exercised};
 
-pub(super) async fn a_pending_read_is_woken_by_a_write(scene: Scene<'_>) -> Verdict {
+pub(super) async fn write_wakes_reader(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
     let alarm = Alarm::default();
     far.begin_read(&alarm).await?;
@@ -18,8 +19,9 @@ pub(super) async fn a_pending_read_is_woken_by_a_write(scene: Scene<'_>) -> Verd
     both(near.send(b"!"), reads).await
 }
 
-pub(super) async fn a_pending_read_is_woken_by_end_of_file(scene: Scene<'_>) -> Verdict {
+pub(super) async fn shutdown_wakes_reader(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
+    greet(&mut near, &mut far).await?;
     let alarm = Alarm::default();
     far.begin_read(&alarm).await?;
     let reads = async {
@@ -29,8 +31,9 @@ pub(super) async fn a_pending_read_is_woken_by_end_of_file(scene: Scene<'_>) -> 
     both(near.finish(), reads).await
 }
 
-pub(super) async fn a_pending_read_is_woken_when_the_peer_is_dropped(scene: Scene<'_>) -> Verdict {
-    let Scene { near, mut far, .. } = scene;
+pub(super) async fn drop_wakes_reader(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, .. } = scene;
+    greet(&mut near, &mut far).await?;
     let alarm = Alarm::default();
     far.begin_read(&alarm).await?;
     drop(near);
@@ -38,54 +41,85 @@ pub(super) async fn a_pending_read_is_woken_when_the_peer_is_dropped(scene: Scen
     far.expect_end_or_error().await
 }
 
-// Where a stream lets a writer write without end, there is no pending write to ask about: this check tells that, and those
-// after it have nothing to say.
-pub(super) async fn a_write_without_a_reader_is_pending_at_last(scene: Scene<'_>) -> Verdict {
-    let Scene { mut near, most_in_flight, far: _far, .. } = scene;
-    let mut written = 0;
-    if !near.fill(&Alarm::default(), &mut written, most_in_flight).await? {
-        return fail(format!("the near end wrote {written} bytes that nobody read, and could go on"));
-    }
-    Ok(())
-}
+/// A wake for each poll is allowed now and then, but not without end.
+const MOST_WAKES: usize = 1000;
 
-pub(super) async fn a_pending_write_is_woken_by_a_read(scene: Scene<'_>) -> Verdict {
-    const MORE: usize = 1000;
-    let Scene { mut near, mut far, most_in_flight, .. } = scene;
-    let (alarm, mut written, mut read) = (Alarm::default(), 0, 0);
-    if near.fill(&alarm, &mut written, most_in_flight).await? {
-        either(alarm.rings(), far.drain(&mut read, written)).await?;
-        both(near.send_pattern(written..written + MORE), far.expect_pattern(read..written + MORE)).await?;
-    }
-    Ok(())
-}
-
-pub(super) async fn a_pending_write_is_woken_when_the_peer_is_dropped(scene: Scene<'_>) -> Verdict {
-    let Scene { mut near, far, most_in_flight, .. } = scene;
+pub(super) async fn pending_read_stays_quiet(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, .. } = scene;
+    greet(&mut near, &mut far).await?;
     let alarm = Alarm::default();
-    if is_left_pending(&mut near, &alarm, &mut 0, most_in_flight).await? {
-        drop(far);
-        alarm.rings().await?;
+    for _ in 0..MOST_WAKES {
+        far.read_nothing_yet(&alarm)?;
+        if !alarm.rings_soon().await {
+            return Ok(());
+        }
+    }
+    fail(format!("a pending read at the far end was woken {MOST_WAKES} times, with nothing to read"))
+}
+
+pub(super) async fn pending_write_stays_quiet(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, plan, far: _far } = scene;
+    let (alarm, mut written, mut wakes) = (Alarm::default(), 0, 0);
+    while written < plan.most_in_flight {
+        match near.try_write(&alarm, written) {
+            Poll::Ready(count) => (written, wakes) = (written + count?, 0),
+            Poll::Pending if wakes == MOST_WAKES => {
+                return fail(format!("a pending write at the near end was woken {wakes} times, with no room to write"));
+            }
+            Poll::Pending if alarm.rings_soon().await => wakes += 1,
+            Poll::Pending => return Ok(()),
+        }
+    }
+    not_exercised(NEVER_BLOCKED)
+}
+
+// If a writer can write without end, this check fails, and those that need a pending write are not exercised.
+pub(super) async fn write_blocks_without_reader(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, plan, far: _far } = scene;
+    let mut written = 0;
+    if !near.fill(&Alarm::default(), &mut written, plan.most_in_flight).await? {
+        return fail(format!("the near end wrote {written} bytes without a reader, and could go on"));
     }
     Ok(())
 }
 
-pub(super) async fn a_pending_read_holds_up_no_write(scene: Scene<'_>) -> Verdict {
+pub(super) async fn read_wakes_writer(scene: Scene<'_>) -> Verdict {
+    const MORE: usize = 1000;
+    let Scene { mut near, mut far, plan } = scene;
+    let (alarm, mut written, mut read) = (Alarm::default(), 0, 0);
+    if !near.fill(&alarm, &mut written, plan.most_in_flight).await? {
+        return not_exercised(NEVER_BLOCKED);
+    }
+    either(alarm.rings(), far.drain(&mut read, written)).await?;
+    both(near.send_pattern(written..written + MORE), far.expect_pattern(read..written + MORE)).await
+}
+
+pub(super) async fn drop_wakes_writer(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, far, plan } = scene;
+    let alarm = Alarm::default();
+    if !is_left_pending(&mut near, &alarm, &mut 0, plan.most_in_flight).await? {
+        return not_exercised(NEVER_BLOCKED);
+    }
+    drop(far);
+    alarm.rings().await
+}
+
+pub(super) async fn pending_read_allows_writes(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
     near.begin_read(&Alarm::default()).await?;
     both(near.send(b"from near"), far.expect(b"from near")).await?;
     both(far.send(b"from far"), near.expect(b"from far")).await
 }
 
-pub(super) async fn a_pending_write_holds_up_no_read(scene: Scene<'_>) -> Verdict {
-    let Scene { mut near, mut far, most_in_flight, .. } = scene;
-    if near.fill(&Alarm::default(), &mut 0, most_in_flight).await? {
-        both(far.send(b"from far"), near.expect(b"from far")).await?;
+pub(super) async fn pending_write_allows_reads(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, plan } = scene;
+    if !near.fill(&Alarm::default(), &mut 0, plan.most_in_flight).await? {
+        return not_exercised(NEVER_BLOCKED);
     }
-    Ok(())
+    both(far.send(b"from far"), near.expect(b"from far")).await
 }
 
-pub(super) async fn a_read_wakes_who_polled_it_last(scene: Scene<'_>) -> Verdict {
+pub(super) async fn read_wakes_last_poller(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
     let (first, last) = (Alarm::default(), Alarm::default());
     far.begin_read(&first).await?;
@@ -97,26 +131,28 @@ pub(super) async fn a_read_wakes_who_polled_it_last(scene: Scene<'_>) -> Verdict
     both(near.send(b"for whom?"), reads).await
 }
 
-pub(super) async fn a_write_wakes_who_polled_it_last(scene: Scene<'_>) -> Verdict {
-    let Scene { mut near, mut far, most_in_flight, .. } = scene;
+pub(super) async fn write_wakes_last_poller(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, plan } = scene;
     let (first, last, mut written) = (Alarm::default(), Alarm::default(), 0);
-    if near.fill(&first, &mut written, most_in_flight).await? && near.fill(&last, &mut written, most_in_flight).await? {
-        either(last.rings(), far.drain(&mut 0, written)).await?;
+    for alarm in [&first, &last] {
+        if !near.fill(alarm, &mut written, plan.most_in_flight).await? {
+            return not_exercised(NEVER_BLOCKED);
+        }
     }
-    Ok(())
+    either(last.rings(), far.drain(&mut 0, written)).await
 }
 
-pub(super) async fn a_read_and_a_write_wake_a_task_each(scene: Scene<'_>) -> Verdict {
-    let Scene { mut near, mut far, most_in_flight, .. } = scene;
+pub(super) async fn reader_and_writer_wake_separately(scene: Scene<'_>) -> Verdict {
+    let Scene { mut near, mut far, plan } = scene;
     let (reader, writer, mut written, mut read) = (Alarm::default(), Alarm::default(), 0, 0);
-    if !is_left_pending(&mut near, &writer, &mut written, most_in_flight).await? {
-        return Ok(());
+    if !is_left_pending(&mut near, &writer, &mut written, plan.most_in_flight).await? {
+        return not_exercised(NEVER_BLOCKED);
     }
-    near.begin_read(&reader).await?; // it is the last to wait, and the write is to be woken
+    near.begin_read(&reader).await?; // the read waits last, and the write is woken
     either(writer.rings(), far.drain(&mut read, written)).await?;
 
     near.begin_read(&reader).await?; // and now the other way round
-    is_left_pending(&mut near, &writer, &mut written, most_in_flight).await?;
+    is_left_pending(&mut near, &writer, &mut written, plan.most_in_flight).await?;
     let sends = async {
         far.send(b"from far").await?;
         pending().await
@@ -124,7 +160,7 @@ pub(super) async fn a_read_and_a_write_wake_a_task_each(scene: Scene<'_>) -> Ver
     either(reader.rings(), sends).await
 }
 
-/// Writes until a write is left pending, and polls it again: who keeps no waker the first time has a check that tells.
+/// Writes until a write is left pending, and polls it again: only `read-wakes-writer` is about the first poll.
 async fn is_left_pending(end: &mut End<'_>, alarm: &Alarm, written: &mut usize, most: usize) -> Result<bool, Failure> {
     Ok(end.fill(alarm, written, most).await? && end.fill(alarm, written, most).await?)
 }

@@ -1,0 +1,272 @@
+//! Streams whose operations own their buffers, with the traits of tokio.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The result of an operation, and the buffers that it owned.
+pub type OwnedResult<B> = (io::Result<usize>, B);
+
+/// A stream whose operations own their buffers until they complete: one of tokio-uring, compio or monoio.
+///
+/// It is implemented for `tokio_uring::net::TcpStream` (feature `tokio-uring`). For a stream whose calls need `&mut self`,
+/// implement it for a pair of halves in two cells: a read and a write run at once, but never two of a kind.
+///
+/// ```
+/// use std::io;
+/// use ringpair::conformance::{OwnedBufStream, OwnedResult};
+/// use tokio_uring::net::UnixStream;
+///
+/// struct Local(UnixStream);
+///
+/// impl OwnedBufStream for Local {
+///     async fn read(&self, buffer: Vec<u8>) -> OwnedResult<Vec<u8>> {
+///         self.0.read(buffer).await
+///     }
+///
+///     async fn write(&self, bytes: Vec<u8>) -> OwnedResult<Vec<u8>> {
+///         self.0.write(bytes).submit().await
+///     }
+///
+///     async fn shutdown(&self) -> io::Result<()> {
+///         self.0.shutdown(std::net::Shutdown::Write)
+///     }
+/// }
+/// ```
+pub trait OwnedBufStream {
+    /// Reads at most `buffer.capacity()` bytes. The buffer is empty before, and holds what was read afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream, beside the buffer.
+    fn read(&self, buffer: Vec<u8>) -> impl Future<Output = OwnedResult<Vec<u8>>>;
+
+    /// Writes some of the bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream, beside the bytes.
+    fn write(&self, bytes: Vec<u8>) -> impl Future<Output = OwnedResult<Vec<u8>>>;
+
+    /// Writes some of the bytes of several buffers, in their order.
+    ///
+    /// By default it writes some of the first buffer that is not empty.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream, beside the buffers.
+    fn write_vectored(&self, mut buffers: Vec<Vec<u8>>) -> impl Future<Output = OwnedResult<Vec<Vec<u8>>>> {
+        async {
+            let Some(first) = buffers.iter_mut().find(|buffer| !buffer.is_empty()) else { return (Ok(0), buffers) };
+            let (written, bytes) = self.write(std::mem::take(first)).await;
+            *first = bytes;
+            (written, buffers)
+        }
+    }
+
+    /// Sends what was written and is still in a buffer of the stream. By default there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    fn flush(&self) -> impl Future<Output = io::Result<()>> {
+        async { Ok(()) }
+    }
+
+    /// Shuts down the writing side, after everything that was written.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    fn shutdown(&self) -> impl Future<Output = io::Result<()>>;
+}
+
+#[cfg(feature = "tokio-uring")]
+impl OwnedBufStream for tokio_uring::net::TcpStream {
+    async fn read(&self, buffer: Vec<u8>) -> OwnedResult<Vec<u8>> {
+        tokio_uring::net::TcpStream::read(self, buffer).await
+    }
+
+    async fn write(&self, bytes: Vec<u8>) -> OwnedResult<Vec<u8>> {
+        tokio_uring::net::TcpStream::write(self, bytes).submit().await
+    }
+
+    /// Offers at most 1024 buffers to the kernel, which takes no more.
+    async fn write_vectored(&self, mut buffers: Vec<Vec<u8>>) -> OwnedResult<Vec<Vec<u8>>> {
+        let mut more = buffers.split_off(buffers.len().min(1024));
+        let (written, mut buffers) = self.writev(buffers).await;
+        buffers.append(&mut more);
+        (written, buffers)
+    }
+
+    async fn shutdown(&self) -> io::Result<()> {
+        tokio_uring::net::TcpStream::shutdown(self, std::net::Shutdown::Write)
+    }
+}
+
+type Operation<'p, T> = Option<Pin<Box<dyn Future<Output = T> + 'p>>>;
+
+/// A stream with owned buffers, polled: an operation that is pending is kept for the next poll.
+///
+/// A write is taken when it is handed to the stream, and its error is returned by the next call.
+pub(super) struct OfOwned<'p, S> {
+    // Before the stream: they hold it.
+    read: Operation<'p, OwnedResult<Vec<u8>>>,
+    write: Operation<'p, io::Result<()>>,
+    finish: Operation<'p, io::Result<()>>,
+    stream: Rc<S>,
+    /// Room that the pending read was given.
+    room: usize,
+    /// What a read brought and its last poll had no room for.
+    left: Vec<u8>,
+}
+
+impl<'p, S: OwnedBufStream + 'p> OfOwned<'p, S> {
+    pub(super) fn new(stream: S) -> OfOwned<'p, S> {
+        OfOwned { read: None, write: None, finish: None, stream: Rc::new(stream), room: 0, left: Vec::new() }
+    }
+
+    /// Waits for the write that is under way.
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        poll_operation(&mut self.write, cx).map(|written| written.unwrap_or(Ok(())))
+    }
+
+    /// Starts a write of all the bytes, once the one before it is through.
+    fn poll_begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        size: usize,
+        write: impl FnOnce(Rc<S>) -> Pin<Box<dyn Future<Output = io::Result<()>> + 'p>>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_written(cx))?;
+        self.write = Some(write(self.stream.clone()));
+        match self.poll_written(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(size)),
+        }
+    }
+}
+
+/// Polls an operation, and forgets it when it is through.
+fn poll_operation<T>(operation: &mut Operation<'_, T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+    let Some(future) = operation else { return Poll::Ready(None) };
+    let done = ready!(future.as_mut().poll(cx));
+    *operation = None;
+    Poll::Ready(Some(done))
+}
+
+/// Returns how many bytes a write took, which must be some, and no more than it was given.
+fn taken(written: io::Result<usize>, given: usize) -> io::Result<usize> {
+    match written? {
+        0 if given > 0 => Err(io::ErrorKind::WriteZero.into()),
+        count if count > given => {
+            Err(io::Error::other(format!("it was given {given} bytes, and says that it took {count}")))
+        }
+        count => Ok(count),
+    }
+}
+
+async fn write_all(stream: Rc<impl OwnedBufStream>, mut bytes: Vec<u8>) -> io::Result<()> {
+    loop {
+        let given = bytes.len();
+        let (written, back) = stream.write(bytes).await;
+        bytes = back;
+        let count = taken(written, given)?;
+        if count == given {
+            return Ok(());
+        }
+        if bytes.len() != given {
+            return Err(io::Error::other(format!("a write of {given} bytes gave back {}", bytes.len())));
+        }
+        bytes.drain(..count);
+    }
+}
+
+async fn write_all_vectored(stream: Rc<impl OwnedBufStream>, mut buffers: Vec<Vec<u8>>) -> io::Result<()> {
+    loop {
+        let given: usize = buffers.iter().map(Vec::len).sum();
+        let (written, back) = stream.write_vectored(buffers).await;
+        buffers = back;
+        let mut count = taken(written, given)?;
+        if count == given {
+            return Ok(());
+        }
+        let through = buffers.iter().take_while(|buffer| {
+            let is_through = buffer.len() <= count;
+            count -= if is_through { buffer.len() } else { 0 };
+            is_through
+        });
+        let through = through.count();
+        buffers.drain(..through);
+        buffers[0].drain(..count);
+    }
+}
+
+impl<'p, S: OwnedBufStream + 'p> AsyncRead for OfOwned<'p, S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while self.left.is_empty() {
+            if self.read.is_none() {
+                self.room = buf.remaining();
+                let (stream, buffer) = (self.stream.clone(), Vec::with_capacity(buf.remaining()));
+                self.read = Some(Box::pin(async move { stream.read(buffer).await }));
+            }
+            let Some((read, bytes)) = ready!(poll_operation(&mut self.read, cx)) else { continue };
+            let count = read?;
+            if count != bytes.len() || count > self.room {
+                let (room, held) = (self.room, bytes.len());
+                let why = format!("a read into {room} bytes says that it read {count}, and its buffer holds {held}");
+                return Poll::Ready(Err(io::Error::other(why)));
+            }
+            self.left = bytes;
+            if count == 0 && (self.room > 0 || buf.remaining() == 0) {
+                return Poll::Ready(Ok(())); // otherwise it was a read into no room, and says nothing about this one
+            }
+        }
+        let count = self.left.len().min(buf.remaining());
+        buf.put_slice(&self.left[..count]);
+        self.left.drain(..count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<'p, S: OwnedBufStream + 'p> AsyncWrite for OfOwned<'p, S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_begin(cx, buf.len(), |stream| Box::pin(write_all(stream, buf.to_vec())))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let buffers: Vec<Vec<u8>> = bufs.iter().map(|slice| slice.to_vec()).collect();
+        let size = buffers.iter().map(Vec::len).sum();
+        self.poll_begin(cx, size, |stream| Box::pin(write_all_vectored(stream, buffers)))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_written(cx))?;
+        if self.finish.is_none() {
+            let stream = self.stream.clone();
+            self.finish = Some(Box::pin(async move { stream.flush().await }));
+        }
+        poll_operation(&mut self.finish, cx).map(|flushed| flushed.unwrap_or(Ok(())))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_written(cx))?;
+        if self.finish.is_none() {
+            let stream = self.stream.clone();
+            self.finish = Some(Box::pin(async move { stream.shutdown().await }));
+        }
+        poll_operation(&mut self.finish, cx).map(|shut| shut.unwrap_or(Ok(())))
+    }
+}

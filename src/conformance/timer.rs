@@ -1,0 +1,90 @@
+//! Time: in a tokio runtime its clock, which may be paused; in every executor a thread that waits.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::time::{Sleep, sleep};
+
+use super::task::Alarm;
+
+/// Goes off once.
+struct Timer {
+    alarm: Alarm,
+    /// Its drop ends the thread.
+    _keep: Sender<()>,
+    of_tokio: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    fn new(time: Duration) -> Timer {
+        let (keep, ended) = channel();
+        let alarm = Alarm::default();
+        let waker = alarm.waker();
+        // If no thread can be started, tokio's clock is still there.
+        let _ = thread::Builder::new().name("ringpair-timer".to_owned()).spawn(move || {
+            if ended.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+                waker.wake();
+            }
+        });
+        let of_tokio = Handle::try_current().is_ok().then(|| Box::pin(sleep(time)));
+        Timer { alarm, _keep: keep, of_tokio }
+    }
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        self.alarm.tell(cx);
+        let by_tokio = self.of_tokio.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
+        if by_tokio || self.alarm.has_rung() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Runs a future for at most this time.
+pub(super) async fn at_most<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut timer = Timer::new(time);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Pin::new(&mut timer).poll(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Lets time pass: on the runtime's clock, and on the wall.
+pub(super) async fn pause(time: Duration) {
+    let begin = Instant::now();
+    Timer::new(time).await;
+    thread::sleep(time.saturating_sub(begin.elapsed())); // only under a paused clock is there any left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_needs_no_runtime() {
+        let waits = at_most(Duration::from_millis(5), std::future::pending::<()>());
+        assert_eq!(futures_executor::block_on(waits), None);
+        assert_eq!(futures_executor::block_on(at_most(Duration::from_secs(60), async { 7 })), Some(7));
+    }
+
+    #[test]
+    fn a_pause_takes_its_time_under_a_paused_clock() {
+        let begin = Instant::now();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let virtual_time = runtime.block_on(async {
+            let begin = tokio::time::Instant::now();
+            pause(Duration::from_millis(20)).await;
+            begin.elapsed()
+        });
+        assert!(virtual_time >= Duration::from_millis(20));
+        assert!(begin.elapsed() >= Duration::from_millis(20));
+    }
+}
