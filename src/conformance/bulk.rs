@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -12,17 +13,23 @@ use super::verdict::{Verdict, fail};
 /// More calls than this end a transfer early: a stream that moves a byte at a time is slow, not broken.
 pub(super) const MOST_CALLS: usize = 25_000;
 
+/// A transfer that takes long is not cut before as many bytes.
+const LEAST: usize = 1 << 20;
+
 /// A part of the pattern that is on its way. Both sides hold it, so that the sender can shorten it.
 pub(super) struct Bulk {
     begin: usize,
     end: Cell<usize>,
     most_calls: usize,
     calls: Cell<usize>,
+    /// When it counts as slow.
+    late: Option<Instant>,
 }
 
 impl Bulk {
-    pub(super) fn new(part: Range<usize>) -> Bulk {
-        Bulk::limited(part, MOST_CALLS)
+    /// A part that is cut short if it takes many calls, or more than this time.
+    pub(super) fn new(part: Range<usize>, time: Duration) -> Bulk {
+        Bulk { late: Instant::now().checked_add(time), ..Bulk::limited(part, MOST_CALLS) }
     }
 
     /// A part that is not cut short, for two sides that do not share it.
@@ -31,7 +38,7 @@ impl Bulk {
     }
 
     pub(super) fn limited(part: Range<usize>, most_calls: usize) -> Bulk {
-        Bulk { begin: part.start, end: Cell::new(part.end), most_calls, calls: Cell::new(0) }
+        Bulk { begin: part.start, end: Cell::new(part.end), most_calls, calls: Cell::new(0), late: None }
     }
 
     /// Returns how many reads and writes it took.
@@ -62,7 +69,7 @@ impl Bulk {
             let mut left = size_at(position);
             while left > 0 && position < self.end.get() {
                 self.count();
-                if self.calls.get() > self.most_calls {
+                if self.is_slow(position) {
                     self.end.set(self.end.get().min(position + 1)); // the reader may wait for a byte: it gets one more
                 }
                 let end = self.end.get().min(position + left);
@@ -89,6 +96,11 @@ impl Bulk {
             self.count();
         }
         Ok(())
+    }
+
+    fn is_slow(&self, position: usize) -> bool {
+        let is_late = || self.late.is_some_and(|late| Instant::now() >= late);
+        self.calls.get() > self.most_calls || (position - self.begin >= LEAST && is_late())
     }
 
     /// Counts a call; after too many, the sender stops.

@@ -41,12 +41,12 @@
 //! | `write-wakes-reader` | a write of a single byte wakes a pending read |
 //! | `shutdown-wakes-reader` | a shutdown wakes the peer's pending read, which returns end of file |
 //! | `drop-wakes-reader` | a drop wakes the peer's pending read, which returns end of file or an error |
-//! | `pending-read-stays-quiet` | a read with nothing to read does not wake its task again and again |
+//! | `pending-read-stays-quiet` | a read with nothing to read does not wake its task again and again, but does when bytes come |
 //! | `write-blocks-without-reader` | a write is left pending at last if the peer does not read |
 //! | `pending-write-stays-quiet` | a write with no room does not wake its task again and again |
 //! | `read-wakes-writer` | a read wakes the peer's pending write, and the bytes that follow arrive in order |
 //! | `drop-wakes-writer` | a drop wakes the peer's pending write, whatever it returns |
-//! | `pending-read-allows-writes` | an end can write while its read is pending |
+//! | `pending-read-allows-writes` | an end can write while its read is pending, and its peer's |
 //! | `pending-write-allows-reads` | an end can read while its write is pending |
 //! | `read-wakes-last-poller` | a pending read that a second task polls wakes the second task |
 //! | `write-wakes-last-poller` | a pending write that a second task polls wakes the second task |
@@ -60,7 +60,7 @@
 //! | `bytes-survive-both-shutdowns` | if both ends write and shut down before either reads, every byte arrives |
 //! | `half-close-keeps-other-direction` | after a shutdown the peer reads end of file and can answer |
 //! | `half-close-allows-long-answer` | and the answer may be longer than any buffer |
-//! | `eof-stays` | every read after end of file is end of file, whatever its buffer, also after bytes went the other way |
+//! | `eof-stays` | every read after end of file is end of file, whatever its buffer, also after bytes went the other way, and after the peer is dropped |
 //! | `write-after-shutdown-fails` | a write and flush after a shutdown of the same end is an error, and the peer reads none of it |
 //! | `second-shutdown-succeeds` | it succeeds, and the other direction goes on |
 //! | `eof-after-shutdown-and-drop` | after a shutdown and a drop every byte arrives, and then end of file, not an error |

@@ -77,7 +77,7 @@ pub(crate) enum Fault {
     SwallowsAfterDrop,
     /// A drop without a shutdown is an error to the peer.
     ResetsOnDrop,
-    /// A drop after a shutdown is an error to the peer.
+    /// A drop after a shutdown is an error to a peer that has not read to the end.
     ResetsAfterShutdown,
     /// After a drop the error comes before the bytes that had arrived.
     ErrsBeforeBytes,

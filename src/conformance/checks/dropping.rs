@@ -18,7 +18,7 @@ use crate::conformance::verdict::{Verdict, fail};
 pub(super) async fn eof_after_shutdown_and_drop(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, plan } = scene;
     greet(&mut near, &mut far).await?;
-    let bulk = &Bulk::new(0..plan.transfer);
+    let bulk = &Bulk::new(0..plan.transfer, plan.patience);
     let closes = async move {
         bulk.send(&mut near, "near").await?;
         near.finish().await?;
@@ -47,7 +47,7 @@ pub(super) async fn eof_after_drop(scene: Scene<'_>) -> Verdict {
 pub(super) async fn flushed_bytes_survive_drop(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, plan } = scene;
     greet(&mut near, &mut far).await?;
-    let bulk = &Bulk::new(0..plan.transfer);
+    let bulk = &Bulk::new(0..plan.transfer, plan.patience);
     let writes = async move {
         bulk.send(&mut near, "near").await?;
         drop(near);

@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) transfer: usize,
     pub(super) most_in_flight: usize,
     pub(super) idle: Duration,
+    /// How long a part of a check may go on that can be cut short.
+    pub(super) patience: Duration,
     pub(super) face: Face,
 }
 
@@ -122,7 +124,7 @@ pub(super) static CHECKS: &[Check] = checks! {
         "a drop wakes the peer's pending read, which returns end of file or an error"
         EitherEnd waiting::drop_wakes_reader;
     "pending-read-stays-quiet"
-        "a read with nothing to read does not wake its task again and again"
+        "a read with nothing to read does not wake its task again and again, but does when bytes come"
         EitherEnd waiting::pending_read_stays_quiet;
     "write-blocks-without-reader"
         "a write is left pending at last if the peer does not read"
@@ -137,7 +139,7 @@ pub(super) static CHECKS: &[Check] = checks! {
         "a drop wakes the peer's pending write, whatever it returns"
         EitherEnd waiting::drop_wakes_writer;
     "pending-read-allows-writes"
-        "an end can write while its read is pending"
+        "an end can write while its read is pending, and its peer's"
         EitherEnd waiting::pending_read_allows_writes;
     "pending-write-allows-reads"
         "an end can read while its write is pending"
@@ -179,7 +181,7 @@ pub(super) static CHECKS: &[Check] = checks! {
         "and the answer may be longer than any buffer"
         EitherEnd shutting::half_close_allows_long_answer;
     "eof-stays"
-        "every read after end of file is end of file, whatever its buffer, also after bytes went the other way"
+        "every read after end of file is end of file, whatever its buffer, also after bytes went the other way, and after the peer is dropped"
         EitherEnd shutting::eof_stays;
     "write-after-shutdown-fails"
         "a write and flush after a shutdown of the same end is an error, and the peer reads none of it"

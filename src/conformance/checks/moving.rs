@@ -1,5 +1,8 @@
 //! That bytes get across: many, in both directions, by turns, and after a pause.
 
+use std::cell::Cell;
+use std::time::Instant;
+
 use tokio::io::split;
 
 use super::Scene;
@@ -11,14 +14,15 @@ use crate::conformance::verdict::Verdict;
 
 pub(super) async fn bytes_arrive_in_order(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, plan } = scene;
-    let bulk = Bulk::new(0..plan.transfer);
+    let bulk = Bulk::new(0..plan.transfer, plan.patience);
     both(bulk.send(&mut near, "near"), bulk.expect(&mut far, "far")).await?;
     settle(&mut near, &mut far).await
 }
 
 pub(super) async fn both_directions_at_once(scene: Scene<'_>) -> Verdict {
-    let there = Bulk::new(0..scene.plan.transfer);
-    let back = Bulk::new(1000..1000 + scene.plan.transfer); // other bytes: an end that reads what it wrote is wrong
+    let plan = scene.plan;
+    let there = Bulk::new(0..plan.transfer, plan.patience);
+    let back = Bulk::new(1000..1000 + plan.transfer, plan.patience); // other bytes: an end that reads what it wrote is wrong
     let (mut near_reads, mut near_writes) = split(scene.near);
     let (mut far_reads, mut far_writes) = split(scene.far);
     let writers = both(there.send(&mut near_writes, "near"), back.send(&mut far_writes, "far"));
@@ -31,28 +35,37 @@ pub(super) async fn both_directions_at_once(scene: Scene<'_>) -> Verdict {
 
 /// Bytes of a transfer for each turn.
 const BYTES_A_TURN: usize = 2048;
+const LEAST_TURNS: usize = 100;
 
 pub(super) async fn requests_and_answers(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, plan } = scene;
-    let turns = (plan.transfer / BYTES_A_TURN).max(100) as u64;
+    let begin = Instant::now();
+    let turns = Cell::new((plan.transfer / BYTES_A_TURN).max(LEAST_TURNS));
     let asks = async {
-        for turn in 0..turns {
+        let mut turn = 0;
+        while turn < turns.get() {
+            if turn >= 10 * LEAST_TURNS && begin.elapsed() > plan.patience {
+                turns.set(turn + 1); // it is slow, not broken
+            }
             near.send(&turn.to_le_bytes()).await?;
             near.expect(&answer(turn).to_le_bytes()).await?;
+            turn += 1;
         }
         Ok(())
     };
     let answers = async {
-        for turn in 0..turns {
+        let mut turn = 0;
+        while turn < turns.get() {
             far.expect(&turn.to_le_bytes()).await?;
             far.send(&answer(turn).to_le_bytes()).await?;
+            turn += 1;
         }
         Ok(())
     };
     both(asks, answers).await
 }
 
-fn answer(turn: u64) -> u64 {
+fn answer(turn: usize) -> usize {
     !turn
 }
 
