@@ -112,6 +112,12 @@
 #![doc = include_str!("../tests/recipes/framing_over_tls.rs")]
 //! ```
 //!
+//! # A stream of your own
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/your_own_stream.rs")]
+//! ```
+//!
 //! # HTTP/1 with hyper
 //!
 //! ```

@@ -17,6 +17,7 @@ pub type OwnedResult<B> = (io::Result<usize>, B);
 /// implement it for a pair of halves in two cells: a read and a write run at once, but never two of a kind.
 ///
 /// ```
+/// # #[cfg(feature = "tokio-uring")] mod shown {
 /// use std::io;
 /// use ringpair::conformance::{OwnedBufStream, OwnedResult};
 /// use tokio_uring::net::UnixStream;
@@ -36,6 +37,7 @@ pub type OwnedResult<B> = (io::Result<usize>, B);
 ///         self.0.shutdown(std::net::Shutdown::Write)
 ///     }
 /// }
+/// # }
 /// ```
 pub trait OwnedBufStream {
     /// Reads at most `buffer.capacity()` bytes. The buffer is empty before, and holds what was read afterwards.

@@ -17,7 +17,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 use crate::broken::{Broken, pair};
 use crate::common::on_every_engine;
 use crate::fault::Fault;
-use crate::sound::every_runtime;
+use crate::sound::{every_runtime, patient_with_the_kernel};
 use crate::{BROKEN, names_of_failures, patient, where_time_stands_still};
 
 /// Asserts that each fault is found by its check alone, apart from faults that differ through this face.
@@ -170,7 +170,7 @@ fn a_tokio_uring_stream_is_checked() {
         let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
         let report_on = |options: PairOptions| {
             let make_pair = async || Ok(options.make_pair::<TcpStream>().await?);
-            runtime.block_on(Conformance::new().watchdog(Duration::from_secs(300)).check_owned_stream(make_pair))
+            runtime.block_on(patient_with_the_kernel().check_owned_stream(make_pair))
         };
         report_on(PairOptions::new().linger(ringpair::Linger::Graceful)).assert();
         let of_reset = report_on(PairOptions::new());
@@ -182,7 +182,7 @@ fn a_tokio_uring_stream_is_checked() {
 
 fn own_pairs_pass_on_two_threads(options: PairOptions) {
     let options = options.linger(ringpair::Linger::Graceful);
-    let conformance = Conformance::new().watchdog(Duration::from_secs(300)).idle(Duration::ZERO).transfer(1 << 16);
+    let conformance = patient_with_the_kernel().transfer(1 << 16);
     for runtime in every_runtime() {
         let make_pair = async || Ok(options.make_pair::<TcpStream>().await?);
         runtime.block_on(conformance.check_stream_on_two_threads(make_pair)).assert();

@@ -28,8 +28,8 @@ pub(crate) fn every_runtime() -> [Runtime; 2] {
 }
 
 /// For streams that the kernel has a part in: the time passes, and there is plenty of it.
-fn patient_with_the_kernel() -> Conformance {
-    Conformance::new().watchdog(Duration::from_secs(300))
+pub(crate) fn patient_with_the_kernel() -> Conformance {
+    Conformance::new().watchdog(Duration::from_secs(300)).transfer(2 << 20).idle(Duration::from_millis(20))
 }
 
 /// Enough bytes for a stream that moves few at a time.

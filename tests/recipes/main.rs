@@ -20,3 +20,4 @@ mod tls_by_single_bytes;
 mod tls_on_tokio;
 mod tls_on_tokio_uring;
 mod vanished_peer;
+mod your_own_stream;
