@@ -1,4 +1,4 @@
-//! What is to be checked, and the runs of the checks.
+//! Chooses the checks, and runs them.
 
 use std::io;
 use std::rc::Rc;
@@ -231,7 +231,7 @@ impl Conformance {
                 None => patient.run(check, face, &make_pair).await,
             };
             if matches!(outcome, Outcome::TimedOut(_)) {
-                patient.watchdog = (patient.watchdog / 2).max(self.watchdog / 32); // it does not conform, so why wait long?
+                patient.watchdog = (patient.watchdog / 2).max(self.watchdog / 32); // it fails anyway
             }
             report.checks.push(Checked { name: check.name.to_owned(), outcome });
         }
@@ -347,5 +347,26 @@ fn worse(first: Outcome, second: Outcome) -> Outcome {
 impl Default for Conformance {
     fn default() -> Conformance {
         Conformance::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worse_of_two_outcomes_counts() {
+        let text = String::new;
+        let from_best = [
+            Outcome::Passed,
+            Outcome::LeftOut(text()),
+            Outcome::NotExercised(text()),
+            Outcome::TimedOut(text()),
+            Outcome::Failed(text()),
+        ];
+        for pair in from_best.windows(2) {
+            assert_eq!(worse(pair[0].clone(), pair[1].clone()), pair[1]);
+            assert_eq!(worse(pair[1].clone(), pair[0].clone()), pair[1]);
+        }
     }
 }

@@ -254,7 +254,9 @@ impl AsyncRead for Broken {
         let (count, shut) = (lane.bytes.len().min(room), lane.shut);
         let over = shut || lane.writer_dropped;
         drop(lane);
-        let held_up = self.write_pending.is_some() && self.is(Fault::ReadsNothingWhileWriting);
+        let elsewhere = thread::current().id() != self.thread;
+        let held_up = self.write_pending.is_some() && self.is(Fault::ReadsNothingWhileWriting)
+            || elsewhere && self.is(Fault::WaitsOnOtherThreads);
         let once = if shut { Fault::TellsTheEndOnce } else { Fault::TellsOfADropOnce };
         if held_up || (count == 0 && (!over || (self.told_the_end && self.is(once)))) {
             return self.wait_to_read(cx, room);

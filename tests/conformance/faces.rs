@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_executor::block_on;
 use ringpair::PairOptions;
-use ringpair::conformance::{Conformance, OwnedBufStream, OwnedResult, Report};
+use ringpair::conformance::{Conformance, Outcome, OwnedBufStream, OwnedResult, Report};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, duplex};
 use tokio::net::TcpStream;
 use tokio_util::compat::TokioAsyncReadCompatExt;
@@ -18,7 +18,7 @@ use crate::broken::{Broken, pair};
 use crate::common::on_every_engine;
 use crate::fault::Fault;
 use crate::sound::{every_runtime, patient_with_the_kernel};
-use crate::{BROKEN, names_of_failures, patient, where_time_stands_still};
+use crate::{BROKEN, names_of_failures, outcome, patient, where_time_stands_still, why};
 
 /// Asserts that each fault is found by its check alone, apart from faults that differ through this face.
 fn each_is_found(report_on: impl Fn(Fault) -> Report, differ: &[Fault]) {
@@ -90,6 +90,39 @@ fn futures_streams_pass_without_a_runtime() {
 fn each_broken_pipe_is_found_through_futures_io() {
     futures_report_on(Fault::None).assert();
     each_is_found(futures_report_on, &[Fault::FillsFromTheBeginning]);
+}
+
+/// Says that a read brought more than there was room for.
+struct Overflowing;
+
+impl futures_io::AsyncRead for Overflowing {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buffer.len() + 1))
+    }
+}
+
+impl futures_io::AsyncWrite for Overflowing {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_futures_stream_that_overflows_is_told_so() {
+    let conformance = patient().most_in_flight(1 << 16);
+    let make_pair = async || Ok((Overflowing, Overflowing));
+    let report = where_time_stands_still().block_on(conformance.check_futures_stream(make_pair));
+    let expected =
+        "a read failed at the far end: it had room for 64 bytes, and says that it read 65 (near is the first)";
+    assert_eq!(why(report, "write-wakes-reader"), expected);
 }
 
 // --- owned buffers
@@ -178,6 +211,57 @@ fn a_tokio_uring_stream_is_checked() {
     }
 }
 
+/// A stream whose results are not true.
+#[derive(Clone, Copy, PartialEq)]
+enum Lying {
+    ReadsMoreThanItHolds,
+    TakesMore,
+    TakesNothing,
+    KeepsBytes,
+}
+
+impl OwnedBufStream for Lying {
+    async fn read(&self, mut buffer: Vec<u8>) -> OwnedResult<Vec<u8>> {
+        buffer.extend_from_slice(b"hello");
+        (Ok(buffer.len() + usize::from(*self == Lying::ReadsMoreThanItHolds)), buffer)
+    }
+
+    async fn write(&self, mut bytes: Vec<u8>) -> OwnedResult<Vec<u8>> {
+        let given = bytes.len();
+        match self {
+            Lying::TakesMore => (Ok(given + 1), bytes),
+            Lying::TakesNothing => (Ok(0), bytes),
+            Lying::KeepsBytes => {
+                bytes.pop();
+                (Ok(1), bytes)
+            }
+            Lying::ReadsMoreThanItHolds => (Ok(given), bytes),
+        }
+    }
+
+    async fn shutdown(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_owned_stream_that_lies_is_told_so() {
+    for (lying, check, expected) in [
+        (
+            Lying::ReadsMoreThanItHolds,
+            "write-wakes-reader",
+            "a read into 64 bytes says that it read 6, and its buffer holds 5",
+        ),
+        (Lying::TakesMore, "flush-of-nothing-completes", "it was given 3 bytes, and says that it took 4"),
+        (Lying::TakesNothing, "flush-of-nothing-completes", "write zero"),
+        (Lying::KeepsBytes, "flush-of-nothing-completes", "a write of 3 bytes gave back 2"),
+    ] {
+        let report = where_time_stands_still().block_on(patient().check_owned_stream(async || Ok((lying, lying))));
+        let why = why(report, check);
+        assert!(why.contains(expected), "{why}");
+    }
+}
+
 // --- two threads
 
 fn own_pairs_pass_on_two_threads(options: PairOptions) {
@@ -197,6 +281,10 @@ fn a_stream_for_one_thread_is_found() {
     let report_on = |fault| block_on(conformance.check_stream_on_two_threads(async || Ok(pair(fault))));
     report_on(Fault::None).assert();
     assert_eq!(names_of_failures(&report_on(Fault::WorksOnOneThread)), ["ends-work-on-two-threads"]);
+    let hurried = conformance.clone().watchdog(Duration::from_millis(300));
+    let make_pair = async || Ok(pair(Fault::WaitsOnOtherThreads));
+    let report = block_on(hurried.check_stream_on_two_threads(make_pair));
+    assert_ne!(outcome(report, "ends-work-on-two-threads"), Outcome::Passed);
     let left_out = conformance.clone().without("ends-work-on-two-threads", "one thread is all we have");
     let make_pair = async || Ok(pair(Fault::WorksOnOneThread));
     block_on(left_out.check_stream_on_two_threads(make_pair)).assert();

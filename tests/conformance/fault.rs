@@ -103,4 +103,6 @@ pub(crate) enum Fault {
     TakesNothingInsteadOfWaiting,
     /// It works on the thread that made it.
     WorksOnOneThread,
+    /// On another thread its reads wait for ever.
+    WaitsOnOtherThreads,
 }

@@ -222,7 +222,10 @@ fn a_failure_tells_what_went_wrong_at_which_end() {
     assert_eq!(panics, "it panicked: out of luck (near is the first)");
     let errs = why(report_on_odd(|| Poll::Ready(Err(io::Error::other("no such luck")))), check);
     assert_eq!(errs, "a read failed at the far end: no such luck (near is the first)");
-    let hangs = outcome(report_on_odd(|| Poll::Pending), "bytes-arrive-in-order");
+    let report = report_on_odd(|| Poll::Pending);
+    let last = report.failures().last().unwrap().to_string();
+    assert!(last.contains("after 18.75s"), "a 32nd part of the time for the last: {last}");
+    let hangs = outcome(report, "bytes-arrive-in-order");
     let pending = "pending: a write at the near end, a read at the far end";
     assert_eq!(hangs, Outcome::TimedOut(format!("after 600s; {pending} (near is the first)")));
     let ends = why(report_on(Fault::ResetsAfterShutdown), "eof-after-shutdown-and-drop");

@@ -50,7 +50,8 @@ pub(super) async fn small_reads_lose_nothing(scene: Scene<'_>) -> Verdict {
         }
         Ok(())
     };
-    both(near.send_pattern(0..COUNT), reads).await
+    both(near.send_pattern(0..COUNT), reads).await?;
+    settle(&mut near, &mut far).await
 }
 
 pub(super) async fn reads_into_any_size(scene: Scene<'_>) -> Verdict {
