@@ -7,7 +7,7 @@ use tokio::io::split;
 
 use super::Scene;
 use crate::conformance::bulk::Bulk;
-use crate::conformance::end::{greet, settle};
+use crate::conformance::end::{End, greet, settle};
 use crate::conformance::task::{Alarm, both};
 use crate::conformance::timer::pause;
 use crate::conformance::verdict::Verdict;
@@ -74,6 +74,15 @@ pub(super) async fn idle_stream_still_works(scene: Scene<'_>) -> Verdict {
     greet(&mut near, &mut far).await?;
     near.begin_read(&Alarm::default()).await?; // one end waits for bytes meanwhile, and the other does not
     pause(plan.idle).await;
-    greet(&mut near, &mut far).await?;
-    settle(&mut far, &mut near).await
+    goes_on(&mut far, &mut near).await?;
+    goes_on(&mut near, &mut far).await
+}
+
+/// Sends words in two writes, so that a loss of the first shows at once.
+async fn goes_on(from: &mut End<'_>, to: &mut End<'_>) -> Verdict {
+    let writes = async {
+        from.send(b"after the pause").await?;
+        from.send(b"there is more").await
+    };
+    both(writes, to.expect(b"after the pausethere is more")).await
 }

@@ -20,14 +20,17 @@ fn sizes(first: usize, most: usize) -> impl Iterator<Item = usize> {
     (first..=130).chain(around_powers).chain([1_000, 10_000, 100_000]).filter(move |size| *size <= most.max(130))
 }
 
+/// Bytes of a second write, so that a lost tail of the first shows at once.
+const MORE: usize = 16;
+
 pub(super) async fn writes_of_any_size(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, plan } = scene;
     greet(&mut near, &mut far).await?;
     let (mut position, mut calls) = (0, 0);
     for size in sizes(1, plan.transfer / 4) {
-        let bulk = Bulk::limited(position..position + size, MOST_CALLS - calls);
+        let bulk = Bulk::limited(position..position + size + MORE, MOST_CALLS - calls);
         let writes = async {
-            bulk.write(&mut near, "near", |_| size).await?;
+            bulk.write(&mut near, "near", |at| if at == position { size } else { MORE }).await?;
             near.flush().await.map_err(failed("flush", near.name))
         };
         both(writes, bulk.expect(&mut far, "far")).await?;
@@ -173,10 +176,10 @@ pub(super) async fn vectored_writes_of_many_slices(scene: Scene<'_>) -> Verdict 
         let end = position + lengths.iter().sum::<usize>();
         let writes_all = async {
             writes += write_slices(&mut near, position, &lengths).await?;
-            Ok(())
+            near.send_pattern(end..end + MORE).await
         };
-        both(writes_all, far.expect_pattern(position..end)).await?;
-        position = end;
+        both(writes_all, far.expect_pattern(position..end + MORE)).await?;
+        position = end + MORE;
         if writes > MOST_WRITES {
             break; // it moves a few bytes at a time
         }
