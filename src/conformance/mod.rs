@@ -65,7 +65,7 @@
 //! | `second-shutdown-succeeds` | it succeeds, and the other direction goes on |
 //! | `eof-after-shutdown-and-drop` | after a shutdown and a drop every byte arrives, and then end of file, not an error |
 //! | `eof-after-drop` | after a drop alone the peer reads end of file, or `UnexpectedEof`; any other error is a *reset on drop* |
-//! | `flushed-bytes-survive-drop` | many bytes that were written and flushed arrive although the writer is dropped |
+//! | `flushed-bytes-survive-drop` | many bytes that were written and flushed arrive although the writer is dropped, and then end of file as above |
 //! | `received-bytes-come-before-an-error` | bytes that had arrived before a drop are read before its end of file or error |
 //! | `read-ends-after-drop` | after a drop every read returns end of file or an error |
 //! | `write-fails-after-drop` | a write to a dropped peer fails at last |

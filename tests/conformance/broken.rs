@@ -157,7 +157,7 @@ impl Broken {
         let lane = lock(&self.reads);
         let (unread, dropped, shut) = (lane.bytes.len(), lane.writer_dropped, lane.shut);
         let reset = match self.fault {
-            Fault::ResetsOnDrop => dropped && !shut && unread == 0,
+            Fault::ResetsOnDrop => dropped && !shut && unread == 0 && lane.at_drop == 0,
             Fault::ResetsAfterShutdown => dropped && shut && unread == 0 && !self.told_the_end,
             Fault::ErrsBeforeBytes => dropped && unread > 0 && lane.at_drop < 4096,
             Fault::WorksOnOneThread => thread::current().id() != self.thread,

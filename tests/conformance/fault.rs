@@ -75,7 +75,7 @@ pub(crate) enum Fault {
     TellsOfADropOnce,
     /// What is written to a dropped end is thrown away, and said to be written.
     SwallowsAfterDrop,
-    /// A drop without a shutdown is an error to the peer.
+    /// A drop without a shutdown is an error to a peer that had read all.
     ResetsOnDrop,
     /// A drop after a shutdown is an error to a peer that has not read to the end.
     ResetsAfterShutdown,

@@ -8,7 +8,7 @@ use tokio::task::yield_now;
 use super::Scene;
 use super::shutting::SOME;
 use crate::conformance::bulk::Bulk;
-use crate::conformance::end::{causes, greet};
+use crate::conformance::end::{End, causes, greet};
 use crate::conformance::pattern::pattern;
 use crate::conformance::task::both;
 use crate::conformance::verdict::{Verdict, fail};
@@ -36,6 +36,11 @@ pub(super) async fn eof_after_drop(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
     greet(&mut near, &mut far).await?;
     drop(near);
+    end_after_drop(&mut far).await
+}
+
+/// Reads end of file, or the error of a stream that tells a drop from an end, as TLS does.
+async fn end_after_drop(far: &mut End<'_>) -> Verdict {
     match far.read(&mut [0; 64]).await {
         Ok(0) => Ok(()),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(()),
@@ -53,7 +58,8 @@ pub(super) async fn flushed_bytes_survive_drop(scene: Scene<'_>) -> Verdict {
         drop(near);
         Ok(())
     };
-    both(writes, bulk.expect(&mut far, "far")).await
+    both(writes, bulk.expect(&mut far, "far")).await?;
+    end_after_drop(&mut far).await
 }
 
 pub(super) async fn received_bytes_come_before_an_error(scene: Scene<'_>) -> Verdict {

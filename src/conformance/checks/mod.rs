@@ -196,7 +196,7 @@ pub(super) static CHECKS: &[Check] = checks! {
         "after a drop alone the peer reads end of file, or `UnexpectedEof`; any other error is a *reset on drop*"
         EitherEnd dropping::eof_after_drop;
     "flushed-bytes-survive-drop"
-        "many bytes that were written and flushed arrive although the writer is dropped"
+        "many bytes that were written and flushed arrive although the writer is dropped, and then end of file as above"
         EitherEnd dropping::flushed_bytes_survive_drop;
     "received-bytes-come-before-an-error"
         "bytes that had arrived before a drop are read before its end of file or error"
