@@ -246,10 +246,11 @@ fn a_blocking_run_that_is_late_is_no_success() {
     assert!(matches!(late, Err(Error::Hung { .. })), "{late:?}");
 }
 
-/// Blocks for ever after an injected failure: in a call, or in a task that has waited before.
+/// Blocks after an injected failure, for longer than the watchdog allows: in a call, or in a task that has waited before.
 fn block_for_ever(way: &str) {
-    let forever = || loop {
-        std::thread::park();
+    let forever = || -> io::Result<()> {
+        std::thread::park_timeout(20 * LIMIT); // or a watchdog that sleeps would hang the test
+        std::process::exit(3)
     };
     let options = FuseOptions::new().watchdog(LIMIT);
     let _ = match way {

@@ -3,8 +3,8 @@
 use std::net::TcpStream;
 use std::num::NonZeroUsize;
 
+use ringpair::PairOptions;
 use ringpair::mocket::{MocketOptions, Script};
-use ringpair::{Linger, PairOptions};
 
 use crate::faces::a_pair_can_be_had;
 
@@ -40,7 +40,7 @@ fn limited_sizes_turn_nagles_algorithm_off() {
 fn short_transfers_pass_every_check() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let conformance = ringpair::conformance::Conformance::new().transfer(1 << 10);
-    let small = PairOptions::new().linger(Linger::Graceful).send_buffer_size(1).recv_buffer_size(1); // as small as can be
+    let small = PairOptions::new().linger(ringpair::Linger::Graceful).send_buffer_size(1).recv_buffer_size(1); // as small as can be
     let options = MocketOptions::new().max_read_size(1).max_write_size(1).pair(small);
     let make_pair = async || Ok(options.make_pair::<tokio::net::TcpStream>().await?);
     runtime.block_on(conformance.check_stream(make_pair)).assert();
