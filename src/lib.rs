@@ -90,7 +90,7 @@ compile_error!("ringpair is for Linux: its pairs are made through io_uring");
 
 mod abort;
 mod attempt;
-#[cfg(feature = "epoll")]
+#[cfg(feature = "tokio")]
 pub mod conformance;
 pub mod endpoint;
 mod engine;

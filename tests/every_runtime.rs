@@ -1,4 +1,5 @@
 //! Pairs of each runtime's own streams: one list of bodies for all of them, on both engines.
+#![cfg(any(feature = "tokio", feature = "tokio-uring", feature = "smol", feature = "compio", feature = "monoio"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;

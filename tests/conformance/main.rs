@@ -1,6 +1,6 @@
 //! Owes: streams that are sound pass every check of `ringpair::conformance`, and for each check there is a stream that it
 //! alone finds broken.
-#![cfg(feature = "epoll")]
+#![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used)]
 
 mod broken;

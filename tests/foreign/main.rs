@@ -1,6 +1,6 @@
 //! Owes: what Go's `nettest.TestConn` and trio's `check_*_stream` assert holds for pairs with `Graceful`, on both engines. Pairs
 //! with `Reset` fail every assertion about a close, and no other. Stated again in Rust, from the documentation of both.
-#![cfg(feature = "epoll")]
+#![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
