@@ -1,5 +1,5 @@
 //! Owes: a soak makes as many pairs as it was asked to, tells of every one that fails and of everything that is left behind, in
-//! the library as on the command line; its shards are the whole, and nothing is lost when they are added up.
+//! the library as on the command line.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
@@ -338,16 +338,16 @@ fn the_command_soaks_tells_and_says_that_it_is_clean() {
 #[test]
 fn figures_agree_with_each_other_and_the_report_with_its_schema() {
     for more in [&[][..], &["--linger", "graceful", "--live", "20"]] {
-        let report = json(&[&["--pairs", "150", "--seed", "9"], more].concat());
+        let report = json(&[&["--pairs", "150", "--seed", "9", "--histograms"], more].concat());
         let is_noted = !more.is_empty() || report["netns"] == false;
         assert_eq!(report["notes"].as_array().unwrap().len(), usize::from(is_noted), "{report}");
         assert_eq!((&report["pairs"], &report["seed"], &report["clean"]), (&150.into(), &9.into(), &true.into()));
         for series in ["make", "body", "close"] {
             let values = &report[series];
-            let counts = values["counts"].as_array().unwrap();
+            let counts = values["counts_by_ns"].as_array().unwrap();
             let sum: u64 = counts.iter().map(|count| count[1].as_u64().unwrap()).sum();
             assert_eq!((sum, &values["count"]), (150, &150.into()));
-            assert_eq!(counts.last().unwrap()[0], values["greatest"]);
+            assert_eq!(counts.last().unwrap()[0], values["max_ns"]);
         }
         assert_eq!(report["shards"], Value::Array(Vec::new()));
     }
@@ -363,64 +363,6 @@ fn a_line_a_second_is_printed_and_the_report_last() {
     assert!(seconds.iter().map(|line| line["pairs"].as_u64().unwrap()).is_sorted());
     // At fifty a second there are 125 that are planned for these seconds, however busy the machine.
     assert_eq!((&report["kind"], &report["pairs"]), (&"report".into(), &125.into()));
-}
-
-#[test]
-fn shards_are_the_whole_and_nothing_is_lost_when_they_are_added_up() {
-    let folder = Scratch::new("shards");
-    fs::create_dir_all(&folder.0).unwrap();
-    let file = |index: u64| folder.0.join(format!("{index}.json")).to_str().unwrap().to_owned();
-    let mut sums = [0; 4];
-    for index in 0..3 {
-        // Each way to tell a shard, and each form of a report.
-        let pairs = ["--pairs", "100", "--seed", "1"];
-        let mut command = ringpair(&[&["soak"], &pairs[..]].concat());
-        match index {
-            0 => command.args(["--shard", "0/3", "--json"]),
-            1 => command.arg("--json-lines").env("JOB_COMPLETION_INDEX", "1").env("RINGPAIR_SHARDS", "3"),
-            _ => command.arg("--json").env("CI_NODE_INDEX", "3").env("CI_NODE_TOTAL", "3"),
-        };
-        let output = command.output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-        fs::write(file(index), &output.stdout).unwrap();
-        let report: Value = serde_json::from_str(text(&output.stdout).trim().lines().next_back().unwrap())
-            .unwrap_or_else(|_| serde_json::from_slice(&output.stdout).unwrap());
-        assert_eq!(report["pairs"], if index == 0 { 34 } else { 33 });
-        for (sum, count) in sums.iter_mut().zip([&report["pairs"], &report["make"]["count"]]) {
-            *sum += count.as_u64().unwrap();
-        }
-        for (place, name) in [(2, "body"), (3, "close")] {
-            let counts = report[name]["counts"].as_array().unwrap();
-            sums[place] +=
-                counts.iter().map(|count| count[0].as_u64().unwrap() * count[1].as_u64().unwrap()).sum::<u64>();
-        }
-    }
-    let merged: Value = serde_json::from_str(&merge(&[&file(0), &file(1), &file(2), "--json"], 0)).unwrap();
-    assert_fits_the_schema(&merged);
-    assert_eq!((&merged["pairs"], &merged["make"]["count"]), (&sums[0].into(), &sums[1].into()));
-    for (place, name) in [(2, "body"), (3, "close")] {
-        let counts = merged[name]["counts"].as_array().unwrap();
-        let sum: u64 = counts.iter().map(|count| count[0].as_u64().unwrap() * count[1].as_u64().unwrap()).sum();
-        assert_eq!(sum, sums[place], "{name}");
-    }
-
-    let table = merge(&[&file(2), &file(0)], COMPLAINT);
-    assert!(table.contains("shards 0/3 2/3\n") && table.ends_with("\nNOT CLEAN\n  shard 1/3 is missing\n"), "{table}");
-    let table = merge(&[&file(0), &file(1), &file(2), &file(1)], COMPLAINT);
-    assert!(table.ends_with("\nNOT CLEAN\n  shard 1/3 is there 2 times\n"), "{table}");
-}
-
-#[test]
-fn what_is_no_report_is_not_added_up() {
-    let file = Scratch::new("no-report");
-    fs::write(&file.0, "{}").unwrap();
-    for (path, reason) in [(file.0.to_str().unwrap(), "it is no report of a soak"), ("/no-such-file", "No such file")] {
-        let output = ringpair(&["merge", path]).output().unwrap();
-        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(WRONG), ""));
-        let error = text(&output.stderr);
-        assert!(error.starts_with(&format!("error: {path}: ")) && error.contains(reason), "{error}");
-    }
-    assert_eq!(ringpair(&["merge"]).output().unwrap().status.code(), Some(WRONG));
 }
 
 #[test]
@@ -702,8 +644,7 @@ fn what_cannot_be_counted_without_proc_is_complained_of() {
 
 fn ringpair(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
-    for variable in ["JOB_COMPLETION_INDEX", "RINGPAIR_SHARDS", "SLURM_ARRAY_TASK_ID", "CI_NODE_INDEX", "CI_NODE_TOTAL"]
-    {
+    for variable in common::OF_SCHEDULERS {
         command.env_remove(variable);
     }
     command.args(arguments);
@@ -721,12 +662,6 @@ fn json(arguments: &[&str]) -> Value {
     let report = serde_json::from_str(&run(&[arguments, &["--json"]].concat(), 0)).unwrap();
     assert_fits_the_schema(&report);
     report
-}
-
-fn merge(arguments: &[&str], code: i32) -> String {
-    let output = ringpair(&["merge"]).args(arguments).output().unwrap();
-    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(code), ""), "{output:?}");
-    text(&output.stdout)
 }
 
 fn assert_fits_the_schema(report: &Value) {

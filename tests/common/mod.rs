@@ -436,3 +436,16 @@ pub(crate) fn without_network_note(bytes: &[u8]) -> String {
     let said = text(bytes);
     said.split_inclusive('\n').filter(|line| !line.starts_with("note: no network namespace of its own")).collect()
 }
+
+/// What schedulers tell a shard by; a test says itself what its commands see of it.
+pub(crate) const OF_SCHEDULERS: [&str; 9] = [
+    "JOB_COMPLETION_INDEX",
+    "RINGPAIR_SHARDS",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_ARRAY_TASK_MIN",
+    "SLURM_ARRAY_TASK_MAX",
+    "SLURM_ARRAY_TASK_STEP",
+    "SLURM_ARRAY_TASK_COUNT",
+    "CI_NODE_INDEX",
+    "CI_NODE_TOTAL",
+];

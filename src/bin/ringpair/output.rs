@@ -96,6 +96,19 @@ fn opened(path: &Path) -> io::Result<(File, Option<(PathBuf, PathBuf)>)> {
     Ok((file, Some((temporary, target))))
 }
 
+/// Shows characters that are not printable as escapes: a text from a file is to stay on its line, and steers no terminal.
+pub(crate) fn escaped(text: &str) -> String {
+    let plain = |letter| matches!(letter, '"' | '\'' | '\\');
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match plain(letter) {
+            true => shown.push(letter),
+            false => shown.extend(letter.escape_debug()),
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +137,12 @@ mod tests {
         Target::open("--json", Path::new("/dev/null"))?.write("{}")?;
         assert!(fs::metadata("/dev/null")?.file_type().is_char_device());
         Ok(())
+    }
+
+    #[test]
+    fn only_what_cannot_be_printed_is_escaped() {
+        assert_eq!(escaped("a 'b' \"c\" \\ 1/3: ä€, 日本"), "a 'b' \"c\" \\ 1/3: ä€, 日本");
+        assert_eq!(escaped("a\nclean\r\t\u{1b}[2J\u{9b}2J\u{7f}"), r"a\nclean\r\t\u{1b}[2J\u{9b}2J\u{7f}");
+        assert_eq!(escaped("\u{202e}\u{2028}\u{200b}\0"), r"\u{202e}\u{2028}\u{200b}\0");
     }
 }

@@ -6,12 +6,13 @@ use crate::hazards::descriptors::open_descriptors;
 
 /// What this process holds, and what its network namespace does; `None` where `/proc` does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Facts {
     /// Descriptors that are open: `/proc/self/fd`.
     pub descriptors: Option<u64>,
     /// Bytes of memory that are resident: `VmRSS` of `/proc/self/status`.
+    #[cfg_attr(feature = "cli", serde(rename = "memory_bytes"))]
     pub memory: Option<u64>,
     /// TCP sockets of the network namespace, closed ones that still send among them: `inuse` of `/proc/net/sockstat`.
     pub sockets: Option<u64>,

@@ -1,4 +1,4 @@
-//! A report for programs, and for [`merge`](super::merge) to add up. `schemas/soak.json` says what is in it.
+//! A report for programs, and for `ringpair merge` to add up. `schemas/soak.json` says what is in it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,22 +6,30 @@ use std::fmt;
 use ringpair::Backend;
 use ringpair::measure::Series;
 use ringpair::measure::soak::{Facts, Progress, Report};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::shard::Shard;
 
+/// The version of what is written here and in `schemas/soak.json`; it changes with the fields and with the sentences of
+/// [`gaps`](super::parts).
+pub(super) const SCHEMA: u64 = 2;
+
 /// A report, of one shard or of several.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Document {
     pub(super) kind: Kind,
+    pub(super) schema: u64,
     pub(super) version: String,
     pub(super) clean: bool,
     pub(super) complaints: Vec<String>,
     pub(super) notes: Vec<String>,
-    pub(super) engine: String,
+    pub(super) engine: Engine,
     pub(super) pairs: u64,
+    #[serde(deserialize_with = "each_once")]
     pub(super) failures: BTreeMap<String, u64>,
+    #[serde(deserialize_with = "Option::deserialize")] // null, but not left out
     pub(super) first_failure: Option<String>,
     pub(super) elapsed_seconds: f64,
     pub(super) pairs_per_second: f64,
@@ -39,45 +47,58 @@ pub(super) struct Document {
 }
 
 /// What a line of JSON is.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     Second,
     Report,
 }
 
-/// A series, in nanoseconds: what people ask for, and every value with its count, for adding up.
-#[derive(Clone, Serialize, Deserialize)]
+/// What made the pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Engine {
+    Uring,
+    Epoll,
+    /// Each made some of them.
+    #[serde(rename = "uring and epoll")]
+    Both,
+}
+
+/// A series: what people ask for, and if it was asked for, every value with its count, for adding up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Values {
     pub(super) count: u64,
-    pub(super) least: u64,
-    pub(super) p50: u64,
-    pub(super) p90: u64,
-    pub(super) p99: u64,
-    pub(super) p99_9: u64,
-    pub(super) greatest: u64,
-    pub(super) counts: Vec<(u64, u64)>,
+    pub(super) min_ns: u64,
+    pub(super) p50_ns: u64,
+    pub(super) p90_ns: u64,
+    pub(super) p99_ns: u64,
+    pub(super) p99_9_ns: u64,
+    pub(super) max_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) counts_by_ns: Option<Vec<(u64, u64)>>,
 }
 
 impl Document {
-    pub(super) fn of(report: &Report, shard: Option<Shard>) -> Document {
+    pub(super) fn of(report: &Report, shard: Option<Shard>, histograms: bool) -> Document {
         let complaints = report.complaints();
         Document {
             kind: Kind::Report,
+            schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clean: complaints.is_empty(),
             complaints,
             notes: report.notes(),
-            engine: if report.engine == Backend::Epoll { "epoll" } else { "uring" }.to_owned(),
+            engine: if report.engine == Backend::Epoll { Engine::Epoll } else { Engine::Uring },
             pairs: report.pairs,
             failures: report.failures.clone(),
             first_failure: report.first_failure.clone(),
             elapsed_seconds: report.elapsed.as_secs_f64(),
             pairs_per_second: report.pairs_per_second(),
-            make: Values::of(&report.make),
-            body: Values::of(&report.body),
-            close: Values::of(&report.close),
+            make: Values::of(&report.make, histograms),
+            body: Values::of(&report.body, histograms),
+            close: Values::of(&report.close, histograms),
             before: report.before,
             settled: report.settled,
             peak: report.peak,
@@ -91,28 +112,55 @@ impl Document {
 }
 
 impl Values {
-    pub(super) fn of(series: &Series) -> Values {
+    pub(super) fn of(series: &Series, histogram: bool) -> Values {
         Values {
             count: series.count(),
-            least: series.least(),
-            p50: series.percentile(50.0),
-            p90: series.percentile(90.0),
-            p99: series.percentile(99.0),
-            p99_9: series.percentile(99.9),
-            greatest: series.greatest(),
-            counts: series.counts().collect(),
+            min_ns: series.least(),
+            p50_ns: series.percentile(50.0),
+            p90_ns: series.percentile(90.0),
+            p99_ns: series.percentile(99.0),
+            p99_9_ns: series.percentile(99.9),
+            max_ns: series.greatest(),
+            counts_by_ns: histogram.then(|| series.counts().collect()),
         }
     }
 
+    /// What the histogram tells; nothing if it was not asked for.
     pub(super) fn series(&self) -> Series {
-        Series::from_counts(self.counts.iter().copied())
+        Series::from_counts(self.counts_by_ns.iter().flatten().copied())
     }
+}
+
+/// A map that names each key once: of two counts of one step, neither can be believed.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, u64>, D::Error> {
+    struct Once;
+
+    impl<'de> Visitor<'de> for Once {
+        type Value = BTreeMap<String, u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a count for each step")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut counts = BTreeMap::new();
+            while let Some((step, count)) = map.next_entry::<String, u64>()? {
+                if counts.insert(step.clone(), count).is_some() {
+                    return Err(A::Error::custom(format!("`{step}` is there twice")));
+                }
+            }
+            Ok(counts)
+        }
+    }
+
+    deserializer.deserialize_map(Once)
 }
 
 /// How far it has come, each second.
 #[derive(Serialize)]
 pub(super) struct Second {
     kind: Kind,
+    schema: u64,
     elapsed_seconds: f64,
     pairs: u64,
     failures: u64,
@@ -124,6 +172,7 @@ impl Second {
     pub(super) fn of(progress: &Progress) -> Second {
         Second {
             kind: Kind::Second,
+            schema: SCHEMA,
             elapsed_seconds: progress.elapsed.as_secs_f64(),
             pairs: progress.pairs,
             failures: progress.failures,

@@ -1,25 +1,26 @@
 //! `ringpair merge`: the reports of several shards, added up.
 
-use std::fs;
-use std::io;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ringpair::measure::soak::Facts;
+use super::document::Document;
+use super::parts::{Part, parts_in, sum};
+use super::{json, table};
+use crate::exit::{self, Refusal, WRONG, code_of, refused};
+use crate::output::{escaped, print};
 
-use super::document::{Document, Values};
-use super::table;
-use crate::exit::{self, WRONG, code_of, refused};
-use crate::output::{about, print};
-
-/// Adds up the reports of `ringpair soak`: pairs, failures and histograms, of which nothing is lost, and the verdicts.
+/// Adds up the reports of a soak's shards: pairs, failures, histograms and complaints.
 ///
-/// A file is what `ringpair soak --json` or `--json-lines` has printed. Shards that are missing, and such as are there twice,
-/// are complained of.
+/// A file is what `ringpair soak --histograms` printed with --json or --json-lines, or what `ringpair merge --json` printed. All
+/// reports in a file count. Together they must be all shards of one soak, each once.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
-    /// Reports
+    /// Files with reports; `-` is stdin
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
@@ -30,94 +31,61 @@ pub(crate) struct Options {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    every shard is there, and clean
+  0    every shard is there once, and clean
   3    a shard is missing or there twice, or one of them is not clean; the report says which
-  2    wrong usage, or a report that cannot be read or written
+  2    wrong usage, a file that is not a report of a soak, or the sum cannot be written
   130  one of them was interrupted";
 
 pub(crate) fn run(options: &Options) -> ExitCode {
-    exit::with(add_up(options).map_err(refused(WRONG)))
+    exit::with(add_up(options))
 }
 
-fn add_up(options: &Options) -> io::Result<u8> {
-    let documents = options.files.iter().map(|file| read(file)).collect::<io::Result<Vec<Document>>>()?;
-    let sum = sum(&documents);
-    let text = if options.json { serde_json::to_string_pretty(&sum)? } else { table::of(&sum) };
-    print(&text)?;
+fn add_up(options: &Options) -> Result<u8, Refusal> {
+    let sum = sum_of(&options.files).map_err(refused(WRONG))?;
+    let text = if options.json { json::indented(&sum) } else { Ok(table::of(&sum)) };
+    text.and_then(|text| print(&text)).map_err(refused(WRONG))?;
     Ok(code_of(sum.ended_early, sum.clean))
 }
 
-/// A report, or lines of which the last is one.
-fn read(file: &Path) -> io::Result<Document> {
-    let about_it = || about(&file.display().to_string());
-    let text = fs::read_to_string(file).map_err(about_it())?;
-    let last = || text.trim_end().lines().next_back().unwrap_or_default();
-    let whole = serde_json::from_str(&text).or_else(|error| serde_json::from_str(last()).map_err(|_| error));
-    whole.map_err(|error| {
-        about_it()(io::Error::new(io::ErrorKind::InvalidData, format!("it is no report of a soak: {error}")))
-    })
-}
-
-/// There is at least one.
-fn sum(documents: &[Document]) -> Document {
-    let mut sum = documents[0].clone();
-    for more in &documents[1..] {
-        sum.pairs += more.pairs;
-        more.failures.iter().for_each(|(step, count)| *sum.failures.entry(step.clone()).or_default() += count);
-        sum.first_failure = sum.first_failure.take().or_else(|| more.first_failure.clone());
-        sum.elapsed_seconds = sum.elapsed_seconds.max(more.elapsed_seconds);
-        sum.pairs_per_second += more.pairs_per_second;
-        for (own, more) in [(&mut sum.make, &more.make), (&mut sum.body, &more.body), (&mut sum.close, &more.close)] {
-            let mut series = own.series();
-            series.merge(&more.series());
-            *own = Values::of(&series);
-        }
-        sum.before = both(sum.before, more.before);
-        sum.settled = both(sum.settled, more.settled);
-        sum.peak = both(sum.peak, more.peak);
-        sum.after = both(sum.after, more.after);
-        sum.ended_early |= more.ended_early;
-        sum.netns &= more.netns;
-        sum.shards.extend(&more.shards);
-        sum.notes.extend_from_slice(&more.notes);
-        if sum.engine != more.engine {
-            sum.engine = "uring and epoll".to_owned();
-        }
+/// The sum of all reports in the files. All are read and checked before any is added.
+fn sum_of(files: &[PathBuf]) -> Result<Document, Unfit> {
+    let (mut parts, mut owners) = (Vec::new(), Vec::new());
+    for file in files {
+        let more = parts_of(file)?;
+        owners.resize(parts.len() + more.len(), file);
+        parts.extend(more);
     }
-    sum.notes.dedup();
-    sum.shards.sort_by_key(|shard| (shard.of, shard.index));
-    sum.complaints = documents.iter().flat_map(complaints_of).chain(gaps(&sum)).collect();
-    sum.clean = sum.complaints.is_empty();
-    sum
-}
-
-fn complaints_of(document: &Document) -> impl Iterator<Item = String> + '_ {
-    let whose = document.shards.first().map(|shard| format!("shard {shard}: ")).unwrap_or_default();
-    document.complaints.iter().map(move |complaint| format!("{whose}{complaint}"))
-}
-
-/// Shards that are missing, or there twice.
-fn gaps(sum: &Document) -> Vec<String> {
-    let Some(of) = sum.shards.first().map(|shard| shard.of) else { return Vec::new() };
-    if let Some(other) = sum.shards.iter().find(|shard| shard.of != of) {
-        return vec![format!("shards of {of} and of {} are no parts of one soak", other.of)];
+    match sum(&parts) {
+        Ok(Some(sum)) => Ok(sum),
+        Ok(None) => Err(Unfit { file: String::new(), why: "there is no report".to_owned() }),
+        Err((place, misfit)) => Err(unfit(owners[place])(misfit)),
     }
-    let count = |index| sum.shards.iter().filter(|shard| shard.index == index).count();
-    let complaint = |index| match count(index) {
-        0 => Some(format!("shard {index}/{of} is missing")),
-        1 => None,
-        times => Some(format!("shard {index}/{of} is there {times} times")),
+}
+
+fn parts_of(file: &Path) -> Result<Vec<Part>, Unfit> {
+    let input: Box<dyn Read> = match file.as_os_str() == OsStr::new("-") {
+        true => Box::new(io::stdin().lock()),
+        false => Box::new(File::open(file).map_err(unfit(file))?),
     };
-    (0..of).filter_map(complaint).collect()
+    parts_in(input).map_err(unfit(file))
 }
 
-/// Of machines that know, together.
-fn both(own: Facts, more: Facts) -> Facts {
-    let add = |own: Option<u64>, more: Option<u64>| own.zip(more).map(|(own, more)| own + more);
-    let mut sum = own;
-    sum.descriptors = add(own.descriptors, more.descriptors);
-    sum.memory = add(own.memory, more.memory);
-    sum.sockets = add(own.sockets, more.sockets);
-    sum.time_wait = add(own.time_wait, more.time_wait);
-    sum
+/// A file whose reports cannot be added up.
+#[derive(Debug)]
+struct Unfit {
+    file: String,
+    why: String,
 }
+
+fn unfit<E: fmt::Display>(file: &Path) -> impl FnOnce(E) -> Unfit + use<E> {
+    let file = file.display().to_string();
+    move |why| Unfit { file, why: why.to_string() }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", escaped(&self.file), escaped(&self.why))
+    }
+}
+
+impl std::error::Error for Unfit {}

@@ -2,7 +2,9 @@
 
 mod document;
 mod echo;
+mod json;
 mod merge;
+mod parts;
 mod shard;
 mod table;
 mod teller;
@@ -89,6 +91,10 @@ pub(crate) struct Options {
     /// Print a line of JSON each second, and the report as the last one
     #[arg(long)]
     json_lines: bool,
+
+    /// Put whole histograms into the JSON, one bucket a line with --json; `ringpair merge` needs them
+    #[arg(long)]
+    histograms: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -125,8 +131,10 @@ impl FromStr for MaxFailures {
 const EXIT_CODES: &str = "\
 Shards:
   Without --shard, the shard is that of the scheduler that has started this: JOB_COMPLETION_INDEX and RINGPAIR_SHARDS
-  (a Kubernetes indexed Job), SLURM_ARRAY_TASK_ID, SLURM_ARRAY_TASK_MIN and SLURM_ARRAY_TASK_COUNT (a Slurm array),
-  CI_NODE_INDEX and CI_NODE_TOTAL (GitLab's `parallel`). `ringpair merge` adds up the reports.
+  (a Kubernetes indexed Job), SLURM_ARRAY_TASK_ID, _MIN, _MAX, _STEP and _COUNT (a Slurm array),
+  CI_NODE_INDEX and CI_NODE_TOTAL (GitLab's `parallel`). An index without a total, and a Slurm array that is a list or one
+  task, is an error: use --shard. `ringpair merge` adds up the reports of shards that ran with --histograms and --json or
+  --json-lines.
   Ask for as many pairs as there are shards, or more: one that has none to make is refused.
 
 Exit codes:
@@ -157,7 +165,7 @@ fn soak(options: &Options) -> Result<u8, Refusal> {
         return Err((WRONG, error.into()));
     }
     let has_no_reader = report.ended_early && teller.say();
-    let document = Document::of(&report, shard);
+    let document = Document::of(&report, shard, options.histograms);
     tell(options, &document, file, has_no_reader).map_err(refused(WRONG))?;
     Ok(code_of(document.ended_early, document.clean))
 }
@@ -165,6 +173,10 @@ fn soak(options: &Options) -> Result<u8, Refusal> {
 /// The file of the report, before anything is soaked.
 fn target(options: &Options) -> io::Result<Option<Target>> {
     match &options.json {
+        None if options.histograms && !options.json_lines => {
+            let why = "'--histograms' takes '--json' or '--json-lines': a table has none";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+        }
         Some(None) if options.json_lines => {
             let why = "'--json' without a file cannot be used with '--json-lines': the report is its last line";
             Err(io::Error::new(io::ErrorKind::InvalidInput, why))
@@ -180,12 +192,12 @@ fn tell(options: &Options, document: &Document, file: Option<Target>, has_no_rea
         let _ = writeln!(io::stderr(), "{}", table::of(document)); // no other place is left for it
     }
     if let Some(file) = file {
-        file.write(&format!("{}\n", serde_json::to_string_pretty(document)?))?;
+        file.write(&format!("{}\n", json::indented(document)?))?;
     }
     match (options.json_lines, &options.json) {
         _ if has_no_reader => Ok(()),
         (true, _) => print(&serde_json::to_string(document)?),
-        (false, Some(None)) => print(&serde_json::to_string_pretty(document)?),
+        (false, Some(None)) => print(&json::indented(document)?),
         _ => print(&table::of(document)),
     }
 }

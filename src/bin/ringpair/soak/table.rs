@@ -2,12 +2,17 @@
 
 use std::fmt::Write;
 
-use super::document::{Document, Values};
+use super::document::{Document, Engine, Values};
+use crate::output::escaped;
+
+/// How many shards are named.
+const SHARDS: usize = 8;
 
 pub(super) fn of(document: &Document) -> String {
-    let through = match document.engine.as_str() {
-        "epoll" => "epoll, and not through io_uring",
-        _ => "io_uring",
+    let through = match document.engine {
+        Engine::Uring => "io_uring",
+        Engine::Epoll => "epoll, and not through io_uring",
+        Engine::Both => "io_uring by some shards, and through epoll by others",
     };
     let network = match document.netns {
         true => "a network namespace of its own",
@@ -22,8 +27,12 @@ pub(super) fn of(document: &Document) -> String {
         document.seed,
     );
     if !document.shards.is_empty() {
-        let shards: Vec<String> = document.shards.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "shards {}\n", shards.join(" ")); // writing to a String cannot fail
+        let shards: Vec<String> = document.shards.iter().take(SHARDS).map(ToString::to_string).collect();
+        let more = match document.shards.len() - shards.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let _ = writeln!(text, "shards {}{more}\n", shards.join(" ")); // writing to a String cannot fail
     }
     let _ = writeln!(
         text,
@@ -46,15 +55,15 @@ pub(super) fn of(document: &Document) -> String {
         let _ = writeln!(text, "{name:12}{descriptors:>12}{sockets:>10}{time_wait:>10}{memory:>10}");
     }
     for (step, count) in &document.failures {
-        let _ = writeln!(text, "\n{count} failed at: {step}");
+        let _ = writeln!(text, "\n{count} failed at: {}", escaped(step));
     }
-    document.notes.iter().for_each(|note| text.push_str(&format!("\nnote: {note}\n")));
+    document.notes.iter().for_each(|note| text.push_str(&format!("\nnote: {}\n", escaped(note))));
     match (document.complaints.as_slice(), document.notes.as_slice()) {
         ([], []) => text.push_str("\nclean: nothing failed, and nothing was left behind"),
         ([], _) => text.push_str("\nnothing failed, and nothing that was judged was left behind"),
         (complaints, _) => {
             text.push_str("\nNOT CLEAN");
-            complaints.iter().for_each(|complaint| text.push_str(&format!("\n  {complaint}")));
+            complaints.iter().for_each(|complaint| text.push_str(&format!("\n  {}", escaped(complaint))));
         }
     }
     text
@@ -62,7 +71,7 @@ pub(super) fn of(document: &Document) -> String {
 
 fn row(name: &str, values: &Values) -> String {
     let mut row = format!("{name:12}");
-    for nanos in [values.p50, values.p90, values.p99, values.p99_9, values.greatest] {
+    for nanos in [values.p50_ns, values.p90_ns, values.p99_ns, values.p99_9_ns, values.max_ns] {
         let _ = write!(row, "{:>10.1}", nanos as f64 / 1000.0);
     }
     let _ = write!(row, "{:>12}", values.count);
