@@ -160,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn figures_are_those_of_the_values() {
+        let mut series = Series::from_counts([(100, 98), (250, 1)]);
+        series.merge(&Series::from_counts([(900, 1)]));
+        assert_eq!((series.count(), series.least(), series.greatest()), (100, 100, 900));
+        assert_eq!((series.percentile(50.0), series.percentile(99.0)), (100, 250));
+        assert_eq!(series.mean(), 109.5);
+        assert_eq!(series.histogram().len(), 100);
+        assert!(series.counts().eq([(100, 98), (250, 1), (900, 1)]));
+        assert_eq!(format!("{series:?}"), "Series { count: 100, least: 100, p50: 100, greatest: 900 }");
+    }
+
+    #[test]
     fn nothing_measured_is_nought_throughout() {
         let series = Series::new();
         assert_eq!((series.count(), series.least(), series.percentile(99.0), series.greatest()), (0, 0, 0, 0));

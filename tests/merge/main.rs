@@ -139,6 +139,25 @@ fn failures_and_complaints_of_a_shard_are_the_sum_s() {
 }
 
 #[test]
+fn what_is_not_known_of_one_shard_is_not_known_of_the_sum() {
+    let folder = Folder::new("facts");
+    let files = [(0, json!(2)), (1, Value::Null)].map(|(index, time_wait)| {
+        let mut report = shard(index, 2);
+        report["after"] = json!({"descriptors": 9, "memory_bytes": 3 << 19, "sockets": 4, "time_wait": time_wait});
+        report["engine"] = json!(["uring", "epoll"][index as usize]);
+        folder.file(&index.to_string(), report)
+    });
+    let known = json!({"descriptors": 18, "memory_bytes": 3 << 20, "sockets": 8, "time_wait": null});
+    assert_eq!(merged_json(&files, 0)["after"], known);
+    let table = merged_table(&files, 0);
+    assert!(table.contains("\nafter                 18         8         ?       3.0\n"), "{table}");
+    assert!(
+        table.contains("\nPairs are made through io_uring by some shards, and through epoll by others\n"),
+        "{table}"
+    );
+}
+
+#[test]
 fn very_many_shards_are_a_few_lines() {
     let folder = Folder::new("million");
     let mut first = shard(0, 2);

@@ -303,4 +303,22 @@ mod tests {
         report.time_waits = Some(101);
         assert_eq!(report.complaints(), ["101 sockets entered TIME_WAIT, more than one a pair"]);
     }
+
+    #[test]
+    fn growth_is_tolerated_up_to_sixteen_mebibytes() {
+        let mut growth = clean();
+        growth.after.memory = Some(66 << 20);
+        assert!(growth.is_clean());
+        growth.after.memory = Some((66 << 20) + 1);
+        assert_eq!(growth.complaints(), ["16 MiB of memory more are resident than after the first tenth"]);
+    }
+
+    #[test]
+    fn pairs_that_failed_were_made_all_the_same() {
+        for pairs in [0, 2, 3] {
+            let failures = BTreeMap::from([("body".to_owned(), 2), ("connect".to_owned(), 1)]);
+            let failed = Report { pairs, failures, ..clean() };
+            assert_eq!(failed.complaints(), ["3 pairs failed; the first said: nothing"]);
+        }
+    }
 }

@@ -3,6 +3,8 @@
 mod document;
 mod echo;
 mod json;
+#[cfg(test)]
+mod laws;
 mod merge;
 mod parts;
 mod shard;

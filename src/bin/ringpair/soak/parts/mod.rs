@@ -2,8 +2,6 @@
 
 mod flaw;
 mod gaps;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod laws;
 mod part;
 mod read;
 mod sum;

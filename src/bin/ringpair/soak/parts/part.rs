@@ -9,7 +9,7 @@ use super::gaps::gaps;
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     /// The report; its complaints name their shards, and are of soaks alone.
-    pub(super) document: Document,
+    pub(in crate::soak) document: Document,
     /// The shards that are in it, in order and at least one: a soak that is not shared is [`Shard::WHOLE`].
     pub(super) shards: Vec<Shard>,
 }

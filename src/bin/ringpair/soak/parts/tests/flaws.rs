@@ -63,6 +63,7 @@ fn a_field_that_is_wrong_is_named() {
         ("/pairs", json!(2.5), "in `pairs`: invalid type: floating point `2.5`, expected u64"),
         ("/pairs_per_second", Value::Null, "in `pairs_per_second`: invalid type: null, expected f64"),
         ("/make/p50_ns", json!("1"), "in `p50_ns`: invalid type: string \"1\", expected u64"),
+        ("/failures", json!(3), "in `failures`: invalid type: integer `3`, expected a count for each step"),
         ("/engine", json!("kqueue"), "in `engine`: unknown variant `kqueue`"),
         ("/before/memory_bytes", json!(-5), "in `memory_bytes`: invalid value: integer `-5`, expected u64"),
         ("/before/swap", json!(5), "unknown field `swap`"),

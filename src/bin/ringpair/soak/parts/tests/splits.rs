@@ -5,8 +5,8 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any};
 use proptest::sample::Index;
 use proptest::{prop_assert_eq, proptest};
 
-use super::super::laws::{a_sum_is_a_report_in_any_order, assert_same};
 use super::*;
+use crate::soak::laws::{a_sum_is_a_report_in_any_order, assert_same};
 
 fn outcome() -> impl Strategy<Value = Outcome> {
     let failed_at = proptest::sample::select(vec![None, None, None, Some("body"), Some("connect")]);

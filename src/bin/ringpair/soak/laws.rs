@@ -1,7 +1,7 @@
 //! What holds for every input, whatever is in it. Tests and `fuzz/` check it.
 
-use super::super::document::Document;
-use super::{Part, parts_in, sum};
+use super::document::Document;
+use super::parts::{Part, parts_in, sum};
 
 /// Reports that can be added up make a report that can be added up again; in any order; and it is no cleaner than they are.
 pub(crate) fn a_sum_is_a_report_in_any_order(data: &[u8]) {
