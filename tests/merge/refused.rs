@@ -99,6 +99,8 @@ fn a_report_of_close_and_a_file_that_cannot_be_read_are_refused() {
     let [good, missing] = [folder.file("good", report(None)), "/no-such-file".into()];
     assert_eq!(merge(&[good, missing]).status.code(), Some(WRONG));
     assert_eq!(ringpair(&["merge"]).output().unwrap().status.code(), Some(WRONG));
+    let output = ringpair(&["merge", "-"]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(text(&output.stderr), "error: stdin: it is empty; was the soak killed?\n");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! `ringpair merge`: the reports of several shards, added up.
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -63,12 +62,15 @@ fn sum_of(files: &[PathBuf]) -> Result<Document, Unfit> {
 }
 
 fn parts_of(file: &Path) -> Result<Vec<Part>, Unfit> {
-    let input: Box<dyn Read> = match file.as_os_str() == OsStr::new("-") {
+    let input: Box<dyn Read> = match file.as_os_str() == STDIN {
         true => Box::new(io::stdin().lock()),
         false => Box::new(File::open(file).map_err(unfit(file))?),
     };
     parts_in(input).map_err(unfit(file))
 }
+
+/// The name that stands for standard input.
+const STDIN: &str = "-";
 
 /// A file whose reports cannot be added up.
 #[derive(Debug)]
@@ -78,7 +80,7 @@ struct Unfit {
 }
 
 fn unfit<E: fmt::Display>(file: &Path) -> impl FnOnce(E) -> Unfit + use<E> {
-    let file = file.display().to_string();
+    let file = if file.as_os_str() == STDIN { "stdin".to_owned() } else { file.display().to_string() };
     move |why| Unfit { file, why: why.to_string() }
 }
 
