@@ -24,7 +24,7 @@ pub(crate) fn sum(parts: &[Part]) -> Result<Option<Document>, (usize, Misfit)> {
     Ok(Some(sum.report()))
 }
 
-/// What was added up so far. The series and shards of its document are not up to date.
+/// What was added up so far. Its document is behind in what [`report`](Sum::report) tells anew.
 struct Sum {
     document: Document,
     shards: Vec<Shard>,
@@ -54,7 +54,7 @@ impl Sum {
             kind: own.kind,
             schema: own.schema,
             version: own.version,
-            clean: own.clean && other.clean,
+            clean: own.clean,
             complaints: extended(own.complaints, &other.complaints),
             notes: extended(own.notes, &other.notes),
             engine: if own.engine == other.engine { own.engine } else { Engine::Both },

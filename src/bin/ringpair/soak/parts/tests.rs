@@ -133,6 +133,14 @@ fn complaints_are_in_the_order_of_their_shards() {
 }
 
 #[test]
+fn a_complaint_of_a_whole_soak_names_no_shard() {
+    let mut whole = good(1, None);
+    whole.complaints = vec!["a leak".to_owned()];
+    whole.clean = false;
+    assert_eq!(merged([&whole]).complaints, ["a leak"]);
+}
+
+#[test]
 fn a_sum_that_is_too_large_is_refused() {
     let with = |change: &dyn Fn(&mut Document)| {
         let mut parts = [good(1, shard("0/2")), good(1, shard("1/2"))];
