@@ -11,6 +11,7 @@ fn gaps_of(shards: &[&str]) -> Vec<String> {
 
 #[test]
 fn shards_are_a_soak_if_each_is_there_once() {
+    assert_eq!(gaps_of(&[]), [""; 0]);
     assert_eq!(gaps_of(&["0/1"]), [""; 0]);
     assert_eq!(gaps_of(&["2/3", "0/3", "1/3"]), [""; 0]);
     assert_eq!(gaps_of(&["2/3"]), ["shard 0/3 is missing", "shard 1/3 is missing"]);
