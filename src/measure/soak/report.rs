@@ -314,6 +314,14 @@ mod tests {
     }
 
     #[test]
+    fn bodies_and_threads_that_do_not_end_are_told_of() {
+        let stuck = Report { abandoned: 2, blocked_threads: 3, ..clean() };
+        assert!(!stuck.is_clean());
+        let [bodies, threads] = [0, 1].map(|place| stuck.complaints()[place].clone());
+        assert!(bodies.starts_with("2 bodies were abandoned: ") && threads.starts_with("3 threads are blocked "));
+    }
+
+    #[test]
     fn pairs_that_failed_were_made_all_the_same() {
         for pairs in [0, 2, 3] {
             let failures = BTreeMap::from([("body".to_owned(), 2), ("connect".to_owned(), 1)]);
