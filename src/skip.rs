@@ -1,12 +1,11 @@
 //! Skips that cannot hide: a test that proves nothing on this host says so, past the test harness's capture.
 
 use std::io::{self, Write};
-use std::panic;
-use std::thread;
 
 use crate::engine::{Engine, is_absence};
 use crate::environment::is_ring_required;
 use crate::hazards::memlock::patiently;
+use crate::hazards::teardown::in_a_thread;
 use crate::options::Choice;
 
 /// Whether this host has an io_uring; where it has none, says on standard error that the test `name` is skipped.
@@ -35,25 +34,12 @@ use crate::options::Choice;
 /// kills the process.
 pub fn ring_or_skip(name: &str) -> bool {
     let is_required = is_ring_required().unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
-    let Err(error) = try_a_ring() else { return true };
+    let tried = in_a_thread(|| patiently(|| Engine::open(Choice::Uring)).map(drop));
+    let Err(error) = tried else { return true };
     assert!(is_absence(&error), "{name}: io_uring cannot be used: {error}");
     assert!(!is_required, "{name}: RINGPAIR_REQUIRE_URING is set, and there is no io_uring here: {error}");
     say_skipped(name, &error);
     false
-}
-
-/// Opens a ring and closes it, in a thread of its own.
-///
-/// The kernel signals the threads that have used a ring when it has torn it down, some milliseconds after `close(2)`. In the
-/// caller's thread that would end a read with a timeout early, with `EINTR`.
-fn try_a_ring() -> io::Result<()> {
-    let open = || patiently(|| Engine::open(Choice::Uring)).map(drop);
-    let tried = thread::scope(|scope| Some(thread::Builder::new().spawn_scoped(scope, open).ok()?.join()));
-    match tried {
-        Some(Ok(outcome)) => outcome,
-        Some(Err(panic)) => panic::resume_unwind(panic),
-        None => open(), // there is no thread to be had
-    }
 }
 
 /// Prints that a test is skipped. The test harness captures what the standard library's macros print, but not this.

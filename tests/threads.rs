@@ -291,6 +291,7 @@ fn asking_for_a_ring_interrupts_no_later_read() {
     connected.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     for _ in 0..3 {
         assert!(ringpair::ring_or_skip("asking_for_a_ring_interrupts_no_later_read"));
+        assert_eq!(ringpair::probe().verdict(), ringpair::probe::Verdict::Ring);
         assert_eq!(connected.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     }
 }

@@ -4,3 +4,4 @@ pub(crate) mod descriptors;
 pub(crate) mod fork;
 pub(crate) mod memlock;
 pub(crate) mod ports;
+pub(crate) mod teardown;

@@ -13,6 +13,7 @@ use super::deadly::is_filtered;
 use super::host::is_loopback_up;
 use super::record::{Findings, Made, errno_of};
 use super::{loopback, pair, ring};
+use crate::hazards::teardown::in_a_thread;
 
 /// How long a child may take: it waits for a few things in turn, and something that it does not wait for may hang.
 const DEADLINE: Duration = Duration::from_secs(6);
@@ -57,11 +58,14 @@ fn try_pair(findings: &mut Findings, attempt: Attempt) -> io::Result<()> {
     Ok(())
 }
 
-fn isolated(act: impl FnOnce(&Report)) -> io::Result<(Vec<Record>, Ending)> {
+fn isolated(act: impl Fn(&Report) + Sync) -> io::Result<(Vec<Record>, Ending)> {
     if !is_filtered() {
-        let report = Report::new();
-        act(&report);
-        return Ok((report.records(), Ending::Through));
+        let records = in_a_thread(|| {
+            let report = Report::new();
+            act(&report);
+            report.records()
+        });
+        return Ok((records, Ending::Through));
     }
     // SAFETY: the parts make system calls on sockets and rings of their own, keep what they need on the stack, and their
     // errors are numbers. Pairs and the look at `lo` take no lock but the allocator's: see `child`.
