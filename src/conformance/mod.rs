@@ -1,4 +1,4 @@
-//! Checks whether a stream behaves as a stream should: for authors of streams and stream wrappers. Feature `epoll`.
+//! Checks whether a stream behaves as a stream should: for authors of streams and stream wrappers. Feature `tokio`.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
