@@ -19,6 +19,9 @@ const MEBIBYTE: usize = 1 << 20;
 trait Runtime {
     type Stream: PairSocket + 'static;
 
+    /// Whether it cannot be started without a ring of its own.
+    const NEEDS_RING: bool = false;
+
     /// What its streams must be for its operations to wait; `None` if that is the driver's business.
     const IS_NONBLOCKING: Option<bool>;
 
@@ -53,6 +56,9 @@ async fn assert_serves<R: Runtime>((accepted, connected): &mut (R::Stream, R::St
 
 /// Whether these options can make the runtime's streams. If not, the error says why.
 fn suits<R: Runtime>(options: &PairOptions) -> bool {
+    if R::NEEDS_RING && !common::ring_is_there() {
+        return false;
+    }
     let engine = options.factory().unwrap().backend();
     if R::Stream::NEEDS_RING && engine == Backend::Epoll {
         let error = R::block_on({
@@ -254,6 +260,7 @@ mod tokio_uring_runtime {
 
     impl Runtime for TokioUring {
         type Stream = TcpStream;
+        const NEEDS_RING: bool = true;
         const IS_NONBLOCKING: Option<bool> = Some(false);
         const OUTSIDE: Option<&'static str> = None; // such a stream is made, and panics when it is used
 
@@ -370,6 +377,7 @@ mod monoio_runtimes {
 
     impl<const IS_LEGACY: bool> Runtime for Monoio<IS_LEGACY> {
         type Stream = TcpStream;
+        const NEEDS_RING: bool = !IS_LEGACY;
         const IS_NONBLOCKING: Option<bool> = Some(IS_LEGACY);
         const OUTSIDE: Option<&'static str> = Some("a monoio runtime");
 
