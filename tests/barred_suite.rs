@@ -21,13 +21,18 @@ use serde_json::Value;
 /// What is run under each filter; `ci/barred` says which.
 const COMMAND: &str = "RINGPAIR_BARRED_COMMAND";
 
+/// How many answers the whole suite meets; default: all.
+const ANSWERS_AT_MOST: &str = "RINGPAIR_BARRED_ANSWERS";
+
 #[test]
 #[ignore = "runs the whole suite once for each filter; ci/barred runs it"]
 fn the_suite_is_green_under_every_filter() {
     let command = std::env::var(COMMAND).expect("ci/barred sets it");
     let kills = ("a kill", SeccompAction::KillProcess);
     let answers = barred::ANSWERS.map(|errno| (errno.desc(), barred::answer(errno)));
-    for (name, action) in std::iter::once(kills).chain(answers) {
+    // All answers mean the same to the engine, as the other test shows.
+    let most = std::env::var(ANSWERS_AT_MOST).map_or(usize::MAX, |most| most.parse().unwrap());
+    for (name, action) in std::iter::once(kills).chain(answers.into_iter().take(most)) {
         let run = command.clone();
         let output = barred::under(SYS_io_uring_setup, action, move || {
             Command::new("sh").args(["-c", &run]).env_remove("RINGPAIR_REQUIRE_URING").output().unwrap()

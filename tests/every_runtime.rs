@@ -19,8 +19,8 @@ const MEBIBYTE: usize = 1 << 20;
 trait Runtime {
     type Stream: PairSocket + 'static;
 
-    /// Whether it cannot be started without a ring of its own.
-    const NEEDS_RING: bool = false;
+    /// Whether it asks for a ring of its own when it starts: without one it cannot start, or a filter may kill it.
+    const ASKS_FOR_A_RING: bool = false;
 
     /// What its streams must be for its operations to wait; `None` if that is the driver's business.
     const IS_NONBLOCKING: Option<bool>;
@@ -56,7 +56,7 @@ async fn assert_serves<R: Runtime>((accepted, connected): &mut (R::Stream, R::St
 
 /// Whether these options can make the runtime's streams. If not, the error says why.
 fn suits<R: Runtime>(options: &PairOptions) -> bool {
-    if R::NEEDS_RING && !common::ring_is_there() {
+    if R::ASKS_FOR_A_RING && !common::ring_is_there() {
         return false;
     }
     let engine = options.factory().unwrap().backend();
@@ -260,7 +260,7 @@ mod tokio_uring_runtime {
 
     impl Runtime for TokioUring {
         type Stream = TcpStream;
-        const NEEDS_RING: bool = true;
+        const ASKS_FOR_A_RING: bool = true;
         const IS_NONBLOCKING: Option<bool> = Some(false);
         const OUTSIDE: Option<&'static str> = None; // such a stream is made, and panics when it is used
 
@@ -345,6 +345,7 @@ mod compio_runtime_ {
 
     impl Runtime for Compio {
         type Stream = TcpStream;
+        const ASKS_FOR_A_RING: bool = true;
         const IS_NONBLOCKING: Option<bool> = None;
         const OUTSIDE: Option<&'static str> = Some("a compio runtime");
 
@@ -377,7 +378,7 @@ mod monoio_runtimes {
 
     impl<const IS_LEGACY: bool> Runtime for Monoio<IS_LEGACY> {
         type Stream = TcpStream;
-        const NEEDS_RING: bool = !IS_LEGACY;
+        const ASKS_FOR_A_RING: bool = !IS_LEGACY;
         const IS_NONBLOCKING: Option<bool> = Some(IS_LEGACY);
         const OUTSIDE: Option<&'static str> = Some("a monoio runtime");
 
