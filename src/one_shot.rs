@@ -89,6 +89,8 @@ impl PairOptions {
     /// blocking mode. Most runtimes want it non-blocking: call `set_nonblocking(true)` first, as here.
     ///
     /// ```
+    /// # #[cfg(feature = "tokio")] // only so that this example has tokio's streams
+    /// # fn main() {
     /// use std::net::TcpStream;
     /// use ringpair::PairOptions;
     ///
@@ -103,6 +105,9 @@ impl PairOptions {
     /// assert_eq!(accepted.peer_addr().unwrap(), connected.local_addr().unwrap());
     /// # Ok::<(), ringpair::Error>(())
     /// # }).unwrap();
+    /// # }
+    /// # #[cfg(not(feature = "tokio"))]
+    /// # fn main() {}
     /// ```
     ///
     /// # Errors

@@ -58,7 +58,7 @@ fn the_exit_code_is_the_commands() {
     for (arguments, code) in [
         (&["--", "sh", "-c", "exit 7"][..], 7),
         (&["true"], 0),
-        (&["no such command"], 127),
+        (&["/no/such/command"], 127),
         (&["--", "/"], 126),
         (&[], 2),
         (&["--no-such-flag", "true"], 2),
@@ -66,8 +66,8 @@ fn the_exit_code_is_the_commands() {
         let output = ringpair_run(arguments);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
     }
-    let output = ringpair_run(&["no such command"]);
-    let error = "error: no such command cannot be run: No such file or directory (os error 2)\n";
+    let output = ringpair_run(&["/no/such/command"]);
+    let error = "error: /no/such/command cannot be run: No such file or directory (os error 2)\n";
     assert!(told(&output.stderr).ends_with(error), "{output:?}");
 }
 
