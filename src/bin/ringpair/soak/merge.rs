@@ -14,7 +14,7 @@ use crate::output::{escaped, print};
 
 /// Adds up the reports of a soak's shards: pairs, failures, histograms and complaints.
 ///
-/// A file is what `ringpair soak --histograms` printed with --json or --json-lines, or what `ringpair merge --json` printed. All
+/// A file is what a shard of `ringpair soak` printed with --json or --json-lines (a whole soak with --histograms too), or what `ringpair merge --json` printed. All
 /// reports in a file count. Together they must be all shards of one soak, each once.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]

@@ -94,7 +94,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json_lines: bool,
 
-    /// Put whole histograms into the JSON, one bucket a line with --json; `ringpair merge` needs them
+    /// Put whole histograms into the JSON, one bucket a line with --json; `ringpair merge` needs them, so shards have them anyway
     #[arg(long)]
     histograms: bool,
 }
@@ -135,8 +135,7 @@ Shards:
   Without --shard, the shard is that of the scheduler that has started this: JOB_COMPLETION_INDEX and RINGPAIR_SHARDS
   (a Kubernetes indexed Job), SLURM_ARRAY_TASK_ID, _MIN, _MAX, _STEP and _COUNT (a Slurm array),
   CI_NODE_INDEX and CI_NODE_TOTAL (GitLab's `parallel`). An index without a total, and a Slurm array that is a list or one
-  task, is an error: use --shard. `ringpair merge` adds up the reports of shards that ran with --histograms and --json or
-  --json-lines.
+  task, is an error: use --shard. `ringpair merge` adds up the reports of shards that ran with --json or --json-lines.
   Ask for as many pairs as there are shards, or more: one that has none to make is refused.
 
 Exit codes:
@@ -167,7 +166,7 @@ fn soak(options: &Options) -> Result<u8, Refusal> {
         return Err((WRONG, error.into()));
     }
     let has_no_reader = report.ended_early && teller.say();
-    let document = Document::of(&report, shard, options.histograms);
+    let document = Document::of(&report, shard, options.histograms || shard.is_some());
     tell(options, &document, file, has_no_reader).map_err(refused(WRONG))?;
     Ok(code_of(document.ended_early, document.clean))
 }
