@@ -60,11 +60,11 @@ fn assert_agrees_with_itself(cell: &Value, pairs: u64) {
     assert_eq!((&cell["pairs"], &cell["fits"]), (&pairs.into(), &true.into()), "{cell}");
     for series in SERIES {
         assert_eq!(cell[series]["count"], pairs, "{cell}");
-        let values =
-            ["least", "p50", "p90", "p99", "p99_9", "greatest"].map(|name| cell[series][name].as_u64().unwrap());
+        let values = ["min_ns", "p50_ns", "p90_ns", "p99_ns", "p99_9_ns", "max_ns"]
+            .map(|name| cell[series][name].as_u64().unwrap());
         assert!(values.is_sorted() && values[0] > 0, "{series}: {values:?}");
     }
-    let [first, peer, second, whole] = SERIES.map(|series| cell[series]["least"].as_u64().unwrap());
+    let [first, peer, second, whole] = SERIES.map(|series| cell[series]["min_ns"].as_u64().unwrap());
     assert!(whole >= peer && whole >= first + second, "{cell}");
     let is_reset = cell["ending"] == "reset";
     let counted = |name: &str| cell["counted"][name].as_u64().unwrap();
@@ -93,7 +93,7 @@ fn ratios_are_to_fin_by_the_same_call_in_the_same_order() {
         let same = |other: &&Value| ["call", "order"].iter().all(|name| other[*name] == cell[*name]);
         let fin = cells(&report).find(|other| other["way"] == "fin" && same(other)).unwrap();
         for series in SERIES {
-            let [own, fin] = [cell, fin].map(|cell| cell[series]["p50"].as_f64().unwrap());
+            let [own, fin] = [cell, fin].map(|cell| cell[series]["p50_ns"].as_f64().unwrap());
             assert_eq!(cell["p50_over_fin"][series].as_f64().unwrap(), own / fin);
         }
     }
@@ -103,7 +103,7 @@ fn ratios_are_to_fin_by_the_same_call_in_the_same_order() {
 fn the_seed_and_what_is_to_lie_unread_are_taken_and_told() {
     let arguments = ["--pairs", "5", "--ways", "fin-unread,reset-unread", "--unread", "65536", "--seed", "7"];
     let Some(report) = json(close(&arguments)) else { return };
-    assert_eq!((&report["unread"], &report["seed"], &report["pairs"]), (&65536.into(), &7.into(), &5.into()));
+    assert_eq!((&report["unread_bytes"], &report["seed"], &report["pairs"]), (&65536.into(), &7.into(), &5.into()));
     assert_eq!(report["fits"], true);
 }
 

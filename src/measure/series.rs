@@ -24,8 +24,8 @@ const MOST: u64 = 3_600_000_000_000;
 /// assert_eq!(here.mean(), 109.5);
 /// assert!(Series::from_counts(here.counts()).counts().eq(here.counts())); // nothing is lost on the way
 /// ```
-/// With the feature `cli` it is `serde::Serialize`: `count`, and in nanoseconds `least`, `p50`, `p90`, `p99`, `p99_9`, `greatest`
-/// and `mean`; all of them are zero where nothing was measured.
+/// With the feature `cli` it is `serde::Serialize`: `count`, `min_ns`, `p50_ns`, `p90_ns`, `p99_ns`, `p99_9_ns`, `max_ns`
+/// and `mean_ns`; all of them are zero where nothing was measured.
 #[derive(Clone)]
 pub struct Series {
     histogram: Histogram<u64>,
@@ -115,13 +115,13 @@ impl serde::Serialize for Series {
         use serde::ser::SerializeStruct;
         let mut series = serializer.serialize_struct("Series", 8)?;
         series.serialize_field("count", &self.count())?;
-        series.serialize_field("least", &self.least())?;
-        series.serialize_field("p50", &self.percentile(50.0))?;
-        series.serialize_field("p90", &self.percentile(90.0))?;
-        series.serialize_field("p99", &self.percentile(99.0))?;
-        series.serialize_field("p99_9", &self.percentile(99.9))?;
-        series.serialize_field("greatest", &self.greatest())?;
-        series.serialize_field("mean", &self.mean())?;
+        series.serialize_field("min_ns", &self.least())?;
+        series.serialize_field("p50_ns", &self.percentile(50.0))?;
+        series.serialize_field("p90_ns", &self.percentile(90.0))?;
+        series.serialize_field("p99_ns", &self.percentile(99.0))?;
+        series.serialize_field("p99_9_ns", &self.percentile(99.9))?;
+        series.serialize_field("max_ns", &self.greatest())?;
+        series.serialize_field("mean_ns", &self.mean())?;
         series.end()
     }
 }

@@ -4,7 +4,8 @@ use ringpair::measure::close::Report;
 
 use super::SERIES;
 
-const HEADER: &str = "way,call,order,series,count,least,p50,p90,p99,p99_9,greatest,mean,p50_over_fin,fits,engine";
+const HEADER: &str =
+    "way,call,order,series,count,min_ns,p50_ns,p90_ns,p99_ns,p99_9_ns,max_ns,mean_ns,p50_over_fin,fits,engine";
 
 /// No field has a comma or a quotation mark in it.
 pub(super) fn of(report: &Report) -> String {

@@ -5,15 +5,19 @@ use serde::Serialize;
 
 use super::SERIES;
 
+/// The version of `schemas/close.json`. Documents without one are of version 1.
+const SCHEMA: u32 = 2;
+
 /// The report, with what is told beside it.
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
+    schema: u32,
     version: &'static str,
     fits: bool,
     netns: bool,
     engine: ringpair::Backend,
     pairs: usize,
-    unread: usize,
+    unread_bytes: usize,
     seed: u64,
     ended_early: bool,
     host: &'a ringpair::probe::Host,
@@ -41,12 +45,13 @@ struct Ratios {
 impl Document<'_> {
     pub(super) fn of(report: &Report, netns: bool) -> Document<'_> {
         Document {
+            schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             fits: report.fits(),
             netns,
             engine: report.engine,
             pairs: report.pairs,
-            unread: report.unread,
+            unread_bytes: report.unread,
             seed: report.seed,
             ended_early: report.ended_early,
             host: &report.host,

@@ -86,20 +86,8 @@ fn curves(report: &Report) -> String {
 
 fn figures(report: &Report) -> String {
     let rows = report.cells.iter().flat_map(|cell| SERIES.map(|(name, series)| row(report, cell, name, series)));
-    let head = [
-        "way",
-        "call",
-        "first end",
-        "series",
-        "count",
-        "least",
-        "p50",
-        "p90",
-        "p99",
-        "p99.9",
-        "greatest",
-        "p50 over fin",
-    ];
+    let head =
+        ["way", "call", "first end", "series", "count", "min", "p50", "p90", "p99", "p99.9", "max", "p50 over fin"];
     format!("<details><summary>All figures, in nanoseconds</summary>\n{}</details>\n", table(&head, rows))
 }
 
