@@ -31,9 +31,9 @@
 //! # }
 //! ```
 //!
-//! Works on every [`PairSocket`], also while operations are pending. For a mocket, pass what
-//! [`Mocket::get_ref`](crate::mocket::Mocket::get_ref) returns. Nothing is kept outside the socket: [`heal`] undoes everything
-//! that [`partition`] and [`deafen`] do, and dropping the ends leaves nothing behind.
+//! Works on every [`PairSocket`], a mocket in front of a socket included, also while operations are pending. Nothing is kept
+//! outside the socket: [`heal`] undoes everything that [`partition`] and [`deafen`] do, and dropping the ends leaves nothing
+//! behind.
 //!
 //! # How long healing takes
 //!

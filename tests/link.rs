@@ -190,6 +190,18 @@ fn an_end_whose_peer_reads_cannot_be_clogged() {
     reader.join().unwrap();
 }
 
+fn a_mocket_can_be_cut_off_and_aborted(options: PairOptions) {
+    let options = ringpair::mocket::MocketOptions::new().pair(options.linger(Linger::Graceful));
+    let (mut mocket, mut peer) = options.make_pair_blocking::<TcpStream>().unwrap();
+    link::partition(&mocket, &peer).unwrap();
+    mocket.write_all(b"ping").unwrap();
+    assert_hears_nothing(&mut peer);
+    link::heal(&mocket, &peer).unwrap();
+    assert_reads(&mut peer, b"ping");
+    ringpair::abort(&mocket).unwrap();
+    assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
 #[test]
 fn a_socket_that_is_not_tcp_is_refused_by_name() {
     let (one, other) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
@@ -224,6 +236,7 @@ on_every_engine!(
     a_throttled_end_is_overtaken,
     a_throttle_can_be_taken_away,
     a_clogged_end_takes_no_more,
+    a_mocket_can_be_cut_off_and_aborted,
 );
 
 #[cfg(feature = "tokio-uring")]

@@ -72,7 +72,7 @@ pub mod uring;
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 pub use blocking::Shut;
@@ -369,6 +369,25 @@ fn closed() -> io::Error {
 impl<S: AsRawFd> AsRawFd for Mocket<S> {
     fn as_raw_fd(&self) -> RawFd {
         self.stream.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+}
+
+/// Without a script. For [`abort`](crate::abort) and [`link`](crate::link), which act on the socket behind a mocket.
+impl<S: PairSocket> PairSocket for Mocket<S> {
+    const NEEDS_RING: bool = S::NEEDS_RING;
+
+    fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        Ok(MocketOptions::new().in_front_of(S::from_fd(fd)?)?)
+    }
+
+    /// # Panics
+    ///
+    /// After [`close`](Mocket::close): there is no socket any more.
+    fn fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Some(stream) => stream.fd(),
+            None => panic!("the mocket was closed, and has no socket any more"),
+        }
     }
 }
 
