@@ -68,10 +68,6 @@ impl Way {
         }
     }
 
-    fn is_async(self) -> bool {
-        matches!(self, Way::AsyncOneShot | Way::AsyncPair | Way::AsyncPairs | Way::AsyncStream)
-    }
-
     fn keeps_a_factory(self) -> bool {
         !matches!(self, Way::OneShot | Way::OneShotAgain | Way::Factory | Way::AsyncOneShot)
     }
