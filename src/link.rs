@@ -92,6 +92,19 @@ pub fn deafen<S: PairSocket>(end: &S) -> io::Result<()> {
 
 /// Lets packets arrive at this end again: undoes [`deafen`]. Does nothing if the end was not deaf.
 ///
+/// ```
+/// use std::io::Read;
+/// use std::net::TcpStream;
+///
+/// use ringpair::{PairOptions, link};
+///
+/// let (accepted, mut connected) = PairOptions::graceful().make_pair_blocking::<TcpStream>().unwrap();
+/// link::deafen(&connected).unwrap();
+/// drop(accepted);
+/// link::hear(&connected).unwrap();
+/// assert_eq!(connected.read(&mut [0]).unwrap(), 0); // the kernel has sent the FIN again
+/// ```
+///
 /// # Errors
 ///
 /// As [`deafen`].
@@ -103,6 +116,20 @@ pub fn hear<S: PairSocket>(end: &S) -> io::Result<()> {
 ///
 /// Writes succeed until the send buffer is full. `TCP_USER_TIMEOUT` and keepalive of `tcp(7)` fail with `ETIMEDOUT`; without
 /// them a reader waits forever, and a writer gives up after about 15 minutes.
+///
+/// ```
+/// use std::io::{ErrorKind, Read, Write};
+/// use std::net::TcpStream;
+/// use std::time::Duration;
+///
+/// use ringpair::{PairOptions, SockRef, link};
+///
+/// let (accepted, mut connected) = PairOptions::graceful().make_pair_blocking::<TcpStream>().unwrap();
+/// SockRef::from(&connected).set_tcp_user_timeout(Some(Duration::from_millis(300))).unwrap();
+/// link::partition(&accepted, &connected).unwrap();
+/// connected.write_all(b"still there?").unwrap();
+/// assert_eq!(connected.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+/// ```
 ///
 /// # Errors
 ///
@@ -118,6 +145,23 @@ pub fn partition<A: PairSocket, B: PairSocket>(one: &A, other: &B) -> io::Result
 
 /// Lets both ends hear each other again: undoes [`partition`], and [`deafen`] of either end.
 ///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+///
+/// use ringpair::{PairOptions, link};
+///
+/// let (mut accepted, mut connected) = PairOptions::graceful().make_pair_blocking::<TcpStream>().unwrap();
+/// for part in [b"one", b"two"] {
+///     link::partition(&accepted, &connected).unwrap();
+///     connected.write_all(part).unwrap();
+///     link::heal(&accepted, &connected).unwrap();
+///     let mut read = [0; 3];
+///     accepted.read_exact(&mut read).unwrap();
+///     assert_eq!(&read, part);
+/// }
+/// ```
+///
 /// # Errors
 ///
 /// As [`deafen`]; the other end can hear all the same.
@@ -129,6 +173,16 @@ pub fn heal<A: PairSocket, B: PairSocket>(one: &A, other: &B) -> io::Result<()> 
 ///
 /// The limit is an average. Loopback has large packets, and the kernel sends at least two in a burst: expect steps of 128 KiB.
 /// It limits neither what the end receives nor how fast `write` fills the send buffer.
+///
+/// ```
+/// use std::net::TcpStream;
+///
+/// use ringpair::{PairOptions, link};
+///
+/// let (accepted, _connected) = PairOptions::graceful().make_pair_blocking::<TcpStream>().unwrap();
+/// link::throttle(&accepted, Some(1 << 20)).unwrap(); // a mebibyte a second
+/// link::throttle(&accepted, None).unwrap();
+/// ```
 ///
 /// # Errors
 ///
@@ -212,6 +266,19 @@ fn becomes_writable(descriptor: &impl AsFd) -> io::Result<bool> {
 
 /// Returns how many packets the kernel has dropped for [`deafen`] and [`partition`] so far, on all sockets of this network
 /// namespace.
+///
+/// ```
+/// use std::io::Write;
+/// use std::net::TcpStream;
+///
+/// use ringpair::{PairOptions, link};
+///
+/// let (accepted, mut connected) = PairOptions::graceful().make_pair_blocking::<TcpStream>().unwrap();
+/// let before = link::drops().unwrap();
+/// link::deafen(&accepted).unwrap();
+/// connected.write_all(b"lost").unwrap();
+/// while link::drops().unwrap() == before {} // until the packet has arrived
+/// ```
 ///
 /// The counter also counts packets that other programs' `IP_MINTTL` drops, and the gate of a factory among strangers.
 ///
