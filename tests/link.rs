@@ -132,7 +132,7 @@ fn drops_counts_what_does_not_arrive(options: PairOptions) {
 fn a_throttled_end_is_overtaken(options: PairOptions) {
     const BYTES: usize = 2 << 20;
     let (done, finished) = channel();
-    for (name, rate) in [("throttled", Some(4 << 20)), ("free", None)] {
+    for (name, rate) in [("throttled", Some(1 << 20)), ("free", None)] {
         let (accepted, connected) = graceful_pair(&options);
         link::throttle(&connected, rate).unwrap();
         std::thread::spawn(move || {
