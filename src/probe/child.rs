@@ -25,6 +25,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
+use crate::hazards::teardown::in_a_thread;
+
 /// What is reported at a time.
 pub(super) type Record = [u8; 8];
 
@@ -114,42 +116,45 @@ impl Drop for Shared {
 /// # Safety
 ///
 /// `act` keeps to what the module's head allows.
-pub(super) unsafe fn run(most: Duration, act: impl FnOnce(&Report)) -> io::Result<(Vec<Record>, Ending)> {
-    let report = Shared::new()?;
-    // SAFETY: the child does nothing but what `be_mortal` does and what the caller has promised of `act`.
-    match unsafe { fork_or_clone() }? {
+pub(super) unsafe fn run(most: Duration, act: impl Fn(&Report) + Sync) -> io::Result<(Vec<Record>, Ending)> {
+    let shared = Shared::new()?;
+    let report: &Report = &shared;
+    let end = |side| match side {
         ForkResult::Child => {
             let _leaves = Leaves;
             be_mortal();
-            act(&report);
+            act(report);
             report.is_complete.store(true, Ordering::Release);
             leave()
         }
         ForkResult::Parent { child } => {
-            let ending = Watch { child, report: &report }.until(Instant::now() + most);
-            Ok((report.records(), ending))
+            let ending = Watch { child, report }.until(Instant::now() + most);
+            (report.records(), ending)
         }
+    };
+    // SAFETY: the child does nothing but what `be_mortal` does and what the caller has promised of `act`.
+    match unsafe { fork() } {
+        Ok(side) => Ok(end(side)),
+        // Nobody frees the allocator's locks for such a child. A fresh thread has an arena that no other thread is likely to hold.
+        // SAFETY: as above.
+        Err(errno) => in_a_thread(|| unsafe { clone3() }.map(end).map_err(|_| errno.into())),
     }
 }
 
-/// By `fork(2)`, or by `clone3(2)` if a seccomp filter refuses the call that the C library makes.
+/// As `fork(2)`, by `clone3(2)`: for a seccomp filter that refuses the call which the C library makes.
 ///
 /// # Safety
 ///
 /// As for `fork`: the child keeps to what the module's head allows.
-unsafe fn fork_or_clone() -> nix::Result<ForkResult> {
-    // SAFETY: the caller's promise.
-    unsafe { fork() }.or_else(|errno| {
-        // SAFETY: all zeroes are valid arguments: nothing is shared, no stack, no descriptor.
-        let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-        arguments.exit_signal = libc::SIGCHLD as u64;
-        // SAFETY: the kernel reads the arguments; the child goes on with a copy of this stack, as after `fork`.
-        let child = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
-        match Errno::result(child) {
-            Ok(0) => Ok(ForkResult::Child),
-            Ok(child) => Ok(ForkResult::Parent { child: Pid::from_raw(child as i32) }),
-            Err(_) => Err(errno),
-        }
+unsafe fn clone3() -> nix::Result<ForkResult> {
+    // SAFETY: all zeroes are valid arguments: nothing is shared, no stack, no descriptor.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: the kernel reads the arguments; the child goes on with a copy of this stack, as after `fork`.
+    let child = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
+    Ok(match Errno::result(child)? {
+        0 => ForkResult::Child,
+        child => ForkResult::Parent { child: Pid::from_raw(child as i32) },
     })
 }
 
@@ -229,7 +234,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
-    fn in_a_child(most: Duration, act: impl FnOnce(&Report)) -> (Vec<Record>, Ending) {
+    fn in_a_child(most: Duration, act: impl Fn(&Report) + Sync) -> (Vec<Record>, Ending) {
         // SAFETY: what these tests do is send, wait, be killed and panic; the panic is what one of them is about.
         unsafe { run(most, act) }.unwrap()
     }
