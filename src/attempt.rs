@@ -26,7 +26,7 @@ use crate::lease::Lease;
 use crate::maker::{Maker, locate};
 use crate::options::{Backend, Plan};
 use crate::pool::{Count, Pool};
-use crate::sockets::{leave_the_gate, pass_the_gate, peer_of};
+use crate::sockets::{is_of_the_connection, leave_the_gate, pass_the_gate, peer_of};
 use crate::wait::{Deadline, Waiting, block_on};
 
 /// Strangers in one attempt that count as a crowd: the attempt begins again behind a gate.
@@ -356,13 +356,11 @@ impl<'a> Attempt<'a> {
     }
 
     fn accept_failed(&mut self, error: io::Error) -> Result<()> {
-        use Errno::*;
         match errno_of(&error) {
             // A stranger had left before the kernel handed it over.
-            ECONNABORTED => self.count_strangers(1),
-            // Cancelled by the kernel, or failed by what happened to the connection: `accept(2)` says to try again.
-            ECANCELED | EINTR | ENETDOWN | EPROTO | ENOPROTOOPT | EHOSTDOWN | ENONET | EHOSTUNREACH | EOPNOTSUPP
-            | ENETUNREACH => {}
+            Errno::ECONNABORTED => self.count_strangers(1),
+            Errno::ECANCELED => {} // by the kernel: the next turn submits another
+            _ if is_of_the_connection(&error) => {}
             _ => return Err(Step::Accept.failed()(error)),
         }
         Ok(())

@@ -118,6 +118,25 @@ fn set_hops(socket: BorrowedFd<'_>, address: IpAddr, hops: c_int) -> io::Result<
     }
 }
 
+/// Whether `accept(2)` is to be called again after this error: one of the connection, not of the listener.
+pub(crate) fn is_of_the_connection(error: &io::Error) -> bool {
+    use Errno::*;
+    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+    matches!(
+        errno,
+        ECONNABORTED
+            | EINTR
+            | ENETDOWN
+            | EPROTO
+            | ENOPROTOOPT
+            | EHOSTDOWN
+            | ENONET
+            | EHOSTUNREACH
+            | EOPNOTSUPP
+            | ENETUNREACH
+    )
+}
+
 /// Has the kernel drop what arrives with fewer hops left: `IP_MINTTL` of `ip(7)`, `IPV6_MINHOPCOUNT`. 0 undoes it.
 pub(crate) fn set_min_hops(socket: BorrowedFd<'_>, address: SocketAddr, hops: c_int) -> io::Result<()> {
     match address {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use super::is_passing;
 use crate::error::{Error, Result, Step};
+use crate::sockets::is_of_the_connection;
 use crate::streams::PairSocket;
 use crate::wait::{Deadline, Waiting, block_on};
 
@@ -85,7 +85,7 @@ impl Accepting {
             match self.listener.accept() {
                 Ok((accepted, _)) => return Ok(Some(accepted.into())),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if is_passing(&error) => {}
+                Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => return Err(Step::Accept.failed()(error)),
             }
         }

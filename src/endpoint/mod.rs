@@ -36,7 +36,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
 pub use self::accepting::Accepting;
@@ -273,13 +272,4 @@ impl Default for EndpointOptions {
 
 fn listen(socket: &impl AsFd) -> Result<()> {
     SockRef::from(socket).listen(BACKLOG).map_err(Step::Listen.failed())
-}
-
-/// What `accept(2)` says to try again after: errors of the connection, not of the listener.
-pub(crate) fn is_passing(error: &io::Error) -> bool {
-    use Errno::*;
-    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-    let passing =
-        [ECONNABORTED, EINTR, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH];
-    passing.contains(&errno)
 }

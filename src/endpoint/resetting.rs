@@ -11,6 +11,7 @@ use socket2::Socket;
 
 use super::background::{Background, wait_for};
 use crate::error::{Result, Step};
+use crate::sockets::is_of_the_connection;
 
 /// An address that connects and resets; see [`EndpointOptions::resetting`](super::EndpointOptions::resetting).
 ///
@@ -84,7 +85,7 @@ impl Server {
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if super::is_passing(&error) => {}
+                Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => return Err(error),
             }
         }

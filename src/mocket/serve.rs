@@ -11,8 +11,9 @@ use nix::sys::eventfd::EventFd;
 use socket2::Socket;
 
 use super::{Mismatch, MismatchKind, Script, Turn};
+use crate::endpoint::EndpointOptions;
 use crate::endpoint::background::{Background, wait_for};
-use crate::endpoint::{EndpointOptions, is_passing};
+use crate::sockets::is_of_the_connection;
 
 /// Serves one connection by a script, on 127.0.0.1 and in a thread of its own: an address for code that dials by itself.
 ///
@@ -164,7 +165,7 @@ impl Server {
             match self.listener.accept() {
                 Ok((socket, _)) => self.begin(socket)?,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if is_passing(&error) => {}
+                Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => return Err(error),
             }
         }
