@@ -3,13 +3,13 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::hazards::fork::Token;
+use crate::hazards::signals::spawn_without_signals;
 
 pub(crate) struct Background<T> {
     stop: Arc<EventFd>,
@@ -22,11 +22,8 @@ impl<T: Send + 'static> Background<T> {
     pub(crate) fn start(name: &str, body: impl FnOnce(&EventFd) -> T + Send + 'static) -> io::Result<Background<T>> {
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let stops = Arc::clone(&stop);
-        // The thread inherits the mask: signals of the program are handled by the program's own threads.
-        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        let started = thread::Builder::new().name(name.into()).spawn(move || body(&stops));
-        before.thread_set_mask()?;
-        Ok(Background { stop, thread: Some(started?), token: Token::current() })
+        let thread = spawn_without_signals(name, move || body(&stops))?;
+        Ok(Background { stop, thread: Some(thread), token: Token::current() })
     }
 }
 

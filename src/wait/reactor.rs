@@ -8,16 +8,15 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::wake_all;
 use crate::hazards::fork::{ProcessLocal, Token};
+use crate::hazards::signals::spawn_without_signals;
 
 /// The name of the thread, cut to the 15 bytes that Linux shows.
 const NAME: &str = "ringpair-wait";
@@ -98,11 +97,7 @@ impl Reactor {
     /// Starts the thread, if it does not run yet.
     fn run(&'static self, state: &mut State) -> io::Result<()> {
         if !state.is_running {
-            // The thread inherits the mask: signals of the program are handled by the program's own threads.
-            let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-            let started = thread::Builder::new().name(NAME.into()).spawn(|| self.wait_for_all());
-            before.thread_set_mask()?;
-            started?;
+            spawn_without_signals(NAME, || self.wait_for_all())?;
             state.is_running = true;
         }
         Ok(())
