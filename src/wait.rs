@@ -61,13 +61,18 @@ impl Deadline {
 
 /// Sleeps until the engine has something to reap, the time is up, a signal came, or a nap is over. The caller looks itself.
 pub(crate) fn block_on(engine: BorrowedFd<'_>, until: Instant) -> io::Result<()> {
-    let most = until.saturating_duration_since(Instant::now()).min(NAP);
-    // Rounded up: the last fraction of a millisecond would be spent in a busy loop.
-    let most = u16::try_from((most + Duration::from_micros(999)).as_millis()).unwrap_or(u16::MAX);
+    let most = millis_until(until.min(Instant::now() + NAP));
     match poll(&mut [PollFd::new(engine, PollFlags::POLLIN)], PollTimeout::from(most)) {
         Err(errno) if errno != Errno::EINTR => Err(errno.into()),
         _ => Ok(()),
     }
+}
+
+/// Returns how long to sleep until then, a minute at most. Rounded up: the last fraction of a millisecond would be spent in a
+/// busy loop.
+pub(crate) fn millis_until(until: Instant) -> u16 {
+    let left = until.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+    u16::try_from(left.as_millis()).unwrap_or(u16::MAX)
 }
 
 /// An async call that waits.

@@ -14,6 +14,7 @@ use super::{Mismatch, MismatchKind, Script, Turn};
 use crate::endpoint::EndpointOptions;
 use crate::endpoint::background::{Background, wait_for};
 use crate::sockets::is_of_the_connection;
+use crate::wait::millis_until;
 
 /// Serves one connection by a script, on 127.0.0.1 and in a thread of its own: an address for code that dials by itself.
 ///
@@ -157,7 +158,8 @@ impl Server {
         let until = self.clients.iter().filter_map(Client::waits_until).chain(without).min();
         let listener = has_descriptors.then_some((self.listener.as_fd(), false));
         let clients = self.clients.iter().filter_map(Client::waits_for);
-        wait_for([(stop.as_fd(), false)].into_iter().chain(listener).chain(clients), timeout(until))
+        let timeout = until.map_or(PollTimeout::NONE, |until| PollTimeout::from(millis_until(until)));
+        wait_for([(stop.as_fd(), false)].into_iter().chain(listener).chain(clients), timeout)
     }
 
     fn accept_all(&mut self) -> io::Result<()> {
@@ -187,12 +189,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-fn timeout(until: Option<Instant>) -> PollTimeout {
-    let Some(until) = until else { return PollTimeout::NONE };
-    let left = until.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
-    u16::try_from(left.as_millis()).map_or(PollTimeout::from(u16::MAX), PollTimeout::from)
 }
 
 /// A connection that plays its script.

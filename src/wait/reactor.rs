@@ -8,13 +8,13 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::wake_all;
+use super::{millis_until, wake_all};
 use crate::hazards::fork::{ProcessLocal, Token};
 use crate::hazards::signals::spawn_without_signals;
 
@@ -118,9 +118,7 @@ impl Reactor {
         let mut state = self.lock();
         let nearest = state.waits.values().filter(|wait| wait.waker.is_some()).map(|wait| wait.until).min();
         state.looks_at = nearest;
-        let Some(nearest) = nearest else { return EpollTimeout::NONE };
-        let left = nearest.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
-        u16::try_from(left.as_millis()).map_or(EpollTimeout::from(u16::MAX), EpollTimeout::from)
+        nearest.map_or(EpollTimeout::NONE, |nearest| EpollTimeout::from(millis_until(nearest)))
     }
 
     /// Takes the wakers of these events, and of the waits whose time is up.
