@@ -281,16 +281,10 @@ impl PairOptions {
 
     /// Checks all options and turns them into a plan.
     pub(crate) fn plan(&self) -> Result<Plan> {
-        if !is_offered(self.address) {
-            let why = format!("{} is not a loopback address (127.0.0.0/8 or ::1)", self.address);
-            return Err(Step::Options.refused(InvalidInput, why));
-        }
-        if self.timeout.is_zero() {
-            return Err(Step::Options.refused(InvalidInput, "the timeout is zero"));
-        }
+        let linger = checked(self.address, self.timeout, self.linger)?;
         Ok(Plan {
             choice: chosen(self.backend)?,
-            linger: seconds_of(self.linger)?,
+            linger,
             timeout: self.timeout,
             shape: Shape {
                 address: self.address,
@@ -410,6 +404,18 @@ fn default_choice() -> Choice {
 #[cfg(not(feature = "epoll"))]
 fn default_choice() -> Choice {
     Choice::Uring
+}
+
+/// Checks the options that pairs and endpoints share. Returns the linger.
+pub(crate) fn checked(address: IpAddr, timeout: Duration, linger: Linger) -> Result<Option<Softer>> {
+    if !is_offered(address) {
+        let why = format!("{address} is not a loopback address (127.0.0.0/8 or ::1)");
+        return Err(Step::Options.refused(InvalidInput, why));
+    }
+    if timeout.is_zero() {
+        return Err(Step::Options.refused(InvalidInput, "the timeout is zero"));
+    }
+    seconds_of(linger)
 }
 
 fn is_offered(address: IpAddr) -> bool {

@@ -281,6 +281,14 @@ fn invalid_options_are_refused_before_anything_is_opened() {
 }
 
 #[test]
+fn the_variables_for_engines_do_not_concern_endpoints() {
+    common::alone_with(&[("RINGPAIR_BACKEND", "no such engine")], || {
+        endpoint::accepting().unwrap();
+        endpoint::refusing().unwrap();
+    });
+}
+
+#[test]
 fn endpoints_that_are_dropped_leave_nothing_open() {
     alone(|| {
         let before = descriptors();

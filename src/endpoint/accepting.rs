@@ -1,6 +1,5 @@
 //! An endpoint that hands out its connections.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -16,7 +15,7 @@ use crate::streams::PairSocket;
 use crate::wait::{Deadline, Waiting, block_on};
 
 /// An address whose connections are handed out; see [`EndpointOptions::accepting`](super::EndpointOptions::accepting).
-/// Dropping it resets the clients that nobody has accepted.
+/// Dropping it resets the clients that were not accepted.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -30,6 +29,7 @@ use crate::wait::{Deadline, Waiting, block_on};
 /// client.read_exact(&mut read).unwrap();
 /// assert_eq!(&read, b"hello");
 /// ```
+#[derive(Debug)]
 pub struct Accepting {
     pub(super) listener: Socket,
     pub(super) addr: SocketAddr,
@@ -93,12 +93,6 @@ impl Accepting {
 
     fn time_left(&self, deadline: &mut Deadline) -> Result<Instant> {
         deadline.start().ok_or_else(|| nothing_came(self.timeout))
-    }
-}
-
-impl fmt::Debug for Accepting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepting").field("addr", &self.addr).field("timeout", &self.timeout).finish()
     }
 }
 

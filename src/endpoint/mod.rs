@@ -42,7 +42,7 @@ pub use self::accepting::Accepting;
 pub use self::passive::{Hanging, Refusing, Silent};
 pub use self::resetting::Resetting;
 use crate::error::{Result, Step};
-use crate::options::{Linger, PairOptions};
+use crate::options::{Linger, Softer, checked};
 
 /// Connections that the kernel completes before anybody accepts them; `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 1024;
@@ -225,9 +225,9 @@ impl EndpointOptions {
     ///
     /// `listen(2)`.
     pub fn accepting(&self) -> Result<Accepting> {
-        let plan = PairOptions::new().address(self.address).timeout(self.timeout).linger(self.linger).plan()?;
+        let linger = self.checked()?;
         let (listener, addr) = self.listen_nonblocking()?;
-        if let Some(softer) = plan.linger {
+        if let Some(softer) = linger {
             listener.set_linger(softer.0).map_err(Step::SetOption.failed())?; // accepted sockets inherit it
         }
         Ok(Accepting { listener, addr, timeout: self.timeout })
@@ -241,9 +241,13 @@ impl EndpointOptions {
         Ok((socket, addr))
     }
 
+    fn checked(&self) -> Result<Option<Softer>> {
+        checked(self.address, self.timeout, self.linger)
+    }
+
     /// Checks the options, and binds a socket whose connections close by a reset.
     fn bind(&self, will_listen: bool) -> Result<(Socket, SocketAddr)> {
-        PairOptions::new().address(self.address).timeout(self.timeout).linger(self.linger).plan()?;
+        self.checked()?;
         let wanted = SocketAddr::new(self.address, self.port);
         let socket = Socket::new(Domain::for_address(wanted), Type::STREAM, None).map_err(Step::Socket.failed())?;
         socket.set_linger(Some(Duration::ZERO)).map_err(Step::SetOption.failed())?;

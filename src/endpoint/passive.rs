@@ -1,6 +1,5 @@
 //! Endpoints at which the kernel does everything.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -21,6 +20,7 @@ use crate::sockets::{FULL_HOPS, set_min_hops};
 /// assert_eq!(TcpStream::connect(refusing.addr()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 /// assert_eq!(TcpListener::bind(refusing.addr()).unwrap_err().kind(), ErrorKind::AddrInUse);
 /// ```
+#[derive(Debug)]
 pub struct Refusing {
     pub(super) _socket: Socket,
     pub(super) addr: SocketAddr,
@@ -30,12 +30,6 @@ impl Refusing {
     /// Returns the address to dial.
     pub fn addr(&self) -> SocketAddr {
         self.addr
-    }
-}
-
-impl fmt::Debug for Refusing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refusing").field("addr", &self.addr).finish()
     }
 }
 
@@ -53,6 +47,7 @@ impl fmt::Debug for Refusing {
 /// hanging.release().unwrap();
 /// TcpStream::connect(hanging.addr()).unwrap(); // from now on it is connected, and never answered
 /// ```
+#[derive(Debug)]
 pub struct Hanging {
     listener: Socket,
     addr: SocketAddr,
@@ -80,12 +75,6 @@ impl Hanging {
     }
 }
 
-impl fmt::Debug for Hanging {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hanging").field("addr", &self.addr).finish()
-    }
-}
-
 /// An address that connects and never answers; see [`EndpointOptions::silent`](super::EndpointOptions::silent). Dropping it
 /// resets its clients.
 ///
@@ -100,6 +89,7 @@ impl fmt::Debug for Hanging {
 /// client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
 /// assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
 /// ```
+#[derive(Debug)]
 pub struct Silent {
     pub(super) _listener: Socket,
     pub(super) addr: SocketAddr,
@@ -109,11 +99,5 @@ impl Silent {
     /// Returns the address to dial.
     pub fn addr(&self) -> SocketAddr {
         self.addr
-    }
-}
-
-impl fmt::Debug for Silent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Silent").field("addr", &self.addr).finish()
     }
 }
