@@ -123,13 +123,16 @@ pub(crate) struct Alarm {
 
 #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 impl Alarm {
-    pub(crate) fn set(at: Instant, waker: &Waker) -> io::Result<Alarm> {
-        Ok(Alarm { at, registration: Reactor::of_this_process()?.register(None, at, waker)? })
-    }
-
-    /// Wakes this task in place of the one before.
-    pub(crate) fn wake(&mut self, waker: &Waker) -> io::Result<()> {
-        self.registration.renew(None, self.at, waker)
+    /// Wakes this task, in place of the one before if there is an alarm already. `None` if the process lacks descriptors or
+    /// threads: then no one is woken.
+    pub(crate) fn wake(alarm: Option<Alarm>, at: Instant, waker: &Waker) -> Option<Alarm> {
+        match alarm {
+            Some(mut alarm) => alarm.registration.renew(None, alarm.at, waker).ok().map(|()| alarm),
+            None => {
+                let reactor = Reactor::of_this_process().ok()?;
+                Some(Alarm { at, registration: reactor.register(None, at, waker).ok()? })
+            }
+        }
     }
 }
 

@@ -1,48 +1,43 @@
-//! Time: in a tokio runtime its clock, which may be paused; in every executor a thread that waits.
+//! Time: in a tokio runtime its clock, which may be paused; in every executor that of the reactor.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
-use super::task::Alarm;
+use crate::wait::Alarm;
 
 /// Goes off once.
 struct Timer {
-    alarm: Alarm,
-    /// Its drop ends the thread.
-    _keep: Sender<()>,
+    /// `None` if it is later than an `Instant` can be.
+    at: Option<Instant>,
+    alarm: Option<Alarm>,
     of_tokio: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timer {
     fn new(time: Duration) -> Timer {
-        let (keep, ended) = channel();
-        let alarm = Alarm::default();
-        let waker = alarm.waker();
-        // If no thread can be started, tokio's clock is still there.
-        let _ = thread::Builder::new().name("ringpair-timer".to_owned()).spawn(move || {
-            if ended.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
-                waker.wake();
-            }
-        });
         let of_tokio = Handle::try_current().is_ok().then(|| Box::pin(sleep(time)));
-        Timer { alarm, _keep: keep, of_tokio }
+        Timer { at: Instant::now().checked_add(time), alarm: None, of_tokio }
     }
 }
 
 impl Future for Timer {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        self.alarm.tell(cx);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let by_tokio = self.of_tokio.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
-        if by_tokio || self.alarm.has_rung() { Poll::Ready(()) } else { Poll::Pending }
+        if by_tokio || self.at.is_some_and(|at| Instant::now() >= at) {
+            return Poll::Ready(());
+        }
+        if let Some(at) = self.at {
+            self.alarm = Alarm::wake(self.alarm.take(), at, cx.waker()); // without one, tokio's clock is still there
+        }
+        Poll::Pending
     }
 }
 

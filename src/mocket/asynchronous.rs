@@ -43,12 +43,8 @@ impl Stage {
         if Instant::now() >= at {
             return Poll::Ready(());
         }
-        let alarm = match alarm {
-            Some(mut alarm) => alarm.wake(waker).map(|()| alarm),
-            None => Alarm::set(at, waker),
-        };
-        // If the process lacks descriptors or threads, the read waits without end.
-        self.lock().delays.alarm = alarm.ok();
+        let alarm = Alarm::wake(alarm, at, waker); // without one, the read waits without end
+        self.lock().delays.alarm = alarm;
         Poll::Pending
     }
 
