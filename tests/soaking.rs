@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use barred::{answer, under};
-use common::{Scratch, alone, descriptors, limit_descriptors, text};
+use common::{Scratch, alone, descriptors, limit_descriptors, ringpair, text};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
@@ -641,15 +641,6 @@ fn what_cannot_be_counted_without_proc_is_complained_of() {
 }
 
 // --- helpers
-
-fn ringpair(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
-    for variable in common::OF_SCHEDULERS {
-        command.env_remove(variable);
-    }
-    command.args(arguments);
-    command
-}
 
 fn run(arguments: &[&str], code: i32) -> String {
     let output = ringpair(&["soak"]).args(arguments).output().unwrap();

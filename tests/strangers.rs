@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attackers;
+mod calls;
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::time::Duration;
 
 use attackers::{FULL_HOPS, is_through, send_with_hops};
+use calls::assert_is_our_own;
 use common::{
     alone, alone_in_a_network, alone_with_late_handshakes, descriptors, descriptors_of_more_makers, eventually,
     is_asleep, netstat, on_every_engine, run,
@@ -344,18 +346,6 @@ fn begin_to_connect(listener: SocketAddr, hops: Option<u32>) -> Socket {
 /// Strangers who pass the gate, if there is one.
 fn fill_the_backlog(listener: SocketAddr) -> Vec<Socket> {
     (0..400).map(|_| begin_to_connect(listener, Some(FULL_HOPS))).collect()
-}
-
-/// Each end gets a token of its own from the other end, and nothing before it.
-fn assert_is_our_own((mut accepted, mut connected): (TcpStream, TcpStream)) {
-    let token = accepted.peer_addr().unwrap().port().to_be_bytes();
-    accepted.write_all(&token).unwrap();
-    connected.write_all(&token).unwrap();
-    for end in [&mut accepted, &mut connected] {
-        let mut read = [0; 2];
-        end.read_exact(&mut read).unwrap();
-        assert_eq!(read, token);
-    }
 }
 
 on_every_engine!(

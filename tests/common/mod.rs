@@ -437,8 +437,19 @@ pub(crate) fn without_network_note(bytes: &[u8]) -> String {
     said.split_inclusive('\n').filter(|line| !line.starts_with("note: no network namespace of its own")).collect()
 }
 
+/// The command line, without what a scheduler of this machine tells it of shards.
+#[cfg(feature = "cli")]
+pub(crate) fn ringpair(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
+    for variable in OF_SCHEDULERS {
+        command.env_remove(variable);
+    }
+    command.args(arguments);
+    command
+}
+
 /// What schedulers tell a shard by; a test says itself what its commands see of it.
-pub(crate) const OF_SCHEDULERS: [&str; 9] = [
+const OF_SCHEDULERS: [&str; 9] = [
     "JOB_COMPLETION_INDEX",
     "RINGPAIR_SHARDS",
     "SLURM_ARRAY_TASK_ID",

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use common::{Scratch, text};
+use common::{Scratch, ringpair, text};
 use serde_json::{Value, json};
 
 const WRONG: i32 = 2;
@@ -190,15 +190,6 @@ impl Folder {
         fs::write(&path, content).unwrap();
         path
     }
-}
-
-fn ringpair(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
-    for variable in common::OF_SCHEDULERS {
-        command.env_remove(variable);
-    }
-    command.args(arguments);
-    command
 }
 
 fn soak(arguments: &[&str]) -> Command {

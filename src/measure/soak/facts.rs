@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::hazards::descriptors::open_descriptors;
+use crate::netstat;
 
 /// What this process holds, and what its network namespace does; `None` where `/proc` does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Facts {
 
 impl Facts {
     pub(super) fn now() -> Facts {
-        let sockstat = fs::read_to_string("/proc/thread-self/net/sockstat").unwrap_or_default();
+        let sockstat = netstat::read("sockstat").unwrap_or_default();
         let in_tcp = |name| number_after(sockstat.lines().find(|line| line.starts_with("TCP:"))?, name);
         Facts {
             descriptors: open_descriptors().map(|open| open as u64),
