@@ -164,7 +164,7 @@ pub fn partition<A: PairSocket, B: PairSocket>(one: &A, other: &B) -> io::Result
 ///
 /// # Errors
 ///
-/// As [`deafen`]; the other end can hear all the same.
+/// As [`deafen`]. If one end fails, the other end still hears again.
 pub fn heal<A: PairSocket, B: PairSocket>(one: &A, other: &B) -> io::Result<()> {
     hear(one).and(hear(other))
 }

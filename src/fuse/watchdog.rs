@@ -43,7 +43,7 @@ impl Watchdog {
     /// The body waits, and has to be woken; or, without a waker, it runs.
     pub(super) fn wakes(&self, waker: Option<&Waker>) {
         let old = std::mem::replace(&mut self.0.lock().waker, waker.cloned());
-        drop(old); // while nobody holds the lock: it may run anything
+        drop(old); // without the lock: it may run anything
     }
 }
 

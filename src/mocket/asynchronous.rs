@@ -26,7 +26,7 @@ impl Stage {
         let turn = ready!(self.poll_turn(context, &READING, |stage, waker| stage.read_or_wake(buffer, reader, waker)));
         if !matches!(turn, Turn::NotYet) {
             let alarm = self.lock().delays.alarm.take();
-            drop(alarm); // and its waker, while nobody holds the stage
+            drop(alarm); // and its waker, without the lock
             return Poll::Ready(turn);
         }
         ready!(self.poll_patience(context.waker()));
@@ -67,7 +67,7 @@ impl Stage {
         }
     }
 
-    /// The timer is polled while nobody holds the stage: a waker that it drops may run anything.
+    /// The timer is polled without the lock: a waker that it drops may run anything.
     fn poll_delay(&self, context: &mut Context<'_>, way: &Way, late: Duration) -> Poll<()> {
         let kept = (way.delay)(&mut self.lock().delays).take();
         let mut delay = kept.unwrap_or_else(|| Box::pin(tokio::time::sleep(late)));

@@ -201,7 +201,7 @@ mod in_tasks {
             }
             let old = state.flows[self.end].reader.replace(context.waker().clone());
             drop(state);
-            drop(old); // while nobody holds the link: it may run anything
+            drop(old); // without the lock: it may run anything
             Poll::Pending
         }
 

@@ -194,7 +194,7 @@ impl Stage {
             Turn::NotYet | Turn::PassThrough { .. } => {
                 let old = state.wait(waits);
                 drop(state);
-                drop(old); // while nobody holds the stage: it may run anything
+                drop(old); // without the lock: it may run anything
             }
             // No others: a task that waits at the socket, and is asked again for another reason, would wake itself without end.
             Turn::Moved(_) | Turn::Fails(_) => {
@@ -318,7 +318,7 @@ impl Drop for Reader<'_> {
         let place = state.waiting.iter().position(|(reader, _)| *reader == self.number);
         let waker = place.map(|place| state.waiting.swap_remove(place));
         drop(state);
-        drop(waker); // while nobody holds the stage: it may run anything
+        drop(waker); // without the lock: it may run anything
     }
 }
 

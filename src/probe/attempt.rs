@@ -152,7 +152,7 @@ pub enum Outcome {
     Mismatched,
     /// The process that tried it died of it.
     Died {
-        /// The signal; `None` if someone else in this program reaped the process, or nobody may.
+        /// The signal; `None` if other code of this program reaped the process, or a filter refuses to.
         signal: Option<i32>,
     },
 }

@@ -135,7 +135,7 @@ pub(super) unsafe fn run(most: Duration, act: impl Fn(&Report) + Sync) -> io::Re
     // SAFETY: the child does nothing but what `be_mortal` does and what the caller has promised of `act`.
     match unsafe { fork() } {
         Ok(side) => Ok(end(side)),
-        // Nobody frees the allocator's locks for such a child. A fresh thread has an arena that no other thread is likely to hold.
+        // `clone3(2)` does not free the allocator's locks for the child. Other threads rarely hold the arena of a fresh thread.
         // SAFETY: as above.
         Err(errno) => in_a_thread(|| unsafe { clone3() }.map(end).map_err(|_| errno.into())),
     }

@@ -41,8 +41,8 @@ pub(crate) fn choose(network: &Network, says_so: bool) -> io::Result<bool> {
     }
 }
 
-/// Moves this process to a namespace for a command that it becomes. The command keeps its user: who it is must not change, and
-/// a user namespace without a map would make it nobody.
+/// Moves this process to a namespace, for the command that it then executes. The command keeps its user and group: without a
+/// map, a user namespace shows both as 65534.
 pub(crate) fn enter_for_a_command() -> io::Result<()> {
     tried()?;
     let (uid, gid) = (getuid(), getgid());

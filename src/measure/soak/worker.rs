@@ -20,7 +20,7 @@ use super::ledger::{Ledger, Stage};
 use super::{LOOK_EVERY, Turn};
 
 tokio::task_local! {
-    /// Which pair a body has in hand, and where that is written down.
+    /// The number of the pair that a body works on, and the ledger of its thread.
     static IN_HAND: (Arc<Ledger>, u64);
 }
 
