@@ -37,9 +37,22 @@
 //!
 //! # How long healing takes
 //!
-//! What was lost is sent again when the sender's retransmission timer expires: about 0.2, 0.6, 1.4, 3.0, 6.2 and 12.8 s after
-//! the first loss, each wait twice as long as the one before. After a partition of two seconds, data arrives about one second
-//! after [`heal`]. New data that is sent after healing arrives at once, and brings the rest with it.
+//! What was lost is sent again when the sender's timers expire: a tail loss probe after 0.2 s, then retransmissions, each wait
+//! twice as long as the one before. Data that was written just after [`partition`] arrives this long after [`heal`] (medians of
+//! five connections, Linux 6.18):
+//!
+//! | heal after | data arrives after another | sent at |
+//! |---|---|---|
+//! | 0.1 s | 0.1 s | 0.2 s |
+//! | 0.3 s | 0.1 s | 0.4 s |
+//! | 0.5 s | 0.3 s | 0.8 s |
+//! | 1 s | 0.7 s | 1.7 s |
+//! | 2 s | 1.3 s | 3.3 s |
+//! | 5 s | 1.7 s | 6.7 s |
+//! | 10 s | 3.3 s | 13.3 s |
+//!
+//! Nothing quickens this: what the same end writes after [`heal`] waits behind what was lost, and data from the other end does
+//! not bring it along. In a direction in which nothing was lost, data arrives at once.
 //!
 //! # What it cannot do
 //!
