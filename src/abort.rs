@@ -61,7 +61,7 @@ fn is_busy(error: &io::Error) -> bool {
 /// Shuts the socket down so that blocked threads leave it: reading first, which sends nothing, then both directions.
 fn wake_blocked_threads(socket: &SockRef<'_>, busy_for: Duration) {
     let how = if busy_for < BUSY_FOR / 2 { Shutdown::Read } else { Shutdown::Both };
-    let _ = socket.shutdown(how); // if this fails, the next connect reports it
+    let _ = socket.shutdown(how); // if this fails, the next connect reports why
 }
 
 /// Returns an address of family `AF_UNSPEC`.

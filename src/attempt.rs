@@ -8,8 +8,8 @@
 //!            wait, then turn ──the time is up, an error, a drop──▶ cancel, reap, start over
 //! ```
 //!
-//! `turn` is the only function that changes what has been reaped into pairs. It reaps everything first and handles connects
-//! before accepts, because a CONNECT's completion comes after the ACCEPT's.
+//! Only `turn` makes pairs of what has been reaped. It reaps everything first and handles connects before accepts, because a
+//! CONNECT's completion comes after the ACCEPT's.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,25 +29,25 @@ use crate::pool::{Count, Pool};
 use crate::sockets::{is_of_the_connection, leave_the_gate, pass_the_gate, peer_of};
 use crate::wait::{Deadline, Waiting, block_on};
 
-/// Strangers in one attempt that count as a crowd: the attempt begins again behind a gate.
-pub(crate) const CROWD: usize = 8;
+/// After this many strangers in one attempt, the attempt begins again with a gated listener.
+pub(crate) const MANY_STRANGERS: usize = 8;
 
 /// How often an attempt whose connect finds no free port begins again: at a second listener every 4-tuple is free.
 const FRESH_PORTS: u32 = 3;
 
-/// The time between two closer looks.
-const LOOK_CLOSER: Duration = Duration::from_millis(1);
+/// The time between two checks for what no completion reports.
+const CHECK_EVERY: Duration = Duration::from_millis(1);
 
-/// How often one turn submits anew, before the caller looks at the clock.
+/// How often one turn submits before the caller checks the time.
 const SUBMISSIONS: usize = 64;
 
-/// How often an attempt begins again in one poll, before other tasks have their turn.
+/// How often an attempt begins again in one poll, before other tasks run.
 const ROUNDS: usize = 4;
 
 /// Both ends of a pair, the accepted one first.
 pub(crate) type Ends = (OwnedFd, OwnedFd);
 
-/// Pairs that were through when the submission returned, and pairs that were waited for.
+/// Pairs that were made when the submission returned, and pairs that were waited for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Made {
     pub(crate) inline: u64,
@@ -66,28 +66,28 @@ pub(crate) struct Attempt<'a> {
     lease: Lease<'a>,
     deadline: Deadline,
     waiting: Waiting,
-    /// Pairs that had met when the call first had to wait.
+    /// Pairs that were made when the call first had to wait.
     inline: Option<u32>,
     /// Strangers since the listener was opened.
     strangers: u32,
     overflowed: bool,
     fresh_ports: u32,
-    /// When the call last looked closer.
-    looked: Option<Instant>,
-    /// Connects that the kernel has cancelled are to be submitted again.
+    /// Time of the last check for what no completion reports.
+    checked: Option<Instant>,
+    /// Connects that the kernel has cancelled must be submitted again.
     must_retry: bool,
-    /// Halves are in the making.
+    /// Operations of this attempt may be in flight.
     is_active: bool,
 }
 
-/// What there is to do next.
+/// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Turn {
     /// All halves have met.
     Done,
-    /// Nothing, until something completes.
+    /// Wait until something completes.
     Wait,
-    /// The halves that have not met must begin again at a fresh listener.
+    /// Begin the halves that have not met again at a fresh listener.
     Again { gated: bool },
 }
 
@@ -102,7 +102,7 @@ impl<'a> Attempt<'a> {
             strangers: 0,
             overflowed: false,
             fresh_ports: 0,
-            looked: None,
+            checked: None,
             must_retry: false,
             is_active: false,
         }
@@ -115,13 +115,13 @@ impl<'a> Attempt<'a> {
 
     /// Opens the sockets for `count` pairs and submits all connects and accepts.
     pub(crate) fn begin(&mut self, count: usize) -> Result<()> {
-        (self.inline, self.fresh_ports, self.looked) = (None, 0, None);
+        (self.inline, self.fresh_ports, self.checked) = (None, 0, None);
         (self.strangers, self.overflowed) = (0, false);
         self.lease.listen_for(self.plan, count)?;
         self.submit(count)
     }
 
-    /// Makes the pairs that [`begin`](Self::begin) has begun, and sleeps in the kernel if it must wait.
+    /// Makes the pairs that [`begin`](Self::begin) has begun. Sleeps in the kernel while it waits.
     pub(crate) fn finish_blocking(&mut self) -> Result<()> {
         loop {
             match self.turn()? {
@@ -135,7 +135,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The same for a task.
+    /// Makes the pairs that [`begin`](Self::begin) has begun, as a task.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         for _ in 0..ROUNDS {
             match self.turn()? {
@@ -155,7 +155,7 @@ impl<'a> Attempt<'a> {
         Poll::Pending
     }
 
-    /// Hands over the pairs of an attempt that is done.
+    /// Hands over the pairs of a completed attempt.
     pub(crate) fn take_pairs(&mut self, mut deliver: impl FnMut(Ends)) -> Result<Made> {
         let gated = self.lease.listener()?.is_gated();
         let mut made = 0;
@@ -172,7 +172,7 @@ impl<'a> Attempt<'a> {
         Ok(Made { inline, parked: made - inline })
     }
 
-    /// The same for the one pair of an attempt.
+    /// Returns the pair of a completed attempt for one.
     pub(crate) fn take_pair(&mut self) -> Result<(Ends, Made)> {
         let mut pair = None;
         let made = self.take_pairs(|ends| pair = Some(ends))?;
@@ -180,7 +180,7 @@ impl<'a> Attempt<'a> {
         Ok((pair.ok_or_else(none)?, made))
     }
 
-    /// The pool of a factory's attempt.
+    /// Returns the pool that the maker came from; `None` for a one-shot.
     pub(crate) fn pool(&self) -> Option<&'a Pool<Maker>> {
         self.lease.pool()
     }
@@ -194,12 +194,12 @@ impl<'a> Attempt<'a> {
         self.lease.stop_listening();
     }
 
-    /// Has the thread keep the maker of a one-shot.
+    /// Lets the thread keep the maker of a one-shot.
     pub(crate) fn keep_maker(&mut self) {
         self.lease.keep();
     }
 
-    /// Starts `count` halves in one submission.
+    /// Submits `count` halves at once.
     fn submit(&mut self, count: usize) -> Result<()> {
         self.is_active = true;
         if count == 1 {
@@ -245,7 +245,7 @@ impl<'a> Attempt<'a> {
             if let Some(gated) = again {
                 return Ok(Turn::Again { gated });
             }
-            if self.strangers as usize >= CROWD {
+            if self.strangers as usize >= MANY_STRANGERS {
                 return Ok(Turn::Again { gated: true });
             }
             let missing = maker.halves.without_accepted().saturating_sub(maker.engine.accepts());
@@ -258,15 +258,15 @@ impl<'a> Attempt<'a> {
             maker.submit()?;
         }
         self.inline.get_or_insert(self.lease.halves.met() as u32);
-        self.look_closer()
+        self.check_unreported()
     }
 
-    /// Looks for what no completion reports: a SYN that was dropped, an error that the kernel has only stored.
-    fn look_closer(&mut self) -> Result<Turn> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_CLOSER) {
+    /// Checks for what no completion reports: a dropped SYN, an error that the kernel has only stored.
+    fn check_unreported(&mut self) -> Result<Turn> {
+        if self.checked.is_some_and(|checked| checked.elapsed() < CHECK_EVERY) {
             return Ok(Turn::Wait);
         }
-        self.looked = Some(Instant::now());
+        self.checked = Some(Instant::now());
         self.must_retry = true;
         if let Some(error) = self.lease.unreported_error() {
             return Err(Step::Connect.failed()(error));
@@ -280,7 +280,7 @@ impl<'a> Attempt<'a> {
         Ok(self.overflowed)
     }
 
-    /// Takes all completions. Returns whether halves must begin again, and whether behind a gate.
+    /// Reaps all completions. `Some` if halves must begin again: `true` at a gated listener.
     fn reap(&mut self) -> Result<Option<bool>> {
         let mut again = None;
         loop {
@@ -300,9 +300,9 @@ impl<'a> Attempt<'a> {
     fn connected(&mut self, half: usize, socket: OwnedFd, result: io::Result<()>) -> Result<Option<bool>> {
         match result {
             Err(error) if errno_of(&error) != Errno::EISCONN => return self.connect_failed(half, socket, error),
-            _ => {} // EISCONN says the same of a connect that was submitted again
+            _ => {} // EISCONN: a connect that was submitted again is connected
         }
-        // The CONNECT operation can say 0 although nothing is connected: an ICMP error has met the SYN.
+        // CONNECT can return 0 although nothing is connected, if an ICMP error answered the SYN.
         let peer = match SockRef::from(&socket).peer_addr() {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {
                 let cause = SockRef::from(&socket).take_error().ok().flatten();
@@ -316,7 +316,7 @@ impl<'a> Attempt<'a> {
         let local = self.verified(half, &socket, SockRef::from(&socket).local_addr())?;
         if let Some(local) = local.as_socket() {
             let lives = |accepted: &OwnedFd| peer_of(accepted.as_fd()).1;
-            let dead = self.lease.halves.through(half, local, socket, lives);
+            let dead = self.lease.halves.connected(half, local, socket, lives);
             self.count_strangers(usize::from(dead.is_some()));
         }
         Ok(None)
@@ -334,13 +334,13 @@ impl<'a> Attempt<'a> {
         locate(&mut self.lease.halves, half, &socket); // its connection may still arrive
         let gated = self.lease.listener()?.is_gated();
         match errno_of(&error) {
-            // Cancelled by the kernel, because the thread that submitted it has ended. The handshake goes on.
+            // The kernel cancels a connect when its submitting thread ends. The handshake goes on.
             Errno::ECANCELED | Errno::EINTR => {
                 self.lease.connect_again(half, socket);
                 self.must_retry = true;
                 Ok(None)
             }
-            // It was submitted again too early. The next closer look tries once more.
+            // Submitted again too early: the next check retries.
             Errno::EALREADY => {
                 self.lease.connect_again(half, socket);
                 Ok(None)
@@ -357,16 +357,16 @@ impl<'a> Attempt<'a> {
 
     fn accept_failed(&mut self, error: io::Error) -> Result<()> {
         match errno_of(&error) {
-            // A stranger had left before the kernel handed it over.
+            // A stranger closed its connection before it was accepted.
             Errno::ECONNABORTED => self.count_strangers(1),
-            Errno::ECANCELED => {} // by the kernel: the next turn submits another
+            Errno::ECANCELED => {} // by the kernel: the next turn submits another accept
             _ if is_of_the_connection(&error) => {}
             _ => return Err(Step::Accept.failed()(error)),
         }
         Ok(())
     }
 
-    /// Gives each arrival to its half, or closes it.
+    /// Gives each accepted connection to its half, or closes it.
     fn take_arrivals(&mut self) -> Result<()> {
         if !self.lease.arrivals.is_empty() {
             let strangers = self.lease.match_arrivals()?;
@@ -380,7 +380,7 @@ impl<'a> Attempt<'a> {
         self.lease.tally.strangers += count as u64;
     }
 
-    /// Starts the halves that have not met once more, at a fresh listener.
+    /// Submits the halves that have not met again, at a fresh listener.
     fn begin_again(&mut self, gated: bool) -> Result<()> {
         self.time_left()?;
         let maker = &mut *self.lease;
@@ -400,11 +400,11 @@ impl<'a> Attempt<'a> {
     }
 
     fn lateness(&self) -> Error {
-        let is_through = self.lease.halves.first_unmet_is_through();
+        let has_connected = self.lease.halves.first_unmet_has_connected();
         let mut why = format!("after {:?} ", self.deadline.timeout());
-        why += match is_through {
-            true => "the connect is through, and its connection has not been accepted",
-            false => "the connect is not through",
+        why += match has_connected {
+            true => "the connect has completed, but its connection has not been accepted",
+            false => "the connect has not completed",
         };
         let strangers = self.lease.strangers();
         if strangers > 0 {
@@ -414,7 +414,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Waits for nothing: an operation that has not completed when this returns is stale.
+/// Never waits: an operation that has not completed when this returns is stale.
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if !self.lease.is_ours() {

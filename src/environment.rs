@@ -1,4 +1,4 @@
-//! The environment variables that decide for `Backend::Auto`.
+//! The environment variables that choose the engine of `Backend::Auto`.
 
 use std::env;
 use std::io::ErrorKind::InvalidInput;
@@ -12,7 +12,7 @@ pub(crate) fn backend() -> Result<Option<Backend>> {
     Ok(BACKEND.read()?.map(|value| if value == EPOLL { Backend::Epoll } else { Backend::Uring }))
 }
 
-/// Whether a missing ring is a failure, and neither a reason to fall back nor to skip: `RINGPAIR_REQUIRE_URING`.
+/// Whether a missing ring is a failure, not a reason to fall back or skip: `RINGPAIR_REQUIRE_URING`.
 pub(crate) fn is_ring_required() -> Result<bool> {
     Ok(REQUIRE_URING.read()? == Some(ON))
 }

@@ -1,4 +1,4 @@
-//! The last step on the way to a pair: options of both ends, and the stream that the caller asked for.
+//! The last step of making a pair: sets the remaining options of both ends, and converts them to the stream type.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,7 +9,7 @@ use crate::attempt::Ends;
 use crate::error::{Result, Step};
 use crate::options::{Backend, End, Plan};
 
-/// Sets what remains to be set, and converts both ends, the accepted one first.
+/// Sets the remaining options and converts both ends, the accepted end first.
 pub(crate) fn finish<T>(
     plan: &Plan,
     made_by: Backend,
@@ -22,8 +22,8 @@ pub(crate) fn finish<T>(
     }
     for (end, socket) in [(End::Accepted, &accepted), (End::Connected, &connected)] {
         let socket = SockRef::from(socket);
-        if let Some(softer) = plan.linger {
-            socket.set_linger(softer.0).map_err(Step::SetOption.failed())?;
+        if let Some(linger) = plan.linger {
+            socket.set_linger(linger.0).map_err(Step::SetOption.failed())?;
         }
         if let Some(configure) = &plan.configure {
             configure(end, &socket).map_err(Step::SetOption.failed())?;

@@ -1,4 +1,4 @@
-//! The right to use a maker: how a call gets one, and where it goes back to.
+//! A lease: the exclusive use of a maker. How a call gets one, and where the maker goes afterwards.
 
 use std::cell::RefCell;
 use std::io;
@@ -18,14 +18,14 @@ use crate::wait::{Deadline, Unparks, Waiting};
 
 /// A maker, for one call alone. Dropping the lease gives it back.
 pub(crate) struct Lease<'a> {
-    /// Gone in `drop` only.
+    /// `None` only in `drop`.
     maker: Option<Box<Maker>>,
     home: Home<'a>,
 }
 
 enum Home<'a> {
     Factory(&'a Pool<Maker>),
-    /// The place of one-shots in this thread. A maker that is new there is kept once it has made a pair.
+    /// A place for one-shots of this thread. A new maker is kept there once it has made a pair.
     Thread {
         place: usize,
         is_kept: bool,
@@ -40,13 +40,13 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Takes an idle maker of a factory, if there is one and no call waits.
+    /// Takes an idle maker of a factory. `None` if there is none, or if calls wait for one.
     pub(crate) fn of_an_idle_maker(pool: &'a Pool<Maker>) -> Option<Lease<'a>> {
         let maker = Some(pool.take()?);
         Some(Lease { maker, home: Home::Factory(pool) })
     }
 
-    /// Strangers that were turned away so far, by this call and, in a factory, by those before it.
+    /// Returns how many strangers were turned away so far: by this call and, in a factory, by earlier calls.
     pub(crate) fn strangers(&self) -> u64 {
         let before = match self.home {
             Home::Factory(pool) => pool.sum(Count::Strangers),
@@ -55,7 +55,7 @@ impl<'a> Lease<'a> {
         before + self.tally.strangers
     }
 
-    /// Keeps a maker that is new in this thread.
+    /// Lets the thread keep its new maker.
     pub(crate) fn keep(&mut self) {
         if let Home::Thread { is_kept, .. } = &mut self.home {
             *is_kept = true;
@@ -107,7 +107,7 @@ impl Drop for Lease<'_> {
     }
 }
 
-/// A call that wants a maker of a factory.
+/// A call that acquires a maker of a factory.
 pub(crate) struct Acquire<'a> {
     pool: &'a Pool<Maker>,
     choice: Choice,
@@ -120,7 +120,7 @@ enum Progress<'a> {
     Leased(Lease<'a>),
     /// Another call must give a maker back first.
     Wait,
-    /// The kernel gives memory back in a moment.
+    /// The kernel will soon release memory.
     Pause,
 }
 
@@ -129,7 +129,7 @@ impl<'a> Acquire<'a> {
         Acquire { pool, choice, ticket: None, patience: Patience::default(), waiting: Waiting::default() }
     }
 
-    /// Waits for a maker, in the kernel if it must.
+    /// Waits for a maker, and blocks the thread.
     pub(crate) fn block(mut self, plan: &Plan, deadline: &mut Deadline) -> Result<Lease<'a>> {
         loop {
             match self.advance(plan, Unparks::this_thread)? {
@@ -143,7 +143,7 @@ impl<'a> Acquire<'a> {
         }
     }
 
-    /// Waits for a maker, in a task.
+    /// Waits for a maker, as a task.
     pub(crate) fn poll(
         &mut self,
         plan: &Plan,
@@ -183,7 +183,7 @@ impl<'a> Acquire<'a> {
         }
     }
 
-    /// Opens a maker that is reserved.
+    /// Opens a reserved maker.
     fn open(&mut self, plan: &Plan, waker: impl Fn() -> Waker) -> Result<Progress<'a>> {
         let error = match Maker::open(plan, self.choice, Purpose::Factory) {
             Ok(maker) => return Ok(self.lease(maker)),
@@ -210,7 +210,7 @@ impl<'a> Acquire<'a> {
     }
 }
 
-/// Whether this is want of descriptors or of memory that may be locked.
+/// Whether descriptors or lockable memory have run out.
 fn is_scarcity(error: &Error) -> bool {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE | Errno::ENFILE) => true,
@@ -233,19 +233,15 @@ fn all_in_use(deadline: &Deadline) -> Error {
 const RING: usize = 0;
 #[cfg(feature = "epoll")]
 const EPOLL: usize = 1;
-/// An epoll that was opened because there is no ring. One that was asked for says nothing about rings.
+/// An epoll engine that was opened because there is no ring, apart from one that was chosen.
 const EPOLL_FOR_A_RING: usize = 2;
 
 thread_local! {
-    static KEPT: RefCell<[Option<Box<Maker>>; 3]> = const { RefCell::new([const { None }; 3]) };
+    static MAKERS: RefCell<[Option<Box<Maker>>; 3]> = const { RefCell::new([const { None }; 3]) };
 }
 
 impl Lease<'static> {
-    /// Takes the thread's maker, or opens one.
-    ///
-    /// # Errors
-    ///
-    /// A refusal for the moment is not retried here.
+    /// Takes the thread's maker, or opens one. Does not retry.
     pub(crate) fn of_this_thread(plan: &Plan) -> Result<Lease<'static>> {
         let wanted = places_for(plan.choice);
         if let Some((place, maker)) = wanted.iter().find_map(|place| Some((*place, take_from_this_thread(*place)?))) {
@@ -256,12 +252,12 @@ impl Lease<'static> {
         Ok(Lease { maker: Some(maker), home: Home::Thread { place, is_kept: false } })
     }
 
-    /// The same; retries a refusal for the moment.
+    /// The same, with retries if memory is short for a moment.
     pub(crate) fn of_this_thread_blocking(plan: &Plan) -> Result<Lease<'static>> {
         patiently(|| Lease::of_this_thread(plan))
     }
 
-    /// The same in a task.
+    /// The same, with retries, as a task.
     pub(crate) async fn of_this_thread_async(plan: &Plan) -> Result<Lease<'static>> {
         let (mut patience, mut waiting) = (Patience::default(), Waiting::default());
         let lease = std::future::poll_fn(|context| match Lease::of_this_thread(plan) {
@@ -277,19 +273,19 @@ impl Lease<'static> {
     }
 }
 
-/// Takes a maker that this process has opened, and closes one of the parent's.
+/// Takes the thread's maker. A maker of the parent process is closed instead.
 fn take_from_this_thread(place: usize) -> Option<Box<Maker>> {
-    // A thread that ends keeps nothing any more; a maker that is opened then is used once.
-    let kept = KEPT.try_with(|kept| kept.borrow_mut()[place].take()).ok().flatten();
+    // While a thread ends, its thread-locals are gone; a maker opened then is used once.
+    let kept = MAKERS.try_with(|kept| kept.borrow_mut()[place].take()).ok().flatten();
     kept.filter(|maker| maker.is_ours())
 }
 
 fn put_in_this_thread(place: usize, maker: Box<Maker>) {
-    // Dropped outside of the borrow: closing an engine may take a while.
-    let _surplus = KEPT.try_with(|kept| kept.borrow_mut()[place].replace(maker));
+    // Dropped outside of the borrow: closing an engine can take a while.
+    let _surplus = MAKERS.try_with(|kept| kept.borrow_mut()[place].replace(maker));
 }
 
-/// The places of makers that serve, the better one first.
+/// Returns the places of suitable makers, the best first.
 fn places_for(choice: Choice) -> &'static [usize] {
     match choice {
         Choice::Uring => &[RING],
@@ -300,7 +296,7 @@ fn places_for(choice: Choice) -> &'static [usize] {
     }
 }
 
-/// The place of a maker that was opened for this choice.
+/// Returns the place of a maker that was opened for this choice.
 fn place_of(backend: Backend, choice: Choice) -> usize {
     match (backend, choice) {
         #[cfg(feature = "epoll")]

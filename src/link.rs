@@ -70,10 +70,10 @@ use crate::netstat;
 use crate::sockets::{set_max_pacing_rate, set_min_hops_of_any};
 use crate::streams::PairSocket;
 
-/// More hops than any packet on loopback has left, unless its sender asks for as many.
+/// The maximum hop count. Packets on loopback have 64 hops left by default.
 const NONE_ARRIVES: i32 = 255;
 
-/// Has the kernel drop everything that arrives at this end from now on: data, ACK, FIN and RST.
+/// Makes the kernel drop everything that arrives at this end: data, ACK, FIN and RST.
 ///
 /// The end still sends; its peer's answers are lost. [`hear`] undoes it.
 ///
@@ -125,7 +125,7 @@ pub fn hear<S: PairSocket>(end: &S) -> io::Result<()> {
     set_min_hops_of_any(end.fd(), 0)
 }
 
-/// Has each end lose everything that the other one sends: the peer has vanished, for both. [`heal`] undoes it.
+/// Makes each end lose everything that the other end sends: for both, the peer has vanished. [`heal`] undoes it.
 ///
 /// Writes succeed until the send buffer is full. `TCP_USER_TIMEOUT` and keepalive of `tcp(7)` fail with `ETIMEDOUT`; without
 /// them a reader waits forever, and a writer gives up after about 15 minutes.
@@ -211,11 +211,11 @@ pub fn throttle<S: PairSocket>(end: &S, bytes_per_second: Option<u32>) -> io::Re
     }
 }
 
-/// How long an end must take nothing more to count as full. A delayed ACK makes room after 40 ms, and the first window probe
+/// How long an end must take no more bytes to count as full. A delayed ACK makes room after 40 ms, and the first window probe
 /// after 200 ms (seen on 6.18).
 const QUIET: Duration = Duration::from_millis(500);
 
-/// When a peer that reads is told from one that does not.
+/// After this time, a peer that still makes room must be reading.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Fills this end until it takes no more, and returns how many bytes that were. All of them are zero. Takes about a second.
@@ -272,7 +272,7 @@ fn becomes_writable(descriptor: &impl AsFd) -> io::Result<bool> {
     let timeout = PollTimeout::try_from(QUIET).unwrap_or(PollTimeout::MAX);
     match poll(&mut polled, timeout) {
         Ok(ready) => Ok(ready > 0),
-        Err(nix::errno::Errno::EINTR) => Ok(true), // look again
+        Err(nix::errno::Errno::EINTR) => Ok(true), // the caller tries again
         Err(error) => Err(error.into()),
     }
 }

@@ -1,8 +1,7 @@
-//! The loopback listener: how it is opened, listens again at a fresh port, keeps strangers out, and what it inherits to the
-//! sockets that it accepts.
+//! The loopback listener: opens, listens again at a fresh port, keeps strangers out.
 //!
-//! Zero linger on the listener is inherited, so a half-made pair and a stranger are both closed by a reset.
-//! `SO_REUSEADDR` is set after the bind; `SO_REUSEPORT` never, because another process could share the port then.
+//! Accepted sockets inherit the listener's zero linger, so an incomplete pair and a stranger are both closed by a reset.
+//! `SO_REUSEADDR` is set after the bind. `SO_REUSEPORT` is never set: it would let another process share the port.
 #![allow(unsafe_code)] // neither nix nor socket2 knows SO_MEMINFO, nor TCP_INFO of a listener
 
 use std::io;
@@ -19,11 +18,11 @@ use crate::hazards::ports;
 use crate::options::{Plan, Shape};
 use crate::sockets::{FULL_HOPS, open_socket, peer_of, set_min_hops};
 
-/// Connections that wait to be accepted before the kernel drops a SYN; `net.core.somaxconn` may lower it.
+/// Connections that can wait to be accepted before the kernel drops a SYN; `net.core.somaxconn` may lower it.
 const BACKLOG: u32 = 256;
 
-/// Pairs that one port serves at most. Ends that close with FIN first leave a TIME_WAIT towards it for a minute, and when half
-/// of the local ports have one, each connect searches long for a free port.
+/// The maximum of pairs per port. An end that closes with FIN first leaves a TIME_WAIT for a minute; when half of the local
+/// ports have one towards the same listener, each connect searches long for a free port.
 const PAIRS_PER_LISTENER: usize = 2048;
 
 /// A TCP listener on an ephemeral port of loopback, in the mode that the engine needs.
@@ -33,21 +32,21 @@ pub(crate) struct Listener {
     nonblocking: bool,
     address: SockAddr,
     listens: bool,
-    /// The port was chosen by name: `listen` would choose the same one again.
+    /// The port was given explicitly: `listen` would choose it again.
     is_named: bool,
-    /// It has listened at another port before. A handshake that began there can still end here.
+    /// It has listened at another port before. A handshake that began there can still complete here.
     is_reused: bool,
     is_gated: bool,
     served: usize,
-    /// Pairs that it may serve.
-    most: usize,
-    most_at_once: usize,
-    /// The kernel's counter of dropped packets, as last seen.
+    /// Pairs that it may serve in all.
+    max_pairs: usize,
+    max_at_once: usize,
+    /// The last value of the kernel's counter of dropped packets.
     drops: u32,
 }
 
 impl Listener {
-    /// Opens a listener at a port that the kernel chooses, or at one in TIME_WAIT if it has none to choose from.
+    /// Opens a listener at a port that the kernel chooses, or at a port in TIME_WAIT if no other is free.
     pub(crate) fn open(plan: &Plan, nonblocking: bool, gated: bool) -> Result<Listener> {
         let (socket, searched) = match listen_at_a_named_port(plan, nonblocking)? {
             Some(socket) => (socket, None),
@@ -67,8 +66,8 @@ impl Listener {
             is_reused: false,
             is_gated: false,
             served: 0,
-            most: PAIRS_PER_LISTENER,
-            most_at_once: 1,
+            max_pairs: PAIRS_PER_LISTENER,
+            max_at_once: 1,
             drops: 0,
         };
         if gated {
@@ -79,7 +78,7 @@ impl Listener {
 
     /// Listens at another port that the kernel chooses. Resets all connections that wait at the old one.
     ///
-    /// False if this socket cannot, and a fresh one is needed: its options differ, its port was named, the kernel refuses.
+    /// False if a fresh socket is needed: the options differ, the port was named, or the kernel refuses.
     pub(crate) fn listen_again(&mut self, plan: &Plan, gated: bool) -> bool {
         if self.is_named || self.shape != plan.shape || ports::are_named() {
             return false;
@@ -93,7 +92,7 @@ impl Listener {
     }
 
     fn choose_a_port(&mut self) -> io::Result<()> {
-        // With SO_REUSEADDR at this moment, the kernel chooses from the lower part of the range only.
+        // With SO_REUSEADDR set, the kernel would choose from the lower half of the range only.
         if self.shape.reuse_address {
             self.socket.set_reuse_address(false)?;
         }
@@ -119,27 +118,27 @@ impl Listener {
 
     /// Whether `count` more pairs may connect here.
     pub(crate) fn admits(&self, plan: &Plan, count: usize) -> bool {
-        self.listens && self.shape == plan.shape && self.served + count <= self.most
+        self.listens && self.shape == plan.shape && self.served + count <= self.max_pairs
     }
 
     pub(crate) fn serve(&mut self, count: usize) {
         self.served += count;
     }
 
-    /// Sets how many pairs it serves in all and at once.
+    /// Sets how many pairs the listener serves in all and at once.
     ///
-    /// In all, at most half as many as there are local ports: when live pairs have taken all ports, no other listener finds
-    /// one. At once, at most as many as the backlog holds.
+    /// In all, at most half of the number of local ports: live pairs must not take all of them, or no fresh listener finds a
+    /// port. At once, at most the size of the backlog.
     pub(crate) fn set_limits(&mut self) {
         if let Some((first, last)) = ports::range() {
-            self.most = PAIRS_PER_LISTENER.min(usize::from(last.saturating_sub(first)) / 2).max(1);
+            self.max_pairs = PAIRS_PER_LISTENER.min(usize::from(last.saturating_sub(first)) / 2).max(1);
         }
-        self.most_at_once = self.room().min(self.most);
+        self.max_at_once = self.room().min(self.max_pairs);
     }
 
     /// Pairs that one attempt may make here.
-    pub(crate) fn most_at_once(&self) -> usize {
-        self.most_at_once
+    pub(crate) fn max_at_once(&self) -> usize {
+        self.max_at_once
     }
 
     pub(crate) fn is_gated(&self) -> bool {
@@ -154,31 +153,30 @@ impl Listener {
         &self.address
     }
 
-    /// Returns where an accepted connection began, and whether it still lives. `None` if it did not come to this port.
+    /// Returns the peer address of an accepted connection, and whether it is alive. `None` if it came to another port.
     pub(crate) fn peer_of(&self, accepted: &OwnedFd) -> io::Result<(Option<SocketAddr>, bool)> {
         let (peer, lives) = peer_of(accepted.as_fd());
         let came_here = !self.is_reused || SockRef::from(accepted).local_addr()? == self.address;
         Ok((peer.filter(|_| came_here), lives))
     }
 
-    /// Connects that may be under way at once without a drop: the backlog, as `listen(2)` and `net.core.somaxconn` set it.
-    ///
-    /// `TCP_INFO` of `tcp(7)`; for a listener, `tcpi_sacked` is the backlog.
+    /// Returns how many connects can be in flight without a dropped SYN: the backlog, as `listen(2)` and `net.core.somaxconn`
+    /// set it. `TCP_INFO` of `tcp(7)`: for a listener, `tcpi_sacked` is the backlog.
     pub(crate) fn room(&self) -> usize {
         const SACKED: usize = 7; // after eight bytes, the sixth word of `struct tcp_info`
         let info = words::<{ SACKED + 1 }>(self.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO);
         info.map_or(1, |info| info[SACKED].max(1) as usize)
     }
 
-    /// Connections that wait to be accepted; for a listener, `tcpi_unacked` of `TCP_INFO`.
+    /// Returns how many connections wait to be accepted: `tcpi_unacked` of `TCP_INFO`, for a listener.
     pub(crate) fn waiting(&self) -> usize {
         const UNACKED: usize = 6;
         let info = words::<{ UNACKED + 1 }>(self.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO);
         info.map_or(0, |info| info[UNACKED] as usize)
     }
 
-    /// Whether a handshake of ours may have been dropped because strangers filled a queue since the last call. The kernel
-    /// would repeat it after a second.
+    /// Whether strangers have filled a queue since the last call, so that one of our SYNs may have been dropped. The kernel
+    /// would resend it only after a second.
     pub(crate) fn has_overflowed(&mut self) -> bool {
         if self.is_gated {
             return self.waiting() > self.room(); // the gate's own drops are counted too
@@ -187,7 +185,7 @@ impl Listener {
         std::mem::replace(&mut self.drops, now) != now
     }
 
-    /// Accepts and closes everything that waits, and returns how many of these connections are not `ours`.
+    /// Accepts and closes all waiting connections. Returns how many of them are not ours.
     pub(crate) fn turn_away_waiting(&self, mut is_ours: impl FnMut(SocketAddr) -> bool) -> u64 {
         let mut strangers = 0;
         if !self.listens || self.socket.set_nonblocking(true).is_err() {
@@ -205,16 +203,17 @@ impl Listener {
         strangers
     }
 
-    /// Has the kernel drop every SYN that has come over more than zero hops, ours excepted: see [`pass_the_gate`](crate::sockets::pass_the_gate).
+    /// Makes the kernel drop every SYN with a hop count below 255. Only our own connects have it: see
+    /// [`pass_the_gate`](crate::sockets::pass_the_gate). `IP_MINTTL` of `ip(7)`, `IPV6_MINHOPCOUNT`.
     ///
-    /// `IP_MINTTL` of `ip(7)`, `IPV6_MINHOPCOUNT`. If the kernel refuses, the listener stays open to strangers.
+    /// If the kernel refuses, the listener stays open to strangers.
     fn shut_the_gate(&mut self) {
         self.is_gated = set_min_hops(self.as_fd(), self.address(), FULL_HOPS).is_ok();
     }
 
     fn open_the_gate(&mut self) {
         self.is_gated = set_min_hops(self.as_fd(), self.address(), 0).is_err();
-        self.drops = drops(self.as_fd()).unwrap_or(self.drops); // those of the gate are among them
+        self.drops = drops(self.as_fd()).unwrap_or(self.drops); // includes the gate's drops
     }
 }
 
@@ -230,7 +229,7 @@ impl std::fmt::Debug for Listener {
     }
 }
 
-/// Returns the socket, and how long the kernel has searched for a port. `None` if the port was named after all.
+/// Returns the socket, and how long the kernel searched for a port; `None` for the time if the port was named.
 fn listen_at_any_port(plan: &Plan, nonblocking: bool) -> Result<(Socket, Option<Duration>)> {
     let socket = open_socket(plan, nonblocking)?;
     let begin = Instant::now();
@@ -252,7 +251,7 @@ fn listen_at_any_port(plan: &Plan, nonblocking: bool) -> Result<(Socket, Option<
     Ok((socket, Some(took)))
 }
 
-/// Listens at a port in TIME_WAIT. `None` if the kernel still has ports to choose from, or if none is found soon.
+/// Listens at a port in TIME_WAIT. `None` if the kernel still has free ports, or if no such port is found soon.
 fn listen_at_a_named_port(plan: &Plan, nonblocking: bool) -> Result<Option<Socket>> {
     if !plan.shape.reuse_address {
         return Ok(None);
@@ -261,7 +260,7 @@ fn listen_at_a_named_port(plan: &Plan, nonblocking: bool) -> Result<Option<Socke
         let socket = open_socket(plan, nonblocking)?;
         socket.set_reuse_address(true).map_err(Step::SetOption.failed())?;
         let bound = socket.bind(&SocketAddr::new(plan.shape.address, port).into());
-        // Another thread may name the same port at the same moment: then this listen fails.
+        // Another thread may name the same port at the same time: then one of the two fails here.
         if bound.and_then(|()| socket.listen(BACKLOG as c_int)).is_ok() {
             return Ok(Some(socket));
         }
@@ -269,7 +268,7 @@ fn listen_at_a_named_port(plan: &Plan, nonblocking: bool) -> Result<Option<Socke
     Ok(None)
 }
 
-/// Counts packets that a socket has dropped, a full queue included: `SO_MEMINFO` of `socket(7)`, Linux 4.12.
+/// Returns how many packets a socket has dropped, a full queue included: `SO_MEMINFO` of `socket(7)`, Linux 4.12.
 fn drops(listener: BorrowedFd<'_>) -> io::Result<u32> {
     const DROPS: usize = 8; // SK_MEMINFO_DROPS of linux/sock_diag.h
     Ok(words::<{ DROPS + 1 }>(listener, libc::SOL_SOCKET, libc::SO_MEMINFO)?[DROPS])

@@ -1,7 +1,7 @@
 //! A maker: one engine, one listener and a spare socket, used by one call at a time.
 //!
-//! **Invariant:** an idle maker has no connection of ours in its listener's backlog, and no operation in flight that could
-//! touch the listener. An attempt that ends early [starts over](Maker::start_over) before it gives the maker back.
+//! **Invariant:** an idle maker has none of our connections in its listener's backlog, and no operation in flight that could
+//! use the listener. An attempt that ends early [starts over](Maker::start_over) before it gives the maker back.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::fcntl::{FcntlArg, fcntl};
 use socket2::{SockRef, Socket};
 
-use crate::attempt::CROWD;
-use crate::engine::{Completion, Engine, MOST};
+use crate::attempt::MANY_STRANGERS;
+use crate::engine::{Completion, Engine, MAX_PAIRS};
 use crate::error::{Error, Result, Step};
 use crate::hazards::fork::Token;
 use crate::listener::Listener;
@@ -30,21 +30,22 @@ pub(crate) enum Purpose {
 
 pub(crate) struct Maker {
     pub(crate) engine: Engine,
-    /// Gone only if a fresh one could not be opened.
+    /// `None` only if a fresh listener could not be opened.
     listener: Option<Listener>,
-    /// Open already, for the next pair to connect with.
+    /// Already open; connects the next pair.
     spare: Option<Socket>,
     purpose: Purpose,
     token: Token,
     /// The engine has refused a submission.
     is_broken: bool,
     pub(crate) tally: Tally,
-    /// The halves of the attempt that uses this maker. Empty between attempts, but for room.
+    /// The halves of the attempt that uses this maker. Kept between attempts for its capacity.
     pub(crate) halves: Matching<OwnedFd, OwnedFd>,
+    /// Connections that were accepted and not yet matched.
     pub(crate) arrivals: Vec<OwnedFd>,
     /// Sockets that the attempt connects next.
     pub(crate) sockets: Vec<Socket>,
-    /// Connects to try again, with the number of their half.
+    /// Connects to submit again, with the number of their half.
     retries: Vec<(usize, OwnedFd)>,
 }
 
@@ -66,9 +67,9 @@ impl Maker {
             token: Token::current(),
             is_broken: false,
             tally: Tally::default(),
-            halves: Matching::with_room(MOST),
-            arrivals: Vec::with_capacity(2 * MOST),
-            sockets: Vec::with_capacity(MOST),
+            halves: Matching::with_room(MAX_PAIRS),
+            arrivals: Vec::with_capacity(2 * MAX_PAIRS),
+            sockets: Vec::with_capacity(MAX_PAIRS),
             retries: Vec::new(),
         });
         maker.listen_afresh(plan, false)?;
@@ -76,15 +77,15 @@ impl Maker {
         Ok(maker)
     }
 
-    /// Whether this process has opened it, and not the parent.
+    /// Whether this process opened the maker, and not its parent.
     pub(crate) fn is_ours(&self) -> bool {
         self.token.is_current()
     }
 
     /// In a forked child, closes the copies of the parent's descriptors.
     ///
-    /// `fork(2)` copies descriptors before memory. What another thread has opened in between is known here and not open: such a
-    /// maker is leaked, because closing a number that is not open can hit another file.
+    /// `fork(2)` copies descriptors before memory. If another thread opened a descriptor in between, its number is known here
+    /// but not open, and closing that number could close another file. Such a maker is leaked.
     pub(crate) fn close_copy(self: Box<Self>) {
         let is_open = |descriptor: BorrowedFd<'_>| fcntl(descriptor, FcntlArg::F_GETFD).is_ok();
         let is_socket = |descriptor: BorrowedFd<'_>| SockRef::from(&descriptor).local_addr().is_ok();
@@ -96,18 +97,18 @@ impl Maker {
         }
     }
 
-    /// Whether another call can use it: its engine works, and no more operations than one attempt's are stale.
+    /// Whether another call can use the maker: its engine works, and not too many of its operations are stale.
     pub(crate) fn is_usable(&self) -> bool {
-        !self.is_broken && self.engine.stale() <= MOST
+        !self.is_broken && self.engine.stale() <= MAX_PAIRS
     }
 
-    /// Makes sure of a listener that can serve `count` more pairs.
+    /// Opens a fresh listener if the present one cannot serve `count` more pairs.
     pub(crate) fn listen_for(&mut self, plan: &Plan, count: usize) -> Result<()> {
         let listener = self.listener.as_ref().filter(|listener| listener.admits(plan, count));
-        let is_crowded = listener.is_some_and(is_crowded);
-        if listener.is_none() || is_crowded {
-            self.turn_away_waiting_unless_crowded();
-            self.listen_afresh(plan, is_crowded)?;
+        let has_many_strangers = listener.is_some_and(has_many_strangers);
+        if listener.is_none() || has_many_strangers {
+            self.turn_away_waiting_unless_many();
+            self.listen_afresh(plan, has_many_strangers)?;
         }
         self.listener_mut()?.serve(count);
         Ok(())
@@ -115,7 +116,7 @@ impl Maker {
 
     /// Listens at another port. No operation of the attempt may be in flight.
     pub(crate) fn listen_afresh(&mut self, plan: &Plan, gated: bool) -> Result<()> {
-        // A stale accept would take a connection that comes to the new port.
+        // A stale accept would take a connection to the new port.
         let may_reuse = self.purpose == Purpose::OneShot && self.engine.stale() == 0;
         let again = self.listener.as_mut().is_some_and(|listener| may_reuse && listener.listen_again(plan, gated));
         if !again {
@@ -133,8 +134,8 @@ impl Maker {
         Ok(())
     }
 
-    /// After an attempt that ended early: restores the invariant. What cannot be opened now, the next attempt opens, and
-    /// reports why not.
+    /// Restores the invariant after an attempt that ended early. What cannot be opened now, the next attempt opens; that
+    /// attempt reports the error.
     pub(crate) fn start_over(&mut self, plan: &Plan) {
         self.cancel();
         self.halves.clear();
@@ -151,13 +152,13 @@ impl Maker {
         self.restock(plan);
     }
 
-    /// Asks everything in flight to end, stops listening, and closes what came of it. Counts strangers.
+    /// Cancels everything in flight, stops listening, and closes what completes. Counts strangers.
     pub(crate) fn cancel(&mut self) {
         self.locate_halves();
         self.is_broken |= self.engine.cancel().is_err();
         self.reap_what_is_left();
-        self.turn_away_waiting_unless_crowded();
-        // An accept that was just being woken is past cancelling. Now it fails, or has brought its connection already.
+        self.turn_away_waiting_unless_many();
+        // An accept that is being woken cannot be cancelled. Without a listener it fails, or it has completed already.
         self.stop_listening();
         self.reap_what_is_left();
     }
@@ -188,7 +189,7 @@ impl Maker {
         }
     }
 
-    /// Gives each arrival to its half, and closes the others. Returns how many these are.
+    /// Gives each accepted connection to its half, closes the strangers, and returns their number.
     pub(crate) fn match_arrivals(&mut self) -> Result<usize> {
         self.locate_halves();
         let listener = self.listener.as_ref().ok_or_else(no_listener)?;
@@ -200,18 +201,18 @@ impl Maker {
         Ok(strangers)
     }
 
-    /// Notes where the connects in flight began, so that their connections are known when they arrive.
+    /// Notes the local addresses of connects in flight, to recognise their connections when they are accepted.
     pub(crate) fn locate_halves(&mut self) {
         let engine = &self.engine;
         self.halves.locate(|half| local_address(engine.connecting(half)?));
     }
 
-    /// Connects again, at the next submission. The kernel goes on with the handshake that is under way.
+    /// Connects again at the next submission. The kernel continues the handshake.
     pub(crate) fn connect_again(&mut self, half: usize, socket: OwnedFd) {
         self.retries.push((half, socket));
     }
 
-    /// Queues all connects that are to be tried again. False if there are none.
+    /// Queues all connects that must be submitted again. False if there are none.
     pub(crate) fn queue_retries(&mut self) -> bool {
         let any = !self.retries.is_empty();
         for (half, socket) in self.retries.drain(..) {
@@ -220,7 +221,7 @@ impl Maker {
         any
     }
 
-    /// Returns an error that a connect in flight has met and not reported: an ICMP error can leave it waiting.
+    /// Returns the pending error of a connect in flight: an ICMP error does not always complete it.
     pub(crate) fn unreported_error(&self) -> Option<io::Error> {
         let mut sockets = (0..self.halves.len()).filter_map(|half| self.engine.connecting(half));
         sockets.find_map(|socket| SockRef::from(&socket).take_error().ok().flatten())
@@ -233,21 +234,21 @@ impl Maker {
         }
     }
 
-    /// The same before the listener goes. A crowd that has passed the gate is left to the kernel, which resets all at once.
-    fn turn_away_waiting_unless_crowded(&mut self) {
-        if !self.listener.as_ref().is_some_and(is_crowded) {
+    /// The same before the listener is closed. If many have passed the gate, the kernel resets them all at once instead.
+    fn turn_away_waiting_unless_many(&mut self) {
+        if !self.listener.as_ref().is_some_and(has_many_strangers) {
             self.turn_away_waiting();
         }
     }
 
-    /// Stops listening, until the next attempt.
+    /// Stops listening until the next attempt.
     pub(crate) fn stop_listening(&mut self) {
         if let Some(listener) = &mut self.listener {
             listener.stop();
         }
     }
 
-    /// Starts everything that is queued.
+    /// Submits everything that is queued.
     pub(crate) fn submit(&mut self) -> Result<()> {
         let (engine, listener) = self.parts()?;
         let submitted = engine.submit(listener);
@@ -300,7 +301,7 @@ impl Maker {
         self.listener.as_mut().ok_or_else(no_listener)
     }
 
-    /// Both at once, for operations of the engine that need the listener.
+    /// Returns engine and listener, for operations that need both.
     pub(crate) fn parts(&mut self) -> Result<(&mut Engine, BorrowedFd<'_>)> {
         match &self.listener {
             Some(listener) => Ok((&mut self.engine, listener.as_fd())),
@@ -311,7 +312,7 @@ impl Maker {
     /// Pairs that one attempt may make.
     pub(crate) fn room(&self) -> usize {
         match (self.purpose, &self.listener) {
-            (Purpose::Factory, Some(listener)) => listener.most_at_once().min(MOST),
+            (Purpose::Factory, Some(listener)) => listener.max_at_once().min(MAX_PAIRS),
             _ => 1,
         }
     }
@@ -323,8 +324,8 @@ impl Maker {
         }
     }
 
-    /// Keeps the socket that was opened for the next pair. If the kernel refused it, opens one by a call: a pair takes two
-    /// descriptors, and this one takes the place of the socket that the pair has used.
+    /// Keeps the socket that was opened for the next pair. If the kernel refused it, opens one by a system call, in place of
+    /// the spare socket that this pair has used.
     pub(crate) fn keep_spare(&mut self, opened: io::Result<OwnedFd>, plan: &Plan) -> Result<()> {
         self.spare = Some(match opened {
             Ok(socket) => socket.into(),
@@ -339,33 +340,33 @@ impl Maker {
         }
     }
 
-    /// Only a factory's next pair is sure to come.
+    /// One-shots keep no spare socket: their next pair may never come.
     fn keeps_spare(&self) -> bool {
         self.purpose == Purpose::Factory && self.engine.opens_sockets()
     }
 }
 
-/// Notes where the connect of this half began, so that its connection is known when it arrives.
+/// Notes the local address of this half's connect, to recognise its connection when it is accepted.
 pub(crate) fn locate(halves: &mut Matching<OwnedFd, OwnedFd>, half: usize, socket: &OwnedFd) {
     halves.locate(|number| if number == half { local_address(socket.as_fd()) } else { None });
 }
 
-/// Returns where a connect begins. The port is 0 if it was not even submitted: then it has no connection.
+/// Returns the local address of a connect. Its port is 0 if the connect was not submitted: then it has no connection.
 fn local_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
     SockRef::from(&socket).local_addr().ok()?.as_socket()
 }
 
-/// Whether strangers wait at a gated listener: attackers that pass the gate. Others cost nothing there.
-fn is_crowded(listener: &Listener) -> bool {
-    listener.is_gated() && listener.waiting() >= CROWD
+/// Whether many strangers wait at a gated listener: attackers that pass the gate. The gate drops all others.
+fn has_many_strangers(listener: &Listener) -> bool {
+    listener.is_gated() && listener.waiting() >= MANY_STRANGERS
 }
 
 fn no_listener() -> Error {
     Step::Listen.refused(io::ErrorKind::NotConnected, "there is no listener")
 }
 
-/// Stops listening first, so that no accept brings anyone while the engine goes. In a forked child, closes descriptors and
-/// nothing else: the objects behind them are the parent's.
+/// Stops listening first, so that no accept succeeds while the engine is closed. In a forked child, only closes descriptors:
+/// the objects behind them are the parent's.
 impl Drop for Maker {
     fn drop(&mut self) {
         match self.is_ours() {

@@ -1,31 +1,31 @@
 //! Which accepted connection belongs to which half of an attempt.
 //!
-//! A *half* is one pair in the making. Accepts bring connections in the order in which they came, ours and those of strangers,
-//! so addresses decide: an accepted connection that comes from where a half's connect began, and still lives after that
-//! connect is through, is its other end. The kernel has one live connection at a time between two addresses.
+//! A *half* is one pair that is not complete yet. Accepts return connections in their order of arrival, strangers among them,
+//! so addresses decide. An accepted connection is a half's other end if it comes from the local address of that half's
+//! connect, and is alive after the connect has completed. The kernel has at most one live connection between two addresses.
 //!
-//! Before the connect is through, a connection from the same address can be an older one, of a stranger who had that port. It
-//! is kept, and looked at again when the connect is through.
+//! Before the connect completes, a connection from the same address can be an older one, of a stranger that had that port. It
+//! is kept, and checked again when the connect has completed.
 
 use std::net::SocketAddr;
 
 /// The halves of one attempt. `C` is a connected end, `A` an accepted one.
 pub(crate) struct Matching<C, A> {
     halves: Vec<Half<C, A>>,
-    /// The half that is probably next: connections come in the order in which the connects were submitted.
+    /// The half that is probably next: connections arrive in the order of their connects.
     next: usize,
 }
 
 struct Half<C, A> {
-    /// Where its connect began, once that is known.
+    /// The local address of its connect, once known.
     local: Option<SocketAddr>,
-    /// Its connected end, once the connect is through.
+    /// Its connected end, once the connect has completed.
     connected: Option<C>,
     accepted: Option<A>,
 }
 
 impl<C, A> Matching<C, A> {
-    /// Creates one that holds this many halves without another allocation.
+    /// Allocates room for this many halves.
     pub(crate) fn with_room(count: usize) -> Self {
         Matching { halves: Vec::with_capacity(count), next: 0 }
     }
@@ -50,12 +50,12 @@ impl<C, A> Matching<C, A> {
         self.halves.iter().filter(|half| half.accepted.is_none()).count()
     }
 
-    /// Whether the connect of the first half that has not met is through.
-    pub(crate) fn first_unmet_is_through(&self) -> bool {
+    /// Whether the connect of the first half that has not met has completed.
+    pub(crate) fn first_unmet_has_connected(&self) -> bool {
         self.halves.iter().find(|half| !half.is_met()).is_some_and(|half| half.connected.is_some())
     }
 
-    /// Notes where a connect began that is not through yet. `local` is asked for each half that lacks the answer.
+    /// Notes local addresses. Calls `local` for each half whose address is unknown.
     pub(crate) fn locate(&mut self, mut local: impl FnMut(usize) -> Option<SocketAddr>) {
         for (number, half) in self.halves.iter_mut().enumerate() {
             if half.local.is_none() {
@@ -64,8 +64,8 @@ impl<C, A> Matching<C, A> {
         }
     }
 
-    /// Notes that the connect of this half is through. Returns a connection that was taken for its other end and is dead.
-    pub(crate) fn through(
+    /// Notes that the connect of this half has completed. Returns its accepted connection if that one is dead.
+    pub(crate) fn connected(
         &mut self,
         half: usize,
         local: SocketAddr,
@@ -78,7 +78,7 @@ impl<C, A> Matching<C, A> {
         half.accepted.take_if(|accepted| !lives(accepted))
     }
 
-    /// Takes an accepted connection. Returns one that belongs to no half: this one, or an older one from the same address.
+    /// Takes an accepted connection. Returns a stranger: this connection, or an older one from the same address.
     pub(crate) fn arrived(&mut self, peer: Option<SocketAddr>, lives: bool, accepted: A) -> Option<A> {
         match self.owner_of(peer) {
             Some(owner) if lives => {
@@ -89,14 +89,14 @@ impl<C, A> Matching<C, A> {
         }
     }
 
-    /// Whether a connection from this address may be one of ours that has yet to arrive: if it is unknown where a half began,
-    /// any may.
+    /// Whether a connection from this address may be ours. While the local address of a half is unknown, any connection may
+    /// be.
     pub(crate) fn may_be_ours(&self, peer: SocketAddr) -> bool {
         let is_unknown = |half: &Half<C, A>| half.local.is_none() && !half.is_met();
         self.owner_of(Some(peer)).is_some() || self.halves.iter().any(is_unknown)
     }
 
-    /// A half that has met owns nothing more: after [`keep_met`](Self::keep_met) its port may come again, at a new listener.
+    /// A half that has met owns no further connection: its port can be used again at a new listener.
     fn owner_of(&self, peer: Option<SocketAddr>) -> Option<usize> {
         let is_its = |half: &Half<C, A>| peer.is_some() && half.local == peer && !half.is_met();
         match self.halves.get(self.next) {
@@ -111,7 +111,7 @@ impl<C, A> Matching<C, A> {
         self.next = self.halves.len();
     }
 
-    /// Takes all pairs, accepted end first, and becomes empty. A half that has not met is dropped.
+    /// Takes all pairs, accepted end first, and drops the halves that have not met.
     pub(crate) fn take_pairs(&mut self) -> impl Iterator<Item = (A, C)> + '_ {
         self.next = 0;
         self.halves.drain(..).filter_map(|half| Some((half.accepted?, half.connected?)))

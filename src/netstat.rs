@@ -1,9 +1,9 @@
-//! Counters of the kernel's network stack, as `/proc/net` tells them.
+//! Counters of the kernel's network stack, from `/proc/net`.
 
 use std::fs;
 use std::io::{Error, ErrorKind, Result};
 
-/// Reads a file about the network namespace of this thread, or of the process before Linux 3.17.
+/// Reads a file of this thread's network namespace; before Linux 3.17, of the process's.
 pub(crate) fn read(name: &str) -> Result<String> {
     fs::read_to_string(format!("/proc/thread-self/net/{name}"))
         .or_else(|_| fs::read_to_string(format!("/proc/net/{name}")))
@@ -30,7 +30,7 @@ mod tests {
     const SNMP: &str = "Ip: Forwarding\nIp: 1\nTcp: RtoMin MaxConn EstabResets OutRsts\nTcp: 200 -1 7 42\n";
 
     #[test]
-    fn a_number_stands_under_its_name() {
+    fn a_counter_is_found_by_its_name() {
         assert_eq!(in_table(SNMP, "Tcp:", "EstabResets").unwrap(), 7);
         assert_eq!(in_table(SNMP, "Tcp:", "OutRsts").unwrap(), 42);
     }

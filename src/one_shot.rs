@@ -1,7 +1,7 @@
 //! One-shots: pairs with a listener of their own, which stops listening before the pair is handed out.
 //!
-//! The thread keeps the engine and the listening socket. The socket listens again for each pair, at a port that the kernel
-//! chooses anew, which costs less than to open another one.
+//! The thread keeps the engine and the listening socket. The socket listens again for each pair, at a fresh port that the
+//! kernel chooses, which costs less than opening another socket.
 
 use std::future::poll_fn;
 use std::io;
@@ -145,7 +145,7 @@ impl PairOptions {
         make_blocking(&self.plan()?, convert)
     }
 
-    /// The plan, if it can make such a stream.
+    /// Returns the plan, if it can make streams of this type.
     pub(crate) fn plan_for<S: PairSocket>(&self) -> Result<Plan> {
         let plan = self.plan()?;
         if S::NEEDS_RING { plan.on_a_ring() } else { Ok(plan) }
@@ -228,7 +228,7 @@ fn make_blocking<T>(plan: &Plan, convert: impl FnMut(OwnedFd) -> io::Result<T>) 
     hand_out(plan, attempt, convert)
 }
 
-/// Ends the listening and hands out the pair. The thread keeps a new engine only if nothing fails.
+/// Stops listening and hands out the pair. The thread keeps a new engine only if nothing fails.
 fn hand_out<T>(plan: &Plan, mut attempt: Attempt<'_>, convert: impl FnMut(OwnedFd) -> io::Result<T>) -> Result<(T, T)> {
     let (ends, _) = attempt.take_pair()?;
     attempt.stop_listening();

@@ -325,7 +325,7 @@ impl fmt::Debug for PairOptions {
 pub(crate) struct Plan {
     pub(crate) choice: Choice,
     /// The linger that both ends get once they are a pair. `None` leaves them with the zero linger they begin with.
-    pub(crate) linger: Option<Softer>,
+    pub(crate) linger: Option<FinalLinger>,
     pub(crate) timeout: Duration,
     pub(crate) shape: Shape,
     pub(crate) configure: Option<Arc<Configure>>,
@@ -343,7 +343,7 @@ pub(crate) struct Shape {
 
 /// A linger other than zero, which every socket begins with: the value of `SO_LINGER`, or `None` for off.
 #[derive(Clone, Copy)]
-pub(crate) struct Softer(pub(crate) Option<Duration>);
+pub(crate) struct FinalLinger(pub(crate) Option<Duration>);
 
 impl Plan {
     /// Returns the plan for a stream type that needs a ring: without the fallback.
@@ -407,8 +407,8 @@ fn default_choice() -> Choice {
 }
 
 /// Checks the options that pairs and endpoints share. Returns the linger.
-pub(crate) fn checked(address: IpAddr, timeout: Duration, linger: Linger) -> Result<Option<Softer>> {
-    if !is_offered(address) {
+pub(crate) fn checked(address: IpAddr, timeout: Duration, linger: Linger) -> Result<Option<FinalLinger>> {
+    if !is_supported(address) {
         let why = format!("{address} is not a loopback address (127.0.0.0/8 or ::1)");
         return Err(Step::Options.refused(InvalidInput, why));
     }
@@ -418,7 +418,7 @@ pub(crate) fn checked(address: IpAddr, timeout: Duration, linger: Linger) -> Res
     seconds_of(linger)
 }
 
-fn is_offered(address: IpAddr) -> bool {
+fn is_supported(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_loopback(),
         IpAddr::V6(address) => address == Ipv6Addr::LOCALHOST,
@@ -427,17 +427,17 @@ fn is_offered(address: IpAddr) -> bool {
 
 /// The longest linger, in seconds. Older kernels keep it as a 32-bit number of clock ticks, at most 1,000 a second, and cut off
 /// the rest.
-const LONGEST_WAIT: u64 = u32::MAX as u64 / 1000;
+const MAX_WAIT_SECONDS: u64 = u32::MAX as u64 / 1000;
 
-fn seconds_of(linger: Linger) -> Result<Option<Softer>> {
+fn seconds_of(linger: Linger) -> Result<Option<FinalLinger>> {
     match linger {
         Linger::Reset => Ok(None),
-        Linger::Graceful => Ok(Some(Softer(None))),
-        Linger::Wait(wait) if wait.subsec_nanos() == 0 && (1..=LONGEST_WAIT).contains(&wait.as_secs()) => {
-            Ok(Some(Softer(Some(wait))))
+        Linger::Graceful => Ok(Some(FinalLinger(None))),
+        Linger::Wait(wait) if wait.subsec_nanos() == 0 && (1..=MAX_WAIT_SECONDS).contains(&wait.as_secs()) => {
+            Ok(Some(FinalLinger(Some(wait))))
         }
         Linger::Wait(wait) => {
-            let why = format!("Linger::Wait takes whole seconds from 1 to {LONGEST_WAIT}, not {wait:?}");
+            let why = format!("Linger::Wait takes whole seconds from 1 to {MAX_WAIT_SECONDS}, not {wait:?}");
             Err(Step::Options.refused(InvalidInput, why))
         }
     }

@@ -1,7 +1,7 @@
 //! Idle makers, and the calls that wait for one.
 //!
-//! A call tries its thread's own slot first, then the other slots, then opens a maker. Slots are only ever *tried*: a slot
-//! that another thread has locked counts as empty, so nothing waits for it, and a fork cannot leave anything locked.
+//! A call tries its thread's own slot first, then the other slots, then opens a maker. Locks of slots are only *tried*: a slot
+//! that another thread has locked counts as empty, so no call waits for it, and a lock held during a fork blocks no child.
 //!
 //! **Invariants:** at most [`LIMIT`] makers are open or being opened. A maker is in one place: a slot, a grant or a lease. While
 //! a call waits, no maker stays in a slot, and no later call overtakes it.
@@ -15,7 +15,7 @@ use std::thread::available_parallelism;
 use crate::hazards::fork::Token;
 use crate::wait::wake_all;
 
-/// Makers of one pool that are open at most. Further calls wait.
+/// The maximum number of open makers per pool. Further calls wait.
 pub(crate) const LIMIT: usize = 64;
 
 pub(crate) struct Pool<M> {
@@ -35,7 +35,7 @@ struct Slot<M> {
     counts: [AtomicU64; Count::ALL],
 }
 
-/// What a pool counts, for each slot by itself: threads do not share a counter.
+/// What a pool counts. Each slot has its own counters, so threads do not share them.
 #[derive(Clone, Copy)]
 pub(crate) enum Count {
     Inline,
@@ -62,7 +62,7 @@ struct Waiting<M> {
 /// What a waiting call gets.
 pub(crate) enum Grant<M> {
     Maker(Box<M>),
-    /// It may open a maker, which counts as open already.
+    /// Leave to open a maker, which already counts as open.
     Open,
 }
 
@@ -71,7 +71,7 @@ pub(crate) enum Grant<M> {
 pub(crate) enum Reason {
     /// [`LIMIT`] makers are open.
     Limit,
-    /// A maker could not be opened for want of descriptors or memory, and others are in use.
+    /// Descriptors or memory have run out, and other makers are in use.
     Scarcity,
 }
 
@@ -105,7 +105,7 @@ impl<M> Pool<M> {
         take(own).or_else(|| others.find_map(take))
     }
 
-    /// Counts one more maker as open, which the caller opens next. False if [`LIMIT`] are, or if calls wait.
+    /// Counts one more maker as open, which the caller opens next. False at the [`LIMIT`], or if calls wait.
     pub(crate) fn reserve(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0 && self.reserve_even_if_others_wait()
     }
@@ -115,12 +115,12 @@ impl<M> Pool<M> {
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    /// Whether makers are open beside the one that the caller has reserved and not opened.
+    /// Whether other makers are open, apart from the one that the caller has reserved.
     pub(crate) fn has_others(&self) -> bool {
         self.open.load(Ordering::Relaxed) > 1
     }
 
-    /// Puts a maker back: to a call that waits, or to a slot. Drops it if all slots are full.
+    /// Gives a maker to a waiting call, or puts it in a slot. Drops it if all slots are full.
     pub(crate) fn put(&self, maker: Box<M>) {
         match self.store(maker) {
             None => self.serve_if_any_waits(false),
@@ -135,7 +135,7 @@ impl<M> Pool<M> {
     fn store(&self, maker: Box<M>) -> Option<Box<M>> {
         let (own, mut others) = self.own_and_others();
         let free = own.free().or_else(|| others.find_map(Slot::free));
-        // A slot can be locked for a moment while another thread looks into it.
+        // Another thread may hold its lock for a moment.
         let free = free.or_else(|| own.lock_soon().filter(|place| place.is_none()));
         match free {
             Some(mut place) => place.replace(maker),
@@ -143,21 +143,22 @@ impl<M> Pool<M> {
         }
     }
 
-    /// Counts one maker less as open: it has been dropped, or could not be opened.
+    /// Counts one open maker less: it was dropped, or could not be opened.
     pub(crate) fn forget_one(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         self.serve_if_any_waits(true);
     }
 
-    /// The same for a maker that could not be opened for want of something. Others would fail in turn, as long as one is open.
+    /// The same if descriptors or memory have run out. Waiting calls may open a maker only if none is open: others would fail
+    /// too.
     pub(crate) fn give_up_one(&self) {
         let was_last = self.open.fetch_sub(1, Ordering::Relaxed) == 1;
         self.serve_if_any_waits(was_last);
     }
 
-    /// Comes after a change to a slot or to `open`.
+    /// Must follow every change to a slot or to `open`.
     fn serve_if_any_waits(&self, may_open: bool) {
-        // Either this load sees the call that waits, or that call sees the change.
+        // Either this load sees the waiting call, or that call sees the change.
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.serve(may_open);
@@ -178,7 +179,7 @@ impl<M> Pool<M> {
         Ticket { pool: self, number }
     }
 
-    /// Grants idle makers to the calls that wait longest, and if one `may_open`, leave to open one more.
+    /// Grants idle makers to waiting calls, the longest wait first, and leave to open one more if `may_open`.
     fn serve(&self, mut may_open: bool) {
         let mut woken = Vec::new();
         let mut queue = self.lock_queue();
@@ -191,22 +192,22 @@ impl<M> Pool<M> {
             woken.push(waiting.waker.clone());
         }
         drop(queue);
-        wake_all(woken); // without the lock: a waker may run anything
+        wake_all(woken); // without the lock: a waker may run any code
     }
 
-    /// Takes all idle makers, of a pool that is not used any more.
+    /// Takes all idle makers of a pool that is no longer used.
     pub(crate) fn take_all(&self) -> impl Iterator<Item = Box<M>> + '_ {
         self.slots.iter().filter_map(|slot| slot.try_lock()?.take())
     }
 
-    /// Shows each idle maker to `look`, which nothing else can take meanwhile.
+    /// Calls `look` for each idle maker, which no call can take meanwhile.
     pub(crate) fn for_each_idle(&self, mut look: impl FnMut(&mut M)) {
         for slot in &self.slots {
             if let Some(maker) = slot.lock_soon().as_mut().and_then(|place| place.as_deref_mut()) {
                 look(maker);
             }
         }
-        self.serve_if_any_waits(false); // a call that came meanwhile has found a slot locked
+        self.serve_if_any_waits(false); // a call may have found a slot locked meanwhile
     }
 
     pub(crate) fn add(&self, count: Count, number: u64) {
@@ -221,7 +222,7 @@ impl<M> Pool<M> {
         self.slots.iter().map(|slot| slot.counts[count as usize].load(Ordering::Relaxed)).sum()
     }
 
-    /// This thread's slot, and the others from there on.
+    /// Returns this thread's slot, and the others in order from there.
     fn own_and_others(&self) -> (&Slot<M>, impl Iterator<Item = &Slot<M>>) {
         let own = self.own();
         (&self.slots[own], self.slots[own + 1..].iter().chain(&self.slots[..own]))
@@ -235,7 +236,7 @@ impl<M> Pool<M> {
     }
 
     fn lock_queue(&self) -> MutexGuard<'_, Queue<M>> {
-        // No code of a caller runs under the lock, so no panic leaves the queue half-changed.
+        // No caller's code runs under the lock, so a panic cannot leave the queue inconsistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -253,7 +254,7 @@ impl<M> Slot<M> {
         self.try_lock().filter(|place| place.is_none())
     }
 
-    /// A lock is held for one take or put. `None` if it stays locked: a fork has left it so.
+    /// Locks are held for one take or put only. `None` if the slot stays locked: a fork has left it so.
     fn lock_soon(&self) -> Option<MutexGuard<'_, Option<Box<M>>>> {
         for _ in 0..1000 {
             match self.try_lock() {
@@ -272,7 +273,7 @@ pub(crate) struct Ticket<'a, M> {
 }
 
 impl<M> Ticket<'_, M> {
-    /// Takes what was granted. If there is nothing yet, `waker` is called when there is.
+    /// Takes the grant. If there is none yet, `waker` is called when there is one.
     pub(crate) fn take(&self, waker: Waker) -> Option<Grant<M>> {
         let mut queue = self.pool.lock_queue();
         let place = queue.waiting.iter().position(|waiting| waiting.number == self.number)?;
@@ -286,16 +287,16 @@ impl<M> Ticket<'_, M> {
             None => (None, (Some(std::mem::replace(&mut waiting.waker, waker)), None)),
         };
         drop(queue);
-        drop(spent); // without the lock: with its waker a task may go, and the futures in it
+        drop(spent); // without the lock: dropping a waker can drop its task, and the futures in it
         grant
     }
 }
 
-/// Leaves the queue, and passes on what was granted meanwhile.
+/// Leaves the queue, and passes on a grant that was not taken.
 impl<M> Drop for Ticket<'_, M> {
     fn drop(&mut self) {
         if !self.pool.token.is_current() {
-            return; // a forked child has no part in its parent's queue, which may be locked for good
+            return; // a forked child has no part in its parent's queue, which may stay locked
         }
         let mut queue = self.pool.lock_queue();
         let place = queue.waiting.iter().position(|waiting| waiting.number == self.number);
@@ -310,14 +311,14 @@ impl<M> Drop for Ticket<'_, M> {
     }
 }
 
-/// Returns this thread's slot in a pool of a slot per CPU. Threads get them in turn, when they first ask.
+/// Returns the number of this thread's slot in a pool with one slot per CPU, assigned in turn on first use.
 fn own_of_this_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % cpus());
-    OWN.try_with(|own| *own).unwrap_or(0) // a thread that ends has none any more
+    OWN.try_with(|own| *own).unwrap_or(0) // thread-locals are gone while a thread ends
 }
 
-/// CPUs of this process, asked once: the standard library reads files for the answer.
+/// Returns the number of CPUs of this process. Cached, because the standard library reads files for it.
 fn cpus() -> usize {
     static KNOWN: AtomicUsize = AtomicUsize::new(0);
     match KNOWN.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! Skips that cannot hide: a test that proves nothing on this host says so, past the test harness's capture.
+//! Visible skips: a test that cannot run here prints a line, past the test harness's capture.
 
 use std::io::{self, Write};
 
@@ -8,10 +8,10 @@ use crate::hazards::memlock::patiently;
 use crate::hazards::teardown::in_a_thread;
 use crate::options::Choice;
 
-/// Whether this host has an io_uring; where it has none, says on standard error that the test `name` is skipped.
+/// Returns whether this host has io_uring. If not, prints on standard error that the test `name` is skipped.
 ///
-/// The line, `SKIPPED name: no io_uring here: …`, goes past libtest's capture, so that it is seen though the test passes.
-/// With `RINGPAIR_REQUIRE_URING=1` in the environment there is no skipping: a missing ring is a panic.
+/// The line, `SKIPPED name: no io_uring here: …`, bypasses libtest's capture, so it is visible although the test passes.
+/// With `RINGPAIR_REQUIRE_URING=1` in the environment, a missing ring is a panic instead.
 ///
 /// ```
 /// fn an_echo_comes_back() {
@@ -25,8 +25,8 @@ use crate::options::Choice;
 ///
 /// # Panics
 ///
-/// If a ring is required and absent; if the variable has a value that it does not take; and if this host has io_uring but a
-/// ring cannot be set up, for want of descriptors or memory for instance: that is a failure, not absence.
+/// If a ring is required and absent; if the variable has an invalid value; if this host has io_uring but a ring cannot be set
+/// up, for example because descriptors or memory have run out.
 ///
 /// # Source
 ///

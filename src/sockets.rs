@@ -1,4 +1,4 @@
-//! The sockets of a pair: how they are opened and set up, how they pass a gated listener, and where their connection began.
+//! The sockets of a pair: opening, options, passing a gated listener, peer addresses.
 #![allow(unsafe_code)] // neither nix nor socket2 knows SO_PEERNAME, IP_MINTTL, IPV6_MINHOPCOUNT and SO_MAX_PACING_RATE
 
 use std::io;
@@ -20,37 +20,37 @@ pub(crate) fn open_unprepared(plan: &Plan, nonblocking: bool) -> Result<Socket> 
     Socket::new(domain_of(plan), kind, None).map_err(Step::Socket.failed())
 }
 
-/// Sets up such a socket to connect with.
+/// Sets the options of a socket that will connect.
 pub(crate) fn prepared(socket: Socket, plan: &Plan) -> Result<Socket> {
     set_options(&socket, plan)?;
     bind_beside_the_listener(&socket, plan)?;
     Ok(socket)
 }
 
-/// The address family of a plan's sockets.
+/// Returns the address family of a plan's sockets.
 pub(crate) fn domain_of(plan: &Plan) -> Domain {
     Domain::for_address(SocketAddr::new(plan.shape.address, 0))
 }
 
-/// Binds it if the kernel would choose another address: towards 127.0.0.2 it chooses 127.0.0.1.
+/// Binds the connecting socket if the kernel would choose another address: for a connect to 127.0.0.2 it chooses 127.0.0.1.
 fn bind_beside_the_listener(socket: &Socket, plan: &Plan) -> Result<()> {
     let address = plan.shape.address;
     if address != IpAddr::V4(Ipv4Addr::LOCALHOST) && address.is_ipv4() {
-        // The connect chooses the port, which other connections from this address may share.
+        // The port is chosen at the connect, where other connections from this address may share it.
         setsockopt(socket, sockopt::IpBindAddressNoPort, &true).map_err(Step::SetOption.failed())?;
         socket.bind(&SocketAddr::new(address, 0).into()).map_err(Step::Bind.failed())?;
     }
     Ok(())
 }
 
-/// Opens a socket and sets what both ends begin with.
+/// Opens a socket with the options that both ends begin with.
 pub(crate) fn open_socket(plan: &Plan, nonblocking: bool) -> Result<Socket> {
     let socket = open_unprepared(plan, nonblocking)?;
     set_options(&socket, plan)?;
     Ok(socket)
 }
 
-/// Sets zero linger, and the options that must be there before the handshake: it fixes how far a window can grow.
+/// Sets zero linger, and the options that must be set before the handshake, which fixes the maximum window.
 fn set_options(socket: &Socket, plan: &Plan) -> Result<()> {
     let set = || {
         socket.set_linger(Some(Duration::ZERO))?;
@@ -68,24 +68,24 @@ fn set_options(socket: &Socket, plan: &Plan) -> Result<()> {
     set().map_err(Step::SetOption.failed())
 }
 
-/// Returns the address where a connection began, and whether it still lives.
+/// Returns the peer address of a connection, and whether the connection is alive.
 pub(crate) fn peer_of(accepted: BorrowedFd<'_>) -> (Option<SocketAddr>, bool) {
     match SockRef::from(&accepted).peer_addr() {
         Ok(peer) => (peer.as_socket(), true),
-        // Any other error says nothing about the connection.
+        // Only ENOTCONN means that the connection is dead.
         Err(error) => (peer_that_was(accepted), error.kind() != io::ErrorKind::NotConnected),
     }
 }
 
-/// Returns where a connection began that has been reset, which `getpeername(2)` does not tell: `SO_PEERNAME`.
+/// Returns the former peer address of a reset connection, for which `getpeername(2)` fails: `SO_PEERNAME`.
 fn peer_that_was(accepted: BorrowedFd<'_>) -> Option<SocketAddr> {
-    // The kernel fails if the address is shorter than the length asked for, so the longer kind comes first.
+    // The kernel fails if the address is shorter than the given length, so IPv6 is tried first.
     let lengths = [size_of::<libc::sockaddr_in6>(), size_of::<libc::sockaddr_in>()];
-    lengths.into_iter().find_map(|most| {
-        // SAFETY: the storage has room for every kind of address, and the kernel writes at most `most` bytes.
+    lengths.into_iter().find_map(|max| {
+        // SAFETY: the storage has room for every kind of address, and the kernel writes at most `max` bytes.
         let told = unsafe {
             SockAddr::try_init(|address, length| {
-                *length = most as socklen_t;
+                *length = max as socklen_t;
                 let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERNAME);
                 let answer = libc::getsockopt(accepted.as_raw_fd(), level, name, address.cast(), length);
                 Ok(Errno::result(answer).map(drop)?)
@@ -103,7 +103,7 @@ pub(crate) fn pass_the_gate(connecting: &Socket, address: IpAddr) -> Result<()> 
     set_hops(connecting.as_fd(), address, FULL_HOPS).map_err(Step::SetOption.failed())
 }
 
-/// Undoes at both ends what the gate needed. The accepted end inherits the gate.
+/// Resets the gate's options at both ends. The accepted end has inherited the listener's.
 pub(crate) fn leave_the_gate(accepted: &OwnedFd, connected: &OwnedFd, address: IpAddr) -> Result<()> {
     const DEFAULT_HOPS: c_int = -1;
     set_min_hops(accepted.as_fd(), SocketAddr::new(address, 0), 0)
@@ -118,7 +118,7 @@ fn set_hops(socket: BorrowedFd<'_>, address: IpAddr, hops: c_int) -> io::Result<
     }
 }
 
-/// Whether `accept(2)` is to be called again after this error: one of the connection, not of the listener.
+/// Whether this error of `accept(2)` concerns one connection and not the listener, so that the call can be repeated.
 pub(crate) fn is_of_the_connection(error: &io::Error) -> bool {
     use Errno::*;
     let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
@@ -137,7 +137,7 @@ pub(crate) fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Has the kernel drop what arrives with fewer hops left: `IP_MINTTL` of `ip(7)`, `IPV6_MINHOPCOUNT`. 0 undoes it.
+/// Makes the kernel drop packets with fewer hops left: `IP_MINTTL` of `ip(7)`, `IPV6_MINHOPCOUNT`. 0 removes the limit.
 pub(crate) fn set_min_hops(socket: BorrowedFd<'_>, address: SocketAddr, hops: c_int) -> io::Result<()> {
     match address {
         SocketAddr::V4(_) => set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, hops),
@@ -145,7 +145,7 @@ pub(crate) fn set_min_hops(socket: BorrowedFd<'_>, address: SocketAddr, hops: c_
     }
 }
 
-/// The same for a socket whose family is not known. One of IPv6 can have a connection of IPv4.
+/// The same for a socket of unknown family. An IPv6 socket can have an IPv4 connection.
 pub(crate) fn set_min_hops_of_any(socket: BorrowedFd<'_>, hops: c_int) -> io::Result<()> {
     if SockRef::from(&socket).domain()? == Domain::IPV6 {
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, hops).map_err(named("IPV6_MINHOPCOUNT"))?;
@@ -155,18 +155,18 @@ pub(crate) fn set_min_hops_of_any(socket: BorrowedFd<'_>, hops: c_int) -> io::Re
 
 /// Limits how fast a socket sends: `SO_MAX_PACING_RATE` of `socket(7)`.
 pub(crate) fn set_max_pacing_rate(socket: BorrowedFd<'_>, bytes_per_second: u32) -> io::Result<()> {
-    // The kernel reads an unsigned number of as many bits.
+    // The kernel reads the same bits as an unsigned number.
     set(socket, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, bytes_per_second as c_int)
         .map_err(named("SO_MAX_PACING_RATE"))
 }
 
-/// Names the option in its error.
+/// Adds the option's name to an error.
 fn named(option: &'static str) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("setting {option} failed: {error}"))
 }
 
 fn set(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
-    // SAFETY: the kernel reads as many bytes from `value` as it has.
+    // SAFETY: the kernel reads `size_of_val(&value)` bytes from `value`.
     let answer = unsafe {
         libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size_of_val(&value) as socklen_t)
     };

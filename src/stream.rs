@@ -1,4 +1,4 @@
-//! Pairs as a stream: each is made when it is asked for.
+//! Pairs as a stream: each is made when the stream is polled for it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use crate::lease::Acquire;
 use crate::streams::PairSocket;
 use crate::wait::Deadline;
 
-/// Pairs of a factory, made as they are asked for; see [`PairFactory::stream`].
+/// A stream of pairs of a factory, each made when polled for; see [`PairFactory::stream`].
 #[must_use = "a stream makes nothing unless it is polled"]
 pub struct PairStream<'a, S> {
     factory: &'a PairFactory,
@@ -23,7 +23,7 @@ pub struct PairStream<'a, S> {
     streams: PhantomData<fn() -> S>,
 }
 
-/// How far the next pair is.
+/// The state of the next pair.
 enum State<'a> {
     Idle,
     Acquiring(Acquire<'a>, Deadline),
@@ -38,7 +38,7 @@ impl<'a, S: PairSocket> PairStream<'a, S> {
     fn poll_pair(&mut self, context: &mut Context<'_>) -> Poll<Result<(S, S)>> {
         let factory = self.factory;
         loop {
-            // Idle while it is polled: it can be asked again whatever fails or panics.
+            // Idle during the poll, so that the stream stays usable after an error or a panic.
             self.state = match std::mem::replace(&mut self.state, State::Idle) {
                 State::Idle => {
                     State::Acquiring(Acquire::new(factory.pool(), factory.choice), factory.deadline_for::<S>()?)

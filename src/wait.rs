@@ -4,7 +4,7 @@
 //! itself for the first 200 µs, which is enough for most late pairs. After that it registers its descriptor, its deadline and
 //! its waker with the [`reactor`].
 //!
-//! Either kind looks up every 50 ms: a full queue at the listener drops a SYN of ours, and no descriptor tells.
+//! Both look again every 50 ms, because no descriptor shows that a full queue at the listener has dropped our SYN.
 
 mod reactor;
 
@@ -21,7 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::reactor::{Reactor, Registration};
 
-/// How long an async call wakes itself.
+/// How long an async call wakes itself before it registers with the reactor.
 const LOOK_AGAIN: Duration = Duration::from_micros(200);
 
 /// The longest wait between two looks.
@@ -30,7 +30,7 @@ const NAP: Duration = Duration::from_millis(50);
 /// A hundred years, for timeouts that `Instant` cannot hold.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// The time by which a call must be through. The clock starts when the call first has to wait.
+/// The time by which a call must complete. The clock starts when the call first has to wait.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline {
     timeout: Duration,
@@ -42,14 +42,14 @@ impl Deadline {
         Deadline { timeout, at: None }
     }
 
-    /// Starts the clock, if it does not run yet. `None` if the time is up.
+    /// Starts the clock if it is not running. `None` if the time is up.
     pub(crate) fn start(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let at = *self.at.get_or_insert_with(|| now.checked_add(self.timeout).unwrap_or(now + FOREVER));
         (now < at).then_some(at)
     }
 
-    /// Sets the clock back for the next submission.
+    /// Stops the clock, for the next submission.
     pub(crate) fn reset(&mut self) {
         self.at = None;
     }
@@ -59,17 +59,17 @@ impl Deadline {
     }
 }
 
-/// Sleeps until the engine has something to reap, the time is up, a signal came, or a nap is over. The caller looks itself.
+/// Sleeps until the engine has a completion, the time is up, a signal arrives, or a nap is over. The caller checks which.
 pub(crate) fn block_on(engine: BorrowedFd<'_>, until: Instant) -> io::Result<()> {
-    let most = millis_until(until.min(Instant::now() + NAP));
-    match poll(&mut [PollFd::new(engine, PollFlags::POLLIN)], PollTimeout::from(most)) {
+    let timeout = millis_until(until.min(Instant::now() + NAP));
+    match poll(&mut [PollFd::new(engine, PollFlags::POLLIN)], PollTimeout::from(timeout)) {
         Err(errno) if errno != Errno::EINTR => Err(errno.into()),
         _ => Ok(()),
     }
 }
 
-/// Returns how long to sleep until then, a minute at most. Rounded up: the last fraction of a millisecond would be spent in a
-/// busy loop.
+/// Returns how long to sleep, at most a minute. Rounded up: rounding down would end in a busy loop for the last fraction of a
+/// millisecond.
 pub(crate) fn millis_until(until: Instant) -> u16 {
     let left = until.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
     u16::try_from(left.as_millis()).unwrap_or(u16::MAX)
@@ -83,10 +83,9 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Arranges for the task to be woken when the engine has something to reap, at the deadline at the latest. Without an
-    /// engine, at the deadline alone.
+    /// Has the task woken when the engine has a completion, at the deadline at the latest. Without an engine, at the deadline.
     ///
-    /// If the reactor cannot be started or used, the task goes on waking itself.
+    /// If the reactor cannot be started or used, the task wakes itself.
     pub(crate) fn arrange(&mut self, context: &Context<'_>, engine: Option<BorrowedFd<'_>>, until: Instant) {
         let now = Instant::now();
         let is_new = *self.since.get_or_insert(now) + LOOK_AGAIN > now;
@@ -114,7 +113,7 @@ impl Waiting {
     }
 }
 
-/// Wakes a task once, at a time of the wall clock: a runtime's clock may be absent or stand still. Dropped, it is off.
+/// Wakes a task once, at a time of the wall clock: a runtime's clock may be absent or paused. Dropping it cancels the wake.
 #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 pub(crate) struct Alarm {
     pub(crate) at: Instant,
@@ -123,8 +122,8 @@ pub(crate) struct Alarm {
 
 #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 impl Alarm {
-    /// Wakes this task, in place of the one before if there is an alarm already. `None` if the process lacks descriptors or
-    /// threads: then no one is woken.
+    /// Sets an alarm for this task, or moves an existing one to it. `None` if the process lacks descriptors or threads: then
+    /// nothing is woken.
     pub(crate) fn wake(alarm: Option<Alarm>, at: Instant, waker: &Waker) -> Option<Alarm> {
         match alarm {
             Some(mut alarm) => alarm.registration.renew(None, alarm.at, waker).ok().map(|()| alarm),
@@ -136,15 +135,15 @@ impl Alarm {
     }
 }
 
-/// Calls all wakers, also those that come after one that panics.
+/// Calls all wakers, even if one of them panics.
 pub(crate) fn wake_all(wakers: Vec<Waker>) {
     for waker in wakers {
-        // The panic hook has reported the panic, which concerns none of the others.
+        // The panic hook has already reported the panic.
         let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }
 
-/// Wakes a blocking thread.
+/// A waker that unparks a thread.
 pub(crate) struct Unparks(Thread);
 
 impl Unparks {

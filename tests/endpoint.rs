@@ -55,7 +55,7 @@ fn begin_to_connect(to: SocketAddr) -> Socket {
 /// Waits until a connect is through or has failed.
 fn outcome(client: &Socket) -> Result<(), Error> {
     let mut polled = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(client), nix::poll::PollFlags::POLLOUT)];
-    assert_eq!(nix::poll::poll(&mut polled, 20_000u16).unwrap(), 1, "the connect is not through");
+    assert_eq!(nix::poll::poll(&mut polled, 20_000u16).unwrap(), 1, "the connect has not completed");
     client.take_error().unwrap().map_or(Ok(()), Err)
 }
 

@@ -314,7 +314,7 @@ fn a_lost_handshake_is_a_timeout_that_says_what_is_missing(options: PairOptions)
 fn assert_timeout(error: Error) {
     let error = assert_is(error, Step::Timeout, ErrorKind::TimedOut);
     assert_eq!(error.raw_os_error(), None);
-    assert_eq!(error.source().unwrap().to_string(), "after 30ms the connect is not through");
+    assert_eq!(error.source().unwrap().to_string(), "after 30ms the connect has not completed");
 }
 
 on_every_engine!(

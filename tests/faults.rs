@@ -21,7 +21,7 @@ use futures_util::StreamExt;
 use injected::Injection;
 use io_uring::opcode;
 use nix::errno::Errno;
-use ringpair::faults::{Ending, Fault, arm};
+use ringpair::faults::{Fault, FaultEnding, arm};
 use ringpair::{Backend, PairFactory, PairOptions, Result, Step};
 
 /// How a pair is asked for.
@@ -268,7 +268,7 @@ struct Job {
 #[derive(Clone, Copy)]
 enum What {
     Call(&'static str),
-    Operation(&'static str, u8, Ending),
+    Operation(&'static str, u8, FaultEnding),
     /// The launching of one connect is called off, and the submission after it, which the pair needs to be started again,
     /// is refused.
     Both,
@@ -278,7 +278,13 @@ const fn call(engine: &'static str, call: &'static str, road: Road, answers: &'s
     Job { engine, what: What::Call(call), road, answers }
 }
 
-const fn operation(name: &'static str, code: u8, ending: Ending, road: Road, answers: &'static [&'static str]) -> Job {
+const fn operation(
+    name: &'static str,
+    code: u8,
+    ending: FaultEnding,
+    road: Road,
+    answers: &'static [&'static str],
+) -> Job {
     Job { engine: "ring", what: What::Operation(name, code, ending), road, answers }
 }
 
@@ -364,13 +370,13 @@ fn jobs() -> Vec<Job> {
         call("epoll", "accept4", Open, &ACCEPT),
         call("ring", "accept4", Open, &ACCEPT),
     ]);
-    for ending in [Ending::AtOnce, Ending::Rejected, Ending::Later] {
+    for ending in [FaultEnding::AtOnce, FaultEnding::Rejected, FaultEnding::Later] {
         jobs.extend([
             operation("IORING_OP_CONNECT", opcode::Connect::CODE, ending, Open, CONNECT),
             operation("IORING_OP_ACCEPT", opcode::Accept::CODE, ending, Open, &ACCEPT),
         ]);
     }
-    for ending in [Ending::AtOnce, Ending::Rejected] {
+    for ending in [FaultEnding::AtOnce, FaultEnding::Rejected] {
         jobs.push(operation("IORING_OP_SOCKET", opcode::Socket::CODE, ending, Open, socket));
         jobs.push(operation(
             "IORING_OP_ASYNC_CANCEL",
@@ -573,9 +579,9 @@ fn seen_in(way: Way, options: &PairOptions, job: &Job) -> Vec<String> {
 /// One job: every way, every errno, every place.
 fn perform(job: &Job) {
     let (name, opcode, ending) = match job.what {
-        What::Call(name) => (name.to_owned(), 0, Ending::AtOnce),
+        What::Call(name) => (name.to_owned(), 0, FaultEnding::AtOnce),
         What::Operation(name, opcode, ending) => (format!("{name} {}", told(ending)), opcode, ending),
-        What::Both => ("IORING_OP_CONNECT + enter".to_owned(), opcode::Connect::CODE, Ending::AtOnce),
+        What::Both => ("IORING_OP_CONNECT + enter".to_owned(), opcode::Connect::CODE, FaultEnding::AtOnce),
     };
     // The first of a process asks for more, and remembers it; the first that is late starts the reactor.
     seen_in(Way::AsyncPair, &options_of(job.engine), &Job { road: Road::Lost, ..*job });
@@ -622,11 +628,11 @@ fn perform(job: &Job) {
     }
 }
 
-fn told(ending: Ending) -> &'static str {
+fn told(ending: FaultEnding) -> &'static str {
     match ending {
-        Ending::AtOnce => "at once",
-        Ending::Rejected => "rejected",
-        Ending::Later => "later",
+        FaultEnding::AtOnce => "at once",
+        FaultEnding::Rejected => "rejected",
+        FaultEnding::Later => "later",
     }
 }
 

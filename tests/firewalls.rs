@@ -76,7 +76,7 @@ fn a_dropped_connect_fails_at_the_deadline(options: PairOptions) {
             for (name, call) in CALLS {
                 let error = call(&impatient, &factory).expect_err(name);
                 assert_eq!(error.step(), Step::Timeout, "{name}: {error:?}");
-                assert!(cause(&error).contains("the connect is not through"), "{name}: {error:?}");
+                assert!(cause(&error).contains("the connect has not completed"), "{name}: {error:?}");
             }
             remove_all_rules();
             eventually("a pair is in time", || factory.pair_blocking().map(assert_is_our_own).is_ok());
@@ -141,7 +141,10 @@ fn a_redirected_connect_is_never_handed_out(options: PairOptions) {
                 let error = call(&options, &factory).expect_err(name);
                 let steps = [Step::Timeout, Step::Verify, Step::Connect];
                 assert!(steps.contains(&error.step()), "{name}: {error:?}");
-                assert!(!cause(&error).contains("the connect is not through"), "{name}: it is through; {error:?}");
+                assert!(
+                    !cause(&error).contains("the connect has not completed"),
+                    "{name}: it has completed; {error:?}"
+                );
             }
             elsewhere.set_nonblocking(true).unwrap();
             elsewhere.accept().expect("a connect arrived elsewhere");

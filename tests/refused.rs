@@ -359,7 +359,7 @@ fn a_handshake_that_is_lost_ends_at_the_deadline(options: PairOptions) {
 
 fn assert_is_late(error: Error) {
     assert_eq!((error.step(), error.kind()), (Step::Timeout, ErrorKind::TimedOut));
-    assert_eq!(error.source().unwrap().to_string(), "after 20ms the connect is not through");
+    assert_eq!(error.source().unwrap().to_string(), "after 20ms the connect has not completed");
 }
 
 fn assert_is(error: Error, step: Step, errno: Errno) {

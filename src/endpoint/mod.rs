@@ -42,7 +42,7 @@ pub use self::accepting::Accepting;
 pub use self::passive::{Hanging, Refusing, Silent};
 pub use self::resetting::Resetting;
 use crate::error::{Result, Step};
-use crate::options::{Linger, Softer, checked};
+use crate::options::{FinalLinger, Linger, checked};
 
 /// Connections that the kernel completes before anybody accepts them; `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 1024;
@@ -227,8 +227,8 @@ impl EndpointOptions {
     pub fn accepting(&self) -> Result<Accepting> {
         let linger = self.checked()?;
         let (listener, addr) = self.listen_nonblocking()?;
-        if let Some(softer) = linger {
-            listener.set_linger(softer.0).map_err(Step::SetOption.failed())?; // accepted sockets inherit it
+        if let Some(linger) = linger {
+            listener.set_linger(linger.0).map_err(Step::SetOption.failed())?; // accepted sockets inherit it
         }
         Ok(Accepting { listener, addr, timeout: self.timeout })
     }
@@ -241,7 +241,7 @@ impl EndpointOptions {
         Ok((socket, addr))
     }
 
-    fn checked(&self) -> Result<Option<Softer>> {
+    fn checked(&self) -> Result<Option<FinalLinger>> {
         checked(self.address, self.timeout, self.linger)
     }
 

@@ -15,15 +15,15 @@ use nix::sys::epoll::{Epoll as Descriptor, EpollCreateFlags, EpollEvent, EpollFl
 use nix::sys::socket::{SockFlag, accept4};
 use socket2::{SockAddr, SockRef};
 
-use super::{Completion, MOST};
+use super::{Completion, MAX_PAIRS};
 
 /// Marks the event of the listener; an event of a connect has the number of its half.
-const LISTENER: u64 = MOST as u64;
+const LISTENER: u64 = MAX_PAIRS as u64;
 
 pub(crate) struct Epoll {
     epoll: Descriptor,
     target: SockAddr,
-    connects: [Option<Connect>; MOST],
+    connects: [Option<Connect>; MAX_PAIRS],
     accepts: usize,
     /// The listener and the connects that the epoll watches.
     watches_listener: bool,
@@ -41,11 +41,11 @@ impl Epoll {
         Ok(Epoll {
             epoll: Descriptor::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             target: SockAddr::from(std::net::SocketAddr::from(([0, 0, 0, 0], 0))),
-            connects: [const { None }; MOST],
+            connects: [const { None }; MAX_PAIRS],
             accepts: 0,
             watches_listener: false,
             watched: 0,
-            completed: VecDeque::with_capacity(2 * MOST),
+            completed: VecDeque::with_capacity(2 * MAX_PAIRS),
         })
     }
 
@@ -112,7 +112,7 @@ impl Epoll {
 
     /// Tries the connects that are not watched yet.
     fn try_connects(&mut self) {
-        for half in 0..MOST {
+        for half in 0..MAX_PAIRS {
             if self.connects[half].as_ref().is_some_and(|connect| !connect.is_watched) {
                 self.try_connect(half);
             }
@@ -160,7 +160,7 @@ impl Epoll {
     }
 
     fn take_events(&mut self, listener: BorrowedFd<'_>) {
-        let mut events = [EpollEvent::empty(); MOST + 1];
+        let mut events = [EpollEvent::empty(); MAX_PAIRS + 1];
         // EINTR is an empty look; no other error comes from an open epoll and a valid buffer.
         let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
         for event in &events[..count] {

@@ -39,7 +39,7 @@ use crate::options::{Backend, Choice};
 use crate::probe::{InDoubt, refuse_if_asking_kills};
 
 /// Pairs in one attempt at most: enough to share the cost of a submission, few enough to stay in the processor's caches.
-pub(crate) const MOST: usize = 32;
+pub(crate) const MAX_PAIRS: usize = 32;
 
 /// The end of an operation.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ impl Engine {
         on!(self, engine => engine.aim(target));
     }
 
-    /// Queues a connect for the half with this number, which is below [`MOST`].
+    /// Queues a connect for the half with this number, which is below [`MAX_PAIRS`].
     pub(crate) fn connect(&mut self, half: usize, socket: OwnedFd) {
         on!(self, engine => engine.connect(half, socket));
     }

@@ -32,15 +32,15 @@ const SOON: Duration = Duration::from_secs(1);
 /// How often a thread tries to lock what is known.
 const PATIENCE: usize = 1000;
 
-static KNOWN: Mutex<Known> = Mutex::new(Known { range: None, crowded_until: None, looked: None });
+static KNOWN: Mutex<Known> = Mutex::new(Known { range: None, scarce_until: None, looked: None });
 
 /// Copies for the common path, which takes no lock: whether ports are named, and whether the range begins with an odd one.
-static CROWDED: AtomicBool = AtomicBool::new(false);
+static SCARCE: AtomicBool = AtomicBool::new(false);
 static BEGINS_ODD: AtomicBool = AtomicBool::new(false);
 
 struct Known {
     range: Option<Range>,
-    crowded_until: Option<Instant>,
+    scarce_until: Option<Instant>,
     /// When the cause of a long search was last looked at.
     looked: Option<Instant>,
 }
@@ -55,29 +55,29 @@ struct Range {
 
 /// Returns a few ports to listen on in spite of TIME_WAIT. Empty while the kernel has ports to choose from.
 pub(crate) fn named() -> impl Iterator<Item = u16> {
-    let crowded = are_named() && known().is_some_and(|mut known| known.is_crowded_still());
-    iter::repeat_with(|| known()?.range.as_ref()?.any()).take(if crowded { TRIES } else { 0 }).flatten()
+    let scarce = are_named() && known().is_some_and(|mut known| known.is_still_scarce());
+    iter::repeat_with(|| known()?.range.as_ref()?.any()).take(if scarce { TRIES } else { 0 }).flatten()
 }
 
 /// Whether listeners name their ports now.
 pub(crate) fn are_named() -> bool {
-    CROWDED.load(Relaxed)
+    SCARCE.load(Relaxed)
 }
 
 /// Learns from the port that the kernel has chosen for a listener, and from the duration of its search.
 pub(crate) fn chosen(port: u16, took: Duration) {
     if is_for_connects(port, BEGINS_ODD.load(Relaxed)) {
-        look_whether_crowded(|range| is_for_connects(port, range.begins_odd()));
+        check_scarcity(|range| is_for_connects(port, range.begins_odd()));
     } else if took >= LONG {
         if let Some(mut known) = known() {
-            known.look_into_a_long_search();
+            known.explain_long_search();
         }
     }
 }
 
 /// Learns that the kernel had no port to choose from.
 pub(crate) fn none_left() {
-    look_whether_crowded(|_| true);
+    check_scarcity(|_| true);
 }
 
 /// Returns the first and the last port that the kernel chooses from in this network namespace.
@@ -88,14 +88,14 @@ pub(crate) fn range() -> Option<(u16, u16)> {
 /// Returns how many ports of that range are reserved: `net.ipv4.ip_local_reserved_ports`.
 pub(crate) fn reserved() -> Option<u32> {
     let mut range = Range::in_force()?;
-    range.leave_out_the_reserved();
+    range.exclude_reserved();
     let is_reserved = |port: &u16| range.reserved.iter().any(|(first, last)| (first..=last).contains(&port));
     Some((range.first..=range.last).filter(is_reserved).count() as u32)
 }
 
-fn look_whether_crowded(is_crowded: impl FnOnce(&Range) -> bool) {
+fn check_scarcity(is_scarce: impl FnOnce(&Range) -> bool) {
     if let Some(mut known) = known() {
-        known.look_whether_crowded(is_crowded);
+        known.check_scarcity(is_scarce);
     }
 }
 
@@ -131,28 +131,28 @@ fn known() -> Option<MutexGuard<'static, Known>> {
 }
 
 impl Known {
-    fn is_crowded_still(&mut self) -> bool {
-        self.crowded_until = self.crowded_until.filter(|until| Instant::now() < *until);
-        CROWDED.store(self.crowded_until.is_some(), Relaxed);
-        self.crowded_until.is_some()
+    fn is_still_scarce(&mut self) -> bool {
+        self.scarce_until = self.scarce_until.filter(|until| Instant::now() < *until);
+        SCARCE.store(self.scarce_until.is_some(), Relaxed);
+        self.scarce_until.is_some()
     }
 
-    fn look_into_a_long_search(&mut self) {
+    fn explain_long_search(&mut self) {
         if self.looked.is_none_or(|looked| looked.elapsed() >= SOON) {
             self.looked = Some(Instant::now());
-            let a_quarter = |range: &Range| in_time_wait().is_some_and(|many| many >= range.many_for_listeners() / 4);
-            self.look_whether_crowded(a_quarter);
+            let a_quarter = |range: &Range| in_time_wait().is_some_and(|many| many >= range.listener_ports() / 4);
+            self.check_scarcity(a_quarter);
         }
     }
 
-    fn look_whether_crowded(&mut self, is_crowded: impl FnOnce(&Range) -> bool) {
+    fn check_scarcity(&mut self, is_scarce: impl FnOnce(&Range) -> bool) {
         self.range = Range::in_force();
-        self.crowded_until = None;
-        if let Some(range) = self.range.as_mut().filter(|range| is_crowded(range)) {
-            range.leave_out_the_reserved();
-            self.crowded_until = Some(Instant::now() + MINUTE);
+        self.scarce_until = None;
+        if let Some(range) = self.range.as_mut().filter(|range| is_scarce(range)) {
+            range.exclude_reserved();
+            self.scarce_until = Some(Instant::now() + MINUTE);
         }
-        CROWDED.store(self.crowded_until.is_some(), Relaxed);
+        SCARCE.store(self.scarce_until.is_some(), Relaxed);
         BEGINS_ODD.store(self.range.as_ref().is_some_and(Range::begins_odd), Relaxed);
     }
 }
@@ -168,15 +168,15 @@ impl Range {
         Some(Range { first: first.trim().parse().ok()?, last: last.trim().parse().ok()?, reserved: Vec::new() })
     }
 
-    fn leave_out_the_reserved(&mut self) {
+    fn exclude_reserved(&mut self) {
         let (path, mut buffer) = ("/proc/sys/net/ipv4/ip_local_reserved_ports", [0; 512]);
         match beginning_of(path, &mut buffer) {
-            Some(text) if text.len() < 512 => self.leave_out(text),
-            _ => self.leave_out(&fs::read_to_string(path).unwrap_or_default()),
+            Some(text) if text.len() < 512 => self.exclude(text),
+            _ => self.exclude(&fs::read_to_string(path).unwrap_or_default()),
         }
     }
 
-    fn leave_out(&mut self, text: &str) {
+    fn exclude(&mut self, text: &str) {
         let reserved = text.trim().split(',').filter_map(|part| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             Some((first.parse().ok()?, last.parse().ok()?))
@@ -188,13 +188,13 @@ impl Range {
         self.first % 2 == 1
     }
 
-    fn many_for_listeners(&self) -> u64 {
+    fn listener_ports(&self) -> u64 {
         self.last.saturating_sub(self.first).div_ceil(2).into()
     }
 
     /// A random port of those that the kernel would choose for a listener.
     fn any(&self) -> Option<u16> {
-        let random = RandomState::new().hash_one(()).checked_rem(self.many_for_listeners())?;
+        let random = RandomState::new().hash_one(()).checked_rem(self.listener_ports())?;
         let port = self.first + 1 + 2 * u16::try_from(random).ok()?;
         self.reserved.iter().all(|(first, last)| !(*first..=*last).contains(&port)).then_some(port)
     }
@@ -221,9 +221,9 @@ mod tests {
         assert_eq!(ports_of(&range("32768\t32768\n")), [0; 0]);
         assert_eq!(ports_of(&range("32769\t32768\n")), [0; 0]);
         let mut range = range("32768\t32781\n");
-        range.leave_out("\n");
+        range.exclude("\n");
         assert_eq!(ports_of(&range).len(), 7);
-        range.leave_out("8080,32771,32775-32777\n");
+        range.exclude("8080,32771,32775-32777\n");
         assert_eq!(ports_of(&range), [32769, 32773, 32779, 32781]);
     }
 

@@ -32,9 +32,9 @@ fn a_half_with_both_ends_has_met() {
     assert_eq!((halves.met(), halves.without_accepted()), (0, 2));
     assert_eq!(halves.arrived(Some(at(1)), true, "first"), None);
     assert_eq!((halves.met(), halves.without_accepted()), (0, 1));
-    assert_eq!(halves.through(0, at(1), 1, |_| true), None);
+    assert_eq!(halves.connected(0, at(1), 1, |_| true), None);
     assert_eq!((halves.met(), halves.without_accepted()), (1, 1));
-    assert_eq!(halves.through(1, at(2), 2, |_| unreachable!("nothing was accepted")), None);
+    assert_eq!(halves.connected(1, at(2), 2, |_| unreachable!("nothing was accepted")), None);
     assert_eq!((halves.met(), halves.without_accepted()), (1, 1));
     assert_eq!(halves.arrived(Some(at(2)), true, "second"), None);
     assert_eq!((halves.met(), halves.without_accepted()), (2, 0));
@@ -42,17 +42,17 @@ fn a_half_with_both_ends_has_met() {
 }
 
 #[test]
-fn the_first_unmet_half_tells_whether_it_is_through() {
+fn the_first_unmet_half_tells_whether_it_has_connected() {
     let mut halves = begun(&[1, 2]);
-    assert!(!halves.first_unmet_is_through());
-    halves.through(1, at(2), 2, |_| true);
-    assert!(!halves.first_unmet_is_through());
-    halves.through(0, at(1), 1, |_| true);
-    assert!(halves.first_unmet_is_through());
+    assert!(!halves.first_unmet_has_connected());
+    halves.connected(1, at(2), 2, |_| true);
+    assert!(!halves.first_unmet_has_connected());
+    halves.connected(0, at(1), 1, |_| true);
+    assert!(halves.first_unmet_has_connected());
     halves.arrived(Some(at(1)), true, "first");
-    assert!(halves.first_unmet_is_through());
+    assert!(halves.first_unmet_has_connected());
     halves.arrived(Some(at(2)), true, "second");
-    assert!(!halves.first_unmet_is_through());
+    assert!(!halves.first_unmet_has_connected());
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn only_located_halves_have_an_address() {
     assert!(!halves.may_be_ours(([127, 0, 0, 2], 1).into()));
     halves.add();
     assert_eq!(halves.arrived(None, true, "unknown"), Some("unknown"));
-    halves.through(1, at(2), 2, |_| true);
+    halves.connected(1, at(2), 2, |_| true);
     assert!(halves.may_be_ours(at(2)));
     assert!(!halves.may_be_ours(at(3)));
 }
@@ -109,15 +109,15 @@ fn a_later_connection_replaces_an_older_one() {
     let mut halves = begun(&[1]);
     assert_eq!(halves.arrived(Some(at(1)), true, "older"), None);
     assert_eq!(halves.arrived(Some(at(1)), true, "ours"), Some("older"));
-    assert_eq!(halves.through(0, at(1), 1, |accepted| *accepted == "ours"), None);
+    assert_eq!(halves.connected(0, at(1), 1, |accepted| *accepted == "ours"), None);
     assert_eq!(pairs(&mut halves), [("ours", 1)]);
 }
 
 #[test]
-fn a_dead_candidate_comes_back_when_the_connect_is_through() {
+fn a_dead_candidate_comes_back_when_the_connect_has_connected() {
     let mut halves = begun(&[1]);
     assert_eq!(halves.arrived(Some(at(1)), true, "older"), None);
-    assert_eq!(halves.through(0, at(1), 1, |_| false), Some("older"));
+    assert_eq!(halves.connected(0, at(1), 1, |_| false), Some("older"));
     assert_eq!((halves.met(), halves.without_accepted()), (0, 1));
     assert_eq!(halves.arrived(Some(at(1)), true, "ours"), None);
     assert_eq!(pairs(&mut halves), [("ours", 1)]);
@@ -126,7 +126,7 @@ fn a_dead_candidate_comes_back_when_the_connect_is_through() {
 #[test]
 fn a_half_that_has_met_takes_no_other_connection() {
     let mut halves = begun(&[1]);
-    halves.through(0, at(1), 1, |_| true);
+    halves.connected(0, at(1), 1, |_| true);
     halves.arrived(Some(at(1)), true, "ours");
     assert!(!halves.may_be_ours(at(1)));
     assert_eq!(halves.arrived(Some(at(1)), true, "stranger"), Some("stranger"));
@@ -137,14 +137,14 @@ fn a_half_that_has_met_takes_no_other_connection() {
 #[test]
 fn a_new_half_may_begin_at_the_port_of_a_kept_one() {
     let mut halves = begun(&[1, 2]);
-    halves.through(0, at(1), 1, |_| true);
+    halves.connected(0, at(1), 1, |_| true);
     halves.arrived(Some(at(1)), true, "kept");
     halves.keep_met();
     let (first, second) = (halves.add(), halves.add());
     assert_eq!((first, second), (1, 2));
     halves.locate(|half| Some(at([7, 5, 1][half])));
     assert_eq!(halves.arrived(Some(at(1)), true, "new"), None);
-    halves.through(second, at(1), 2, |_| true);
+    halves.connected(second, at(1), 2, |_| true);
     assert_eq!(halves.met(), 2);
     halves.keep_met();
     assert_eq!(pairs(&mut halves), [("kept", 1), ("new", 2)]);
@@ -154,8 +154,8 @@ fn a_new_half_may_begin_at_the_port_of_a_kept_one() {
 fn only_met_halves_are_kept_or_taken() {
     let mut halves = begun(&[1, 2, 3]);
     halves.arrived(Some(at(1)), true, "first");
-    halves.through(1, at(2), 2, |_| true);
-    halves.through(2, at(3), 3, |_| true);
+    halves.connected(1, at(2), 2, |_| true);
+    halves.connected(2, at(3), 3, |_| true);
     halves.arrived(Some(at(3)), true, "third");
     halves.keep_met();
     assert_eq!(halves.len(), 1);
@@ -179,7 +179,7 @@ fn the_next_half_is_looked_at_first() {
     assert_eq!(halves.next, 2);
     halves.arrived(Some(at(9)), true, "stranger");
     assert_eq!(halves.next, 2);
-    halves.through(1, at(2), 2, |_| true);
+    halves.connected(1, at(2), 2, |_| true);
     halves.keep_met();
     assert_eq!(halves.next, 1);
     drop(pairs(&mut halves));

@@ -1,7 +1,7 @@
-//! The reactor: one thread per process that waits for all async calls whose pairs are late.
+//! The reactor: one thread per process that waits for all parked async calls.
 //!
-//! It starts on first use, and keeps two descriptors: an epoll, and an eventfd that wakes it. The epoll has each waiting
-//! engine's descriptor, for one event at a time. Wakers are called without the lock, because they may run anything.
+//! It starts on first use, and keeps two descriptors: an epoll, and an eventfd that wakes the thread. The epoll watches the
+//! descriptor of each waiting engine, for one event at a time. Wakers are called without the lock: they may run any code.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,7 +21,7 @@ use crate::hazards::signals::spawn_without_signals;
 /// The name of the thread, cut to the 15 bytes that Linux shows.
 const NAME: &str = "ringpair-wait";
 
-/// Events that are taken at once.
+/// Events taken by one `epoll_wait(2)`.
 const EVENTS: usize = 64;
 
 /// The event of the eventfd.
@@ -36,16 +36,16 @@ pub(crate) struct Reactor {
 
 struct State {
     is_running: bool,
-    /// The number of the newest wait. Numbers are not used twice, so a late event finds nothing.
+    /// The number of the newest wait. Numbers are never reused, so a late event finds nothing.
     newest: u64,
     waits: BTreeMap<u64, Wait>,
-    /// When the thread looks at the deadlines again; `None` while it sleeps without end.
+    /// When the thread next checks deadlines; `None` while it sleeps without a timeout.
     looks_at: Option<Instant>,
 }
 
 struct Wait {
     until: Instant,
-    /// Gone once it was called.
+    /// `None` once called.
     waker: Option<Waker>,
 }
 
@@ -70,7 +70,7 @@ impl Reactor {
         }
     }
 
-    /// Has `waker` called once: when the descriptor is readable, and at `until` at the latest.
+    /// Calls `waker` once, when the descriptor is readable, at `until` at the latest.
     pub(crate) fn register(
         &'static self,
         descriptor: Option<BorrowedFd<'_>>,
@@ -107,7 +107,7 @@ impl Reactor {
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
             let timeout = self.time_to_sleep();
-            // EINTR is an empty look; no other error comes from an open epoll and a valid buffer.
+            // EINTR counts as no events. An open epoll and a valid buffer cause no other error.
             let count = self.epoll.wait(&mut events, timeout).unwrap_or(0);
             let due = self.take_due(events[..count].iter().map(EpollEvent::data));
             wake_all(due);
@@ -127,7 +127,7 @@ impl Reactor {
         let mut due = Vec::new();
         for number in events {
             match number {
-                KICK => drop(self.kick.read()), // so that it is not readable any more
+                KICK => drop(self.kick.read()), // resets the eventfd
                 number => due.extend(state.waits.get_mut(&number).and_then(|wait| wait.waker.take())),
             }
         }
@@ -141,7 +141,7 @@ impl Reactor {
     fn look_by(&self, until: Instant) {
         let sleeps_longer = |state: &State| state.looks_at.is_none_or(|looks_at| looks_at > until);
         if sleeps_longer(&self.lock()) {
-            let _ = self.kick.write(1); // a full counter is readable too
+            let _ = self.kick.write(1); // fails only if the counter is full, and then the eventfd is readable
         }
     }
 
@@ -151,7 +151,7 @@ impl Reactor {
     }
 }
 
-/// Readable once, then silent until it is renewed.
+/// One event when readable; none after that until it is renewed.
 fn event(number: u64) -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, number)
 }
@@ -163,14 +163,14 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Has `waker` called once more, in place of the one before.
+    /// Calls `waker` once, in place of the previous waker.
     pub(crate) fn renew(
         &mut self,
         descriptor: Option<BorrowedFd<'_>>,
         until: Instant,
         waker: &Waker,
     ) -> io::Result<()> {
-        // Cloned and dropped without the lock: with its waker a task may go, and the futures in it.
+        // Cloned and dropped without the lock: dropping a waker can drop its task, and the futures in it.
         let waker = waker.clone();
         let _before = match self.reactor.lock().waits.get_mut(&self.number) {
             Some(wait) => {
@@ -194,12 +194,12 @@ impl Registration {
     }
 }
 
-/// The waker is not called from here on, unless that has begun.
+/// The waker is not called after this, except for a call that has already begun.
 impl Drop for Registration {
     fn drop(&mut self) {
         if self.reactor.token.is_current() {
             let wait = self.reactor.lock().waits.remove(&self.number);
             drop(wait); // without the lock, see `renew`
-        } // else this is a forked child, which has no part in its parent's reactor
+        } // a forked child has no part in its parent's reactor
     }
 }

@@ -51,16 +51,16 @@ impl Closing {
         self.is_reading = true;
         self.read = None;
         self.ring.enter()?;
-        self.take_down();
+        self.reap();
         Ok(())
     }
 
     /// What the read has come to; `None` while it is pending.
     pub(crate) fn read(&mut self) -> Option<io::Result<usize>> {
-        self.take_down();
+        self.reap();
         if self.is_reading {
             self.ring.nudge(); // what closing has woken is completed here
-            self.take_down();
+            self.reap();
         }
         self.read.take()
     }
@@ -72,7 +72,7 @@ impl Closing {
         unsafe { self.ring.push(&close) };
         self.closed = None;
         self.ring.enter()?;
-        self.take_down();
+        self.reap();
         match self.closed.take() {
             Some(closed) => closed,
             None => self.wait_until(Instant::now() + Duration::from_secs(1), |closing| closing.closed.take()),
@@ -102,11 +102,11 @@ impl Closing {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            self.take_down();
+            self.reap();
         }
     }
 
-    fn take_down(&mut self) {
+    fn reap(&mut self) {
         while let Some(completion) = self.ring.next() {
             let outcome = outcome(completion.result());
             match completion.user_data() {

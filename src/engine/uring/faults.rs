@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 /// How an operation that is kept from the kernel ends.
 #[derive(Clone, Copy, Debug)]
-pub enum Ending {
+pub enum FaultEnding {
     /// As soon as it is submitted.
     AtOnce,
     /// As one that the kernel rejects, so that the submission ends there and the rest needs another one.
@@ -30,7 +30,7 @@ pub struct Fault {
     pub errno: i32,
     pub first: u32,
     pub many: u32,
-    pub ending: Ending,
+    pub ending: FaultEnding,
 }
 
 struct Armed {
@@ -61,9 +61,9 @@ pub(super) fn instead_of(entry: &Entry) -> Entry {
     let ending = ending.ok().flatten();
     let nothing = match ending {
         None => return entry.clone(),
-        Some(Ending::AtOnce) => opcode::Nop::new().build(),
-        Some(Ending::Rejected) => opcode::Nop::new().build().flags(Flags::BUFFER_SELECT),
-        Some(Ending::Later) => opcode::Timeout::new(&raw const LATER).build(),
+        Some(FaultEnding::AtOnce) => opcode::Nop::new().build(),
+        Some(FaultEnding::Rejected) => opcode::Nop::new().build().flags(Flags::BUFFER_SELECT),
+        Some(FaultEnding::Later) => opcode::Timeout::new(&raw const LATER).build(),
     };
     nothing.user_data(name)
 }
@@ -81,7 +81,7 @@ pub(super) fn result_of(completion: &cqueue::Entry) -> i32 {
 
 impl Armed {
     /// How this operation ends, where it is one that fails.
-    fn strike(&mut self, opcode: u32, name: u64) -> Option<Ending> {
+    fn strike(&mut self, opcode: u32, name: u64) -> Option<FaultEnding> {
         if opcode != self.fault.opcode.into() {
             return None;
         }

@@ -32,7 +32,7 @@ use nix::sys::socket::SockFlag;
 use socket2::{Domain, SockAddr, Type};
 
 use self::ring::Ring;
-use super::{Completion, MOST};
+use super::{Completion, MAX_PAIRS};
 
 /// How long a dropped engine waits for stale operations. They take the few microseconds of one submission.
 const LAST_CALL: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub(crate) struct Uring {
     /// The address that connects go to, at a fixed place until the kernel has copied it.
     target: Box<SockAddr>,
     /// The sockets of connects in flight, by the number of their half.
-    connects: [Option<OwnedFd>; MOST],
+    connects: [Option<OwnedFd>; MAX_PAIRS],
     accepts: Numbers,
     /// Sockets that are being opened.
     opening: Numbers,
@@ -65,7 +65,7 @@ struct Op {
 struct Numbers(u64);
 
 impl Numbers {
-    /// Takes the smallest number that is free. More than [`MOST`] are never in use.
+    /// Takes the smallest number that is free. More than [`MAX_PAIRS`] are never in use.
     fn take(&mut self) -> usize {
         let number = self.0.trailing_ones().min(u64::BITS - 1);
         self.0 |= 1 << number;
@@ -105,7 +105,7 @@ impl Uring {
         Ok(Uring {
             ring: Ring::open()?,
             target: Box::new(SockAddr::from(std::net::SocketAddr::from(([0, 0, 0, 0], 0)))),
-            connects: [const { None }; MOST],
+            connects: [const { None }; MAX_PAIRS],
             accepts: Numbers(0),
             opening: Numbers(0),
             attempt: 0,
@@ -190,7 +190,7 @@ impl Uring {
     }
 
     pub(super) fn cancel(&mut self) -> io::Result<()> {
-        for half in 0..MOST {
+        for half in 0..MAX_PAIRS {
             if self.connects[half].is_some() {
                 self.queue_cancel(CONNECT, half);
             }

@@ -20,7 +20,7 @@ enum Event {
     Stranger { port: u16 },
     Reset(Index),
     Arrive(Index),
-    Through(Index),
+    Connected(Index),
     KeepMet,
 }
 
@@ -31,7 +31,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         4 => (0..PORTS).prop_map(|port| Event::Stranger { port }),
         1 => any::<Index>().prop_map(Event::Reset),
         8 => any::<Index>().prop_map(Event::Arrive),
-        4 => any::<Index>().prop_map(Event::Through),
+        4 => any::<Index>().prop_map(Event::Connected),
         1 => Just(Event::KeepMet),
     ];
     vec(event, 0..60)
@@ -51,13 +51,13 @@ struct Connect {
     name: usize,
     port: u16,
     is_established: bool,
-    is_through: bool,
+    has_connected: bool,
     has_arrived: bool,
 }
 
 impl Connect {
     fn has_met(&self) -> bool {
-        self.is_through && self.has_arrived
+        self.has_connected && self.has_arrived
     }
 }
 
@@ -84,7 +84,7 @@ impl Kernel {
         if is_free {
             let name = self.names;
             self.names += 1;
-            self.halves.push(Connect { name, port, is_established: false, is_through: false, has_arrived: false });
+            self.halves.push(Connect { name, port, is_established: false, has_connected: false, has_arrived: false });
         }
         is_free
     }
@@ -148,9 +148,9 @@ impl World {
             }
             Event::Arrive(_) if self.kernel.backlog.is_empty() => {}
             Event::Arrive(pick) => self.arrive(pick.index(self.kernel.backlog.len())),
-            Event::Through(pick) => {
-                if let Some(half) = self.kernel.number_of(pick, |half| half.is_established && !half.is_through) {
-                    self.through(half);
+            Event::Connected(pick) => {
+                if let Some(half) = self.kernel.number_of(pick, |half| half.is_established && !half.has_connected) {
+                    self.connected(half);
                 }
             }
             Event::KeepMet => self.keep_met(),
@@ -177,10 +177,10 @@ impl World {
         kernel.came_back(returned);
     }
 
-    fn through(&mut self, half: usize) {
+    fn connected(&mut self, half: usize) {
         let connect = &mut self.kernel.halves[half];
-        connect.is_through = true;
-        let returned = self.matching.through(half, at(connect.port), connect.name, |accepted| accepted.lives.get());
+        connect.has_connected = true;
+        let returned = self.matching.connected(half, at(connect.port), connect.name, |accepted| accepted.lives.get());
         self.kernel.came_back(returned);
     }
 
@@ -199,7 +199,7 @@ impl World {
         let met = kernel.halves.iter().filter(|half| half.has_met()).count();
         assert_eq!((matching.len(), matching.met()), (kernel.halves.len(), met));
         let first_unmet = kernel.halves.iter().find(|half| !half.has_met());
-        assert_eq!(matching.first_unmet_is_through(), first_unmet.is_some_and(|half| half.is_through));
+        assert_eq!(matching.first_unmet_has_connected(), first_unmet.is_some_and(|half| half.has_connected));
         assert_eq!(matching.without_accepted(), matching.len() - kernel.accepted.len());
         for connection in &kernel.accepted {
             assert_eq!(Rc::strong_count(connection), 2, "it was dropped and did not come back");
@@ -212,8 +212,8 @@ impl World {
             if !self.kernel.halves[half].is_established {
                 self.establish(half);
             }
-            if !self.kernel.halves[half].is_through {
-                self.through(half);
+            if !self.kernel.halves[half].has_connected {
+                self.connected(half);
             }
         }
         while !self.kernel.backlog.is_empty() {
