@@ -81,8 +81,8 @@
 //! [How it works](how_it_works) describes how a pair is made, from the call to the submission queue and back, and what each
 //! engine does.
 
-#![cfg_attr(docsrs, feature(doc_cfg))] // items and implementations tell their feature
-// This page speaks of calls that need the feature.
+#![cfg_attr(docsrs, feature(doc_cfg))] // the pages show the feature of each item
+// This page links to calls that need the feature.
 #![cfg_attr(not(feature = "tokio-uring"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(target_os = "linux"))]
@@ -119,6 +119,7 @@ pub mod mocket;
 mod netstat;
 mod one_shot;
 mod options;
+mod poll;
 mod pool;
 pub mod probe;
 #[cfg(all(doc, not(doctest)))] // they run as tests, in tests/recipes
@@ -179,7 +180,7 @@ mod with_runtime {
     ///
     /// # Errors
     ///
-    /// [`Step::Options`] if this thread is in no runtime. Otherwise as [`PairOptions::make_pair`].
+    /// [`Step::Options`] if this thread is not in a runtime. Otherwise as [`PairOptions::make_pair`].
     ///
     /// # Source
     ///
@@ -193,7 +194,7 @@ mod with_runtime {
         PairOptions::new().make_pair().await
     }
 
-    /// Entries of the runtime's submission queue: enough for a test, and two pages of locked memory, see `room`.
+    /// Entries of the runtime's submission queue: enough for a test, and two pages of locked memory.
     const ENTRIES: u32 = 32;
 
     /// Starts a small tokio-uring runtime, makes a pair, and runs `body` with it.
@@ -227,7 +228,7 @@ mod with_runtime {
                        make_socket_pair(), in tokio's pair::<tokio::net::TcpStream>()";
             return Err(Step::Options.refused(ErrorKind::Unsupported, why));
         }
-        // The thread's own ring first, which the pair needs anyway: it tells whether there is room for the runtime's.
+        // The thread's own ring comes first, because it can tell whether there is room for the runtime's ring.
         let plan = PairOptions::new().plan_for::<TcpStream>()?;
         let mut lease = Lease::of_this_thread_blocking(&plan).map_err(skipped_if_absent)?;
         let mut builder = tokio_uring::builder();
@@ -246,7 +247,7 @@ mod with_runtime {
         })
     }
 
-    /// Prints that io_uring is missing, past the test harness's capture, if that is the error.
+    /// If the error means that io_uring is missing, prints that, past the test harness's capture.
     fn skipped_if_absent(error: Error) -> Error {
         if error.step() == Step::Ring && is_absence(error.cause()) {
             say_skipped(std::thread::current().name().unwrap_or("with_pair"), error.cause());

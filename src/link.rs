@@ -59,14 +59,14 @@
 //! Delay, reordering and random loss of single packets: use `tc qdisc add dev lo root netem` in a network namespace.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use socket2::SockRef;
 
 use crate::netstat;
+use crate::poll::poll_one;
 use crate::sockets::{set_max_pacing_rate, set_min_hops_of_any};
 use crate::streams::PairSocket;
 
@@ -260,21 +260,13 @@ pub fn clog<S: PairSocket>(end: &S) -> io::Result<usize> {
             Ok(count) => (sent, was_quiet) = (sent + count, false),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock && was_quiet => return Ok(sent),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => was_quiet = !becomes_writable(&descriptor)?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                was_quiet = !poll_one(descriptor, PollFlags::POLLOUT, QUIET)?
+            }
             Err(error) => return Err(error),
         }
     }
     Err(io::Error::new(ErrorKind::TimedOut, format!("after {PATIENCE:?} the peer still takes bytes: it reads them")))
-}
-
-fn becomes_writable(descriptor: &impl AsFd) -> io::Result<bool> {
-    let mut polled = [PollFd::new(descriptor.as_fd(), PollFlags::POLLOUT)];
-    let timeout = PollTimeout::try_from(QUIET).unwrap_or(PollTimeout::MAX);
-    match poll(&mut polled, timeout) {
-        Ok(ready) => Ok(ready > 0),
-        Err(nix::errno::Errno::EINTR) => Ok(true), // the caller tries again
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Returns how many packets the kernel has dropped for [`deafen`] and [`partition`] so far, on all sockets of this network

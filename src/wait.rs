@@ -16,10 +16,10 @@ use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 
 use self::reactor::{Reactor, Registration};
+use crate::poll::poll_one;
 
 /// How long an async call wakes itself before it registers with the reactor.
 const LOOK_AGAIN: Duration = Duration::from_micros(200);
@@ -62,10 +62,7 @@ impl Deadline {
 /// Sleeps until the engine has a completion, the time is up, a signal arrives, or a nap is over. The caller checks which.
 pub(crate) fn block_on(engine: BorrowedFd<'_>, until: Instant) -> io::Result<()> {
     let timeout = millis_until(until.min(Instant::now() + NAP));
-    match poll(&mut [PollFd::new(engine, PollFlags::POLLIN)], PollTimeout::from(timeout)) {
-        Err(errno) if errno != Errno::EINTR => Err(errno.into()),
-        _ => Ok(()),
-    }
+    poll_one(engine, PollFlags::POLLIN, timeout).map(drop)
 }
 
 /// Returns how long to sleep, at most a minute. Rounded up: rounding down would end in a busy loop for the last fraction of a

@@ -1,5 +1,5 @@
 //! The epoll engine: connect and accept as system calls that never wait, tried at once, and registered with an epoll if they
-//! are not through.
+//! do not complete.
 //!
 //! On loopback the handshake runs inside `connect(2)`, though a non-blocking one says `EINPROGRESS`. So the accept is tried
 //! next, and then the connect again, which succeeds now. `how_it_works::epoll_engine` describes the engine from outside.
@@ -10,14 +10,15 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFlags, PollTimeout};
 use nix::sys::epoll::{Epoll as Descriptor, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{SockFlag, accept4};
 use socket2::{SockAddr, SockRef};
 
 use super::{Completion, MAX_PAIRS};
+use crate::poll::poll_one;
 
-/// Marks the event of the listener; an event of a connect has the number of its half.
+/// Identifies an event of the listener. An event of a connect has the number of its half.
 const LISTENER: u64 = MAX_PAIRS as u64;
 
 pub(crate) struct Epoll {
@@ -25,8 +26,9 @@ pub(crate) struct Epoll {
     target: SockAddr,
     connects: [Option<Connect>; MAX_PAIRS],
     accepts: usize,
-    /// The listener and the connects that the epoll watches.
+    /// The listener is registered with the epoll.
     watches_listener: bool,
+    /// How many connects are registered with the epoll.
     watched: usize,
     completed: VecDeque<Completion>,
 }
@@ -143,7 +145,7 @@ impl Epoll {
             match accept(listener) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_want_of_descriptors(&error) && !is_readable(listener) => return,
+                Err(error) if is_out_of_descriptors(&error) && !is_readable(listener) => return,
                 result => {
                     self.accepts -= 1;
                     self.completed.push_back(Completion::Accepted(result));
@@ -161,7 +163,7 @@ impl Epoll {
 
     fn take_events(&mut self, listener: BorrowedFd<'_>) {
         let mut events = [EpollEvent::empty(); MAX_PAIRS + 1];
-        // EINTR is an empty look; no other error comes from an open epoll and a valid buffer.
+        // EINTR counts as no events. An open epoll and a valid buffer cause no other error.
         let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
         for event in &events[..count] {
             match event.data() {
@@ -172,13 +174,13 @@ impl Epoll {
     }
 }
 
-/// Whether `accept4(2)` has found no descriptor, which it needs before it looks whether a connection waits.
-fn is_want_of_descriptors(error: &io::Error) -> bool {
+/// Whether `accept4(2)` failed for lack of a descriptor. It checks that before it checks for a waiting connection.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }
 
 fn is_readable(listener: BorrowedFd<'_>) -> bool {
-    poll(&mut [PollFd::new(listener, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    poll_one(listener, PollFlags::POLLIN, PollTimeout::ZERO).unwrap_or(false)
 }
 
 fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {

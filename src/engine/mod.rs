@@ -7,14 +7,14 @@
 //! - [`connect`](Engine::connect), [`accept`](Engine::accept) and [`open_socket`](Engine::open_socket) queue an operation,
 //!   [`submit`](Engine::submit) starts everything that is queued, [`reap`](Engine::reap) takes one completion. None of them
 //!   waits: [`wait`](crate::wait) does.
-//! - An operation that can complete at once has completed when `submit` returns. Opening a socket always can.
+//! - An operation that can complete at once has completed when `submit` returns. Opening a socket always does.
 //! - A connecting socket belongs to the engine until its completion is reaped, and so does the address that it connects to.
-//! - [`cancel`](Engine::cancel) asks all operations to end. They complete soon after, and may have succeeded by then.
-//! - [`end`](Engine::end) closes the attempt. An operation that has not completed by then is *stale*: the engine knows it by
-//!   the attempt's number, and closes whatever it brings. A listener with a stale accept must not listen again.
-//! - The [descriptor](Engine::descriptor) is readable, for `poll(2)` and `epoll(7)`, when there is something to reap that
-//!   completed after `submit`.
-//! - An error from `submit` means that the engine is of no use any more. It is dropped then.
+//! - [`cancel`](Engine::cancel) cancels all operations. They complete soon afterwards, and may still succeed.
+//! - [`end`](Engine::end) closes the attempt. An operation that has not completed by then is *stale*: the engine recognises it
+//!   by the attempt's number, and closes what it returns. A listener with a stale accept must not listen again.
+//! - The [descriptor](Engine::descriptor) is readable, for `poll(2)` and `epoll(7)`, when an operation has completed after
+//!   `submit`.
+//! - After an error from `submit`, the engine can only be dropped.
 //! - Dropping an engine cancels everything and closes what still completes.
 
 #[cfg(feature = "epoll")]
@@ -38,7 +38,7 @@ use self::uring::Uring;
 use crate::options::{Backend, Choice};
 use crate::probe::{InDoubt, refuse_if_asking_kills};
 
-/// Pairs in one attempt at most: enough to share the cost of a submission, few enough to stay in the processor's caches.
+/// The maximum of pairs in one attempt: enough to share the cost of a submission, few enough to stay in the CPU's caches.
 pub(crate) const MAX_PAIRS: usize = 32;
 
 /// The end of an operation.
@@ -61,7 +61,7 @@ pub(crate) enum Engine {
     Epoll(Epoll),
 }
 
-/// Does the same with either engine.
+/// Calls the same method of either engine.
 macro_rules! on {
     ($engine:expr, $name:ident => $call:expr) => {
         match $engine {
@@ -74,7 +74,7 @@ macro_rules! on {
 
 #[cfg_attr(not(feature = "epoll"), allow(unused_variables))] // only epoll needs the listener
 impl Engine {
-    /// Sets up the engine that is wanted.
+    /// Opens the chosen engine.
     pub(crate) fn open(choice: Choice) -> io::Result<Engine> {
         let uring = |in_doubt| refuse_if_asking_kills(in_doubt).and_then(|()| Uring::open());
         match choice {
@@ -89,7 +89,7 @@ impl Engine {
         }
     }
 
-    /// The choice that opens another engine of this kind.
+    /// Returns the choice that opens another engine of this kind.
     pub(crate) fn choice(&self) -> Choice {
         match self {
             Engine::Uring(_) => Choice::Uring,
@@ -106,8 +106,8 @@ impl Engine {
         }
     }
 
-    /// Whether its sockets must be non-blocking. Epoll's must, or a call would wait; a ring's must not, or an operation would
-    /// end with `EAGAIN`.
+    /// Whether sockets must be non-blocking: for epoll, or a call would wait. For a ring they must not, or operations would fail
+    /// with `EAGAIN`.
     pub(crate) fn is_nonblocking(&self) -> bool {
         self.backend() == Backend::Epoll
     }
@@ -149,7 +149,7 @@ impl Engine {
         }
     }
 
-    /// Starts everything that is queued.
+    /// Submits everything that is queued.
     pub(crate) fn submit(&mut self, listener: BorrowedFd<'_>) -> io::Result<()> {
         match self {
             Engine::Uring(uring) => uring.submit(),
@@ -167,7 +167,7 @@ impl Engine {
         }
     }
 
-    /// Has the kernel complete what it has deferred to this thread.
+    /// Makes the kernel run the work that it has deferred to this thread.
     pub(crate) fn nudge(&mut self) {
         match self {
             Engine::Uring(uring) => uring.nudge(),
@@ -176,17 +176,17 @@ impl Engine {
         }
     }
 
-    /// Accepts that have not been reaped.
+    /// Returns how many accepts have not been reaped.
     pub(crate) fn accepts(&self) -> usize {
         on!(self, engine => engine.accepts())
     }
 
-    /// The socket of a connect that has not been reaped.
+    /// Returns the socket of a connect that has not been reaped.
     pub(crate) fn connecting(&self, half: usize) -> Option<BorrowedFd<'_>> {
         on!(self, engine => engine.connecting(half))
     }
 
-    /// Asks all operations of the attempt to end.
+    /// Cancels all operations of the attempt.
     pub(crate) fn cancel(&mut self) -> io::Result<()> {
         match self {
             Engine::Uring(uring) => uring.cancel(),
@@ -204,7 +204,7 @@ impl Engine {
         }
     }
 
-    /// Operations of ended attempts that have not completed.
+    /// Returns how many operations of ended attempts have not completed.
     pub(crate) fn stale(&self) -> usize {
         match self {
             Engine::Uring(uring) => uring.stale(),
@@ -213,7 +213,7 @@ impl Engine {
         }
     }
 
-    /// In a child of `fork(2)`: leaves what is the parent's alone. Only dropping is allowed after it.
+    /// Leaves the parent's kernel objects alone, in a child of `fork(2)`. After this, the engine can only be dropped.
     pub(crate) fn abandon(&mut self) {
         match self {
             Engine::Uring(uring) => uring.abandon(),
@@ -222,23 +222,23 @@ impl Engine {
         }
     }
 
-    /// Fails as the set-up of one more ring of up to 32 entries would for want of memory that may be locked.
+    /// Fails with `ENOMEM` if the kernel would not lock memory for one more ring of up to 32 entries.
     #[cfg(feature = "tokio-uring")]
     pub(crate) fn refuse_without_room_for_a_ring(&self) -> io::Result<()> {
         match self {
             Engine::Uring(uring) => uring.refuse_without_room_for_a_ring(),
             #[cfg(feature = "epoll")]
-            Engine::Epoll(_) => Ok(()), // it cannot tell
+            Engine::Epoll(_) => Ok(()), // only a ring can tell
         }
     }
 
-    /// The descriptor to wait for; the same for the engine's life.
+    /// Returns the descriptor to wait for. It never changes.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         on!(self, engine => engine.descriptor())
     }
 }
 
-/// Whether this error of `io_uring_setup(2)` means that there is no ring here.
+/// Whether this error of `io_uring_setup(2)` means that the host has no io_uring for this thread.
 ///
 /// `ENOSYS` of an old kernel or a seccomp profile, `EPERM` of a seccomp profile or `kernel.io_uring_disabled`, `EACCES` of a
 /// security module, `EOPNOTSUPP` of a sandbox, and a filter that kills, which [`refuse_if_asking_kills`] finds.

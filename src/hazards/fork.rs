@@ -1,4 +1,4 @@
-//! Applies after `fork(2)`: the child has copies of everything that names kernel objects, and these objects stay the parent's.
+//! Applies after `fork(2)`: a child has copies of all descriptors and mappings, but the kernel objects are still its parent's.
 #![allow(unsafe_code)] // maps a page that the kernel clears in a child, and leaks one value per process
 
 use std::num::NonZeroUsize;
@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 
-/// Names a process among its ancestors and descendants. Process ids cannot: they repeat across pid namespaces.
+/// Identifies a process among its ancestors and descendants. Process ids cannot: they repeat across pid namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token(u64);
 
-/// The token of the next process. In ordinary memory: a child goes on from the number that its parent had reached.
+/// The token of the next process. In ordinary memory, so a child continues from its parent's number.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl Token {
@@ -22,7 +22,7 @@ impl Token {
         match place.load(Ordering::Relaxed) {
             0 => {
                 let fresh = NEXT.fetch_add(1, Ordering::Relaxed);
-                // Two threads may come here at once; the first to store decides.
+                // If two threads get here at once, the first store wins.
                 let stored = place.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed);
                 Token(stored.err().unwrap_or(fresh))
             }
@@ -35,20 +35,20 @@ impl Token {
     }
 }
 
-/// Returns a number that is zero again in every child: `MADV_WIPEONFORK` of `madvise(2)`, Linux 4.14.
+/// Returns a number that the kernel resets to zero in every child: `MADV_WIPEONFORK` of `madvise(2)`, Linux 4.14.
 fn cleared_by_fork() -> Option<&'static AtomicU64> {
-    /// Null until it is known, then the page or [`NONE`].
+    /// Null at first, then the page or [`NONE`].
     static PLACE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
     static NONE: AtomicU64 = AtomicU64::new(0);
 
     let mut place = PLACE.load(Ordering::Acquire).cast_const();
     if place.is_null() {
         let mapped = map().unwrap_or(&raw const NONE);
-        // A thread that loses the race uses the winner's page and leaves its own unused.
+        // A thread that loses the race uses the winner's page.
         let stored = PLACE.compare_exchange(ptr::null_mut(), mapped.cast_mut(), Ordering::AcqRel, Ordering::Acquire);
         place = stored.err().map_or(mapped, <*mut AtomicU64>::cast_const);
     }
-    // SAFETY: it points to `NONE` or to a page that is never unmapped, and both hold an atomic number.
+    // SAFETY: `place` points to `NONE` or to a page that is never unmapped, and both hold an atomic number.
     (place != &raw const NONE).then(|| unsafe { &*place })
 }
 
@@ -63,7 +63,7 @@ fn map() -> Option<*const AtomicU64> {
     Some(page.as_ptr().cast_const().cast())
 }
 
-/// A value that every process makes for itself. Never locks, so a fork in another thread cannot leave it locked.
+/// A static value that every process makes for itself. Takes no lock, so a fork in another thread cannot leave it locked.
 pub(crate) struct ProcessLocal<T> {
     newest: AtomicPtr<(Token, T)>,
 }
@@ -73,7 +73,7 @@ impl<T: Sync> ProcessLocal<T> {
         ProcessLocal { newest: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// Returns this process's value, and makes it first if there is none. `inherited` sees the parent's value then.
+    /// Returns this process's value, and makes it first if there is none. Then `inherited` gets the parent's value, if any.
     pub(crate) fn get_or_make<E>(
         &'static self,
         make: impl FnOnce() -> Result<T, E>,
@@ -97,18 +97,18 @@ impl<T: Sync> ProcessLocal<T> {
             Err(other) => {
                 // SAFETY: `fresh` was leaked above, and no other thread has seen it.
                 drop(unsafe { Box::from_raw(fresh) });
-                // SAFETY: as for `known`: another thread of this process has stored it, and nothing frees it.
+                // SAFETY: as for `known`: another thread of this process stored it, and nothing frees it.
                 Ok(unsafe { &(*other).1 })
             }
         }
     }
 }
 
-/// A value of one owner, of which a forked child makes its own. Never locks.
+/// An owned value, which a forked child makes anew from its parent's. Takes no lock.
 pub(crate) struct PerProcess<T> {
     token: Token,
     value: T,
-    /// The value of a child, or null.
+    /// The child's value, or null.
     next: AtomicPtr<PerProcess<T>>,
 }
 
@@ -122,7 +122,7 @@ impl<T> PerProcess<T> {
         let mut known = self;
         while !known.token.is_current() {
             let next = known.next.load(Ordering::Acquire);
-            // SAFETY: only `Box::into_raw` below stores here, and only `drop` frees it, which nothing can outlive.
+            // SAFETY: only `Box::into_raw` below stores here, and only `drop` frees it, after all borrows have ended.
             known = match unsafe { next.as_ref() } {
                 Some(next) => next,
                 None => known.add(make(&known.value)),
@@ -134,12 +134,12 @@ impl<T> PerProcess<T> {
     fn add(&self, value: T) -> &Self {
         let fresh = Box::into_raw(Box::new(PerProcess::new(value)));
         match self.next.compare_exchange(ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: stored now, so that `drop` frees it.
+            // SAFETY: it is stored now; only `drop` frees it.
             Ok(_) => unsafe { &*fresh },
             Err(other) => {
                 // SAFETY: `fresh` was leaked above, and no other thread has seen it.
                 drop(unsafe { Box::from_raw(fresh) });
-                // SAFETY: stored by another thread, so that `drop` frees it.
+                // SAFETY: another thread stored it; only `drop` frees it.
                 unsafe { &*other }
             }
         }
@@ -150,7 +150,7 @@ impl<T> Drop for PerProcess<T> {
     fn drop(&mut self) {
         let next = *self.next.get_mut();
         if !next.is_null() {
-            // SAFETY: `add` has leaked it from a box, and the only borrower is `self`.
+            // SAFETY: `add` leaked it from a box, and `self` is borrowed exclusively.
             drop(unsafe { Box::from_raw(next) });
         }
     }
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// What a child finds after a fork.
+    /// Returns what a child sees after a fork.
     fn inherited<T>(value: T) -> PerProcess<T> {
         let mut own = PerProcess::new(value);
         own.token = PARENTS;
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(thread::spawn(Token::current).join().unwrap(), token);
     }
 
-    /// A child goes on from a number that no ancestor has for a token, because each takes its own from `NEXT` first.
+    /// `NEXT` is above every ancestor's token, because each process takes its own from it first.
     #[test]
     fn a_token_is_kept_where_a_fork_clears_it() {
         let token = Token::current();

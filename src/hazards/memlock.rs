@@ -1,5 +1,5 @@
-//! Applies when memory for rings runs short: rings lock memory, `RLIMIT_MEMLOCK` limits it, and a dropped ring gives it back
-//! only some time later.
+//! Applies when lockable memory runs short: rings lock memory, `RLIMIT_MEMLOCK` limits it, and a dropped ring releases it only
+//! some time later.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,20 +8,20 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Step};
 
-/// How long a refusal for the moment is retried.
+/// How long `ENOMEM` is retried.
 ///
-/// Of 27,000 rings of a user who may lock 64 KiB, some waited for 50 to 100 ms and the slowest for 263 ms, on a busy machine.
+/// On a busy machine with a limit of 64 KiB, the slowest of 27,000 rings waited for 263 ms, and some for 50 to 100 ms.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The time between two tries.
 pub(crate) const PAUSE: Duration = Duration::from_millis(1);
 
-/// The time of the first refusal, for a caller that tries again.
+/// Time of the first `ENOMEM`; retries at least once.
 #[derive(Default)]
 pub(crate) struct Patience(Option<Instant>);
 
 impl Patience {
-    /// Whether to try again after this error: `ENOMEM` may pass. There is at least one more try, however long the first took.
+    /// Whether to retry after this error. Allows at least one retry, however long the first try took.
     pub(crate) fn allows_another_try(&mut self, error: &impl Refusal) -> bool {
         let is_first = self.0.is_none();
         let first = *self.0.get_or_insert_with(Instant::now);
@@ -29,7 +29,7 @@ impl Patience {
     }
 }
 
-/// An error that may say that the kernel has refused a ring.
+/// An error that can come from the set-up of a ring.
 pub(crate) trait Refusal {
     fn of_a_ring(&self) -> Option<Errno>;
 }
@@ -46,7 +46,7 @@ impl Refusal for Error {
     }
 }
 
-/// Calls `make` again, a millisecond apart, while it is refused for the moment.
+/// Calls `make`, and again every millisecond while it fails with `ENOMEM`, for at most [`PATIENCE`].
 pub(crate) fn patiently<T, E: Refusal>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut patience = Patience::default();
     loop {
@@ -67,11 +67,10 @@ mod for_a_runtime {
 
     use crate::engine::Engine;
 
-    /// What `with_pair` opens beside the thread's own engine and listener: an epoll, its duplicate, an eventfd and a ring for
-    /// the runtime, and both ends.
+    /// The descriptors that `with_pair` opens: an epoll, its duplicate, an eventfd and a ring for the runtime, and both ends.
     const DESCRIPTORS: usize = 6;
 
-    /// Fails as the set-up of a tokio-uring runtime would. A failing `Runtime::new` (0.5.0) leaves descriptors open for good.
+    /// Fails if the set-up of a tokio-uring runtime would: a failing `Runtime::new` (0.5.0) leaks descriptors.
     pub(crate) fn refuse_without_room(engine: &Engine) -> io::Result<()> {
         let first = UnixDatagram::unbound()?;
         (1..DESCRIPTORS).map(|_| first.try_clone()).collect::<io::Result<Vec<_>>>()?;
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_refusal_for_the_moment_is_retried() {
+    fn only_enomem_is_retried() {
         let mut calls = 0;
         let made = patiently(|| {
             calls += 1;

@@ -1,4 +1,4 @@
-//! Corners that most calls never meet, each with one door.
+//! Hazards that most calls never meet. The common path calls one function of each.
 
 pub(crate) mod descriptors;
 pub(crate) mod fork;

@@ -1,12 +1,12 @@
 //! Applies when TIME_WAIT has filled the ports that `bind(2)` chooses from.
 //!
-//! The kernel gives every second port of `net.ipv4.ip_local_port_range` to `bind(2)` and the others to `connect(2)`. A pair
-//! whose accepted end closes with FIN leaves the listener's port in TIME_WAIT for a minute. When all ports of one half are
-//! in TIME_WAIT, each `bind(2)` searches them in vain *(6 ms instead of 0.05)* and then takes one of the other half.
-//! Listeners of `std` and tokio set SO_REUSEADDR before they bind, which fills the lower half of that half first.
+//! The kernel uses every second port of `net.ipv4.ip_local_port_range` for `bind(2)` and the others for `connect(2)`. A pair
+//! whose accepted end closes with FIN leaves the listener's port in TIME_WAIT for a minute. When all ports for `bind(2)` are in
+//! TIME_WAIT, each call searches them in vain *(6 ms instead of 0.05)* and then takes a port meant for `connect(2)`. Listeners
+//! of `std` and tokio set SO_REUSEADDR before they bind, which uses up the lower half of the ports first.
 //!
-//! With SO_REUSEADDR and an explicit number, a port in TIME_WAIT can be listened on. So after a port of the wrong half, or
-//! a long search while many ports are in TIME_WAIT, listeners name their port for a minute.
+//! With SO_REUSEADDR and an explicit number, a socket can listen at a port in TIME_WAIT. So after the kernel has chosen a port
+//! meant for `connect(2)`, or has searched long while many ports are in TIME_WAIT, listeners name their port for a minute.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -20,28 +20,28 @@ use std::time::{Duration, Instant};
 /// How long a port is in TIME_WAIT.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many ports are named before the kernel chooses after all. A named port may be in use.
+/// How many ports are tried by name before the kernel chooses. A named port may be in use.
 const TRIES: usize = 16;
 
-/// The time that a search over a thousand ports takes. Traced calls all take this long, so fault tests ignore it.
+/// The duration of a search over a thousand ports. All traced calls take this long, so fault tests ignore it.
 const LONG: Duration = if cfg!(ringpair_faults) { Duration::MAX } else { Duration::from_micros(50) };
 
-/// The time between two looks at the cause of a long search.
+/// The minimum time between two checks of why a search took long.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How often a thread tries to lock what is known.
+/// How often a thread tries to lock [`KNOWN`].
 const PATIENCE: usize = 1000;
 
 static KNOWN: Mutex<Known> = Mutex::new(Known { range: None, scarce_until: None, looked: None });
 
-/// Copies for the common path, which takes no lock: whether ports are named, and whether the range begins with an odd one.
+/// Copies for the common path, which takes no lock: whether ports are named, and whether the range begins with an odd port.
 static SCARCE: AtomicBool = AtomicBool::new(false);
 static BEGINS_ODD: AtomicBool = AtomicBool::new(false);
 
 struct Known {
     range: Option<Range>,
     scarce_until: Option<Instant>,
-    /// When the cause of a long search was last looked at.
+    /// When the reason for a long search was last checked.
     looked: Option<Instant>,
 }
 
@@ -53,7 +53,7 @@ struct Range {
     reserved: Vec<(u16, u16)>,
 }
 
-/// Returns a few ports to listen on in spite of TIME_WAIT. Empty while the kernel has ports to choose from.
+/// Returns a few ports to listen at despite TIME_WAIT. Empty while the kernel has free ports.
 pub(crate) fn named() -> impl Iterator<Item = u16> {
     let scarce = are_named() && known().is_some_and(|mut known| known.is_still_scarce());
     iter::repeat_with(|| known()?.range.as_ref()?.any()).take(if scarce { TRIES } else { 0 }).flatten()
@@ -64,7 +64,7 @@ pub(crate) fn are_named() -> bool {
     SCARCE.load(Relaxed)
 }
 
-/// Learns from the port that the kernel has chosen for a listener, and from the duration of its search.
+/// Notes which port the kernel has chosen for a listener, and how long its search took.
 pub(crate) fn chosen(port: u16, took: Duration) {
     if is_for_connects(port, BEGINS_ODD.load(Relaxed)) {
         check_scarcity(|range| is_for_connects(port, range.begins_odd()));
@@ -75,7 +75,7 @@ pub(crate) fn chosen(port: u16, took: Duration) {
     }
 }
 
-/// Learns that the kernel had no port to choose from.
+/// Notes that the kernel found no free port.
 pub(crate) fn none_left() {
     check_scarcity(|_| true);
 }
@@ -85,7 +85,7 @@ pub(crate) fn range() -> Option<(u16, u16)> {
     Range::in_force().map(|range| (range.first, range.last))
 }
 
-/// Returns how many ports of that range are reserved: `net.ipv4.ip_local_reserved_ports`.
+/// Returns how many ports of the range are reserved: `net.ipv4.ip_local_reserved_ports`.
 pub(crate) fn reserved() -> Option<u32> {
     let mut range = Range::in_force()?;
     range.exclude_reserved();
@@ -112,13 +112,13 @@ pub(crate) fn in_time_wait() -> Option<u64> {
     words.next()?.parse().ok()
 }
 
-/// Reads the beginning of a file without an allocation: a pair allocates nothing.
+/// Reads the beginning of a file without an allocation, because making a pair must not allocate.
 fn beginning_of<'a>(path: &str, buffer: &'a mut [u8; 512]) -> Option<&'a str> {
     let length = fs::File::open(path).ok()?.read(buffer).ok()?;
     std::str::from_utf8(&buffer[..length]).ok()
 }
 
-/// Returns `None` if another thread keeps the lock for long: a fork may have left it locked for good.
+/// Returns `None` if the lock stays taken: a fork may have left it locked.
 fn known() -> Option<MutexGuard<'static, Known>> {
     for _ in 0..PATIENCE {
         match KNOWN.try_lock() {
@@ -158,7 +158,7 @@ impl Known {
 }
 
 impl Range {
-    /// The range of this network namespace, reserved ports included; `None` without /proc.
+    /// Reads the range of this network namespace, reserved ports included. `None` without `/proc`.
     fn in_force() -> Option<Range> {
         Range::of(beginning_of("/proc/sys/net/ipv4/ip_local_port_range", &mut [0; 512])?)
     }
@@ -192,7 +192,7 @@ impl Range {
         self.last.saturating_sub(self.first).div_ceil(2).into()
     }
 
-    /// A random port of those that the kernel would choose for a listener.
+    /// Returns a random port of those that the kernel uses for listeners.
     fn any(&self) -> Option<u16> {
         let random = RandomState::new().hash_one(()).checked_rem(self.listener_ports())?;
         let port = self.first + 1 + 2 * u16::try_from(random).ok()?;
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_second_port_of_the_range_is_named_unless_it_is_reserved() {
+    fn every_second_port_is_named_unless_reserved() {
         let range = |text| Range::of(text).unwrap();
         assert_eq!(ports_of(&range("32768\t32775\n")), [32769, 32771, 32773, 32775]);
         assert_eq!(ports_of(&range("32769\t32775\n")), [32770, 32772, 32774]);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_none() {
+    fn an_invalid_range_is_none() {
         for text in ["", "32768", "32768 x", "-1 5", "0 70000"] {
             assert_eq!(Range::of(text), None, "{text:?}");
         }

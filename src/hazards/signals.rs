@@ -1,4 +1,4 @@
-//! Applies when a thread of ours starts: signals of the program are handled by the program's own threads.
+//! Applies when the crate starts a thread: the program's signals must be handled by the program's own threads.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};

@@ -1,10 +1,10 @@
-//! Applies when a ring is closed: some milliseconds later the kernel signals each thread that has used it. That ends one system
-//! call of the thread early, with `EINTR`, if the call has a timeout.
+//! Applies when a ring is closed: some milliseconds later the kernel interrupts each thread that has used it. A system call
+//! with a timeout then returns early, with `EINTR`.
 
 use std::panic;
 use std::thread;
 
-/// Runs `act` in a thread of its own, or in this one if there is none to be had. For rings that are opened to be closed.
+/// Runs `act` in a thread of its own, or in this thread if none can be started. For rings that are opened and closed at once.
 pub(crate) fn in_a_thread<T: Send>(act: impl Fn() -> T + Sync) -> T {
     let ended = thread::scope(|scope| Some(thread::Builder::new().spawn_scoped(scope, &act).ok()?.join()));
     match ended {

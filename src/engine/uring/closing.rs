@@ -1,4 +1,4 @@
-//! A ring to measure closing with: a read that is pending at one end while the other is closed, and a close as an operation.
+//! A ring for measuring how sockets close: a read that is pending while the other end closes, and `IORING_OP_CLOSE`.
 #![allow(unsafe_code)] // describes operations on a buffer that outlives them, and on descriptors
 
 use std::io;
@@ -9,29 +9,30 @@ use std::time::{Duration, Instant};
 use io_uring::opcode;
 use io_uring::types::Fd;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 
 use super::outcome;
 use super::ring::Ring;
+use crate::poll::poll_one;
 
 const READ: u64 = 0;
 const CLOSED: u64 = 1;
 const SILENT: u64 = 2;
 
-/// How much a read asks for: who closes has sent nothing, so a byte is one too many already.
+/// Bytes per read. The closing end sends no data, so one is enough to notice any.
 const SIZE: u32 = 1;
 
-/// One read at a time, and one close.
+/// Runs one read and one close at a time.
 pub(crate) struct Closing {
     ring: Ring,
-    /// What the kernel may write to while a read is pending. Freed only when none is.
+    /// The kernel may write here while a read is pending, so it is freed only when none is.
     buffer: NonNull<u8>,
     is_reading: bool,
     read: Option<io::Result<usize>>,
     closed: Option<io::Result<()>>,
 }
 
-// SAFETY: whoever has it has the only pointer to the buffer on this side of the kernel.
+// SAFETY: apart from the kernel, only the owner of this value has a pointer to the buffer.
 unsafe impl Send for Closing {}
 
 impl Closing {
@@ -41,12 +42,11 @@ impl Closing {
         Ok(Closing { ring, buffer, is_reading: false, read: None, closed: None })
     }
 
-    /// Starts to read from `socket` (`IORING_OP_RECV`, Linux 5.6). The read is pending when this returns, or it has ended
-    /// already, which [`read`](Closing::read) tells.
+    /// Starts a read from `socket` (`IORING_OP_RECV`, Linux 5.6). [`read`](Closing::read) returns its result.
     pub(crate) fn begin_to_read(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
         debug_assert!(!self.is_reading);
         let receive = opcode::Recv::new(Fd(socket.as_raw_fd()), self.buffer.as_ptr(), SIZE).build();
-        // SAFETY: the buffer is freed by `drop` only, and there only where no read is pending.
+        // SAFETY: only `drop` frees the buffer, and only if no read is pending.
         unsafe { self.ring.push(&receive.user_data(READ)) };
         self.is_reading = true;
         self.read = None;
@@ -55,20 +55,20 @@ impl Closing {
         Ok(())
     }
 
-    /// What the read has come to; `None` while it is pending.
+    /// Returns the result of the read; `None` while it is pending.
     pub(crate) fn read(&mut self) -> Option<io::Result<usize>> {
         self.reap();
         if self.is_reading {
-            self.ring.nudge(); // what closing has woken is completed here
+            self.ring.nudge(); // completes a read that the close has woken
             self.reap();
         }
         self.read.take()
     }
 
-    /// Closes a socket by `IORING_OP_CLOSE` (Linux 5.6). The kernel lets go of it on the way out of the submission.
+    /// Closes a socket by `IORING_OP_CLOSE` (Linux 5.6). The kernel releases it as it leaves the submission.
     pub(crate) fn close(&mut self, socket: OwnedFd) -> io::Result<()> {
         let close = opcode::Close::new(Fd(socket.into_raw_fd())).build().user_data(CLOSED);
-        // SAFETY: it points to nothing, and names a descriptor that is nobody else's.
+        // SAFETY: a close points to no memory, and this descriptor is no longer owned elsewhere.
         unsafe { self.ring.push(&close) };
         self.closed = None;
         self.ring.enter()?;
@@ -79,9 +79,9 @@ impl Closing {
         }
     }
 
-    /// Waits until the read has ended, `most` at most.
-    pub(crate) fn wait_for_read(&mut self, most: Duration) -> io::Result<io::Result<usize>> {
-        self.wait_until(Instant::now() + most, |closing| closing.read().map(Ok))
+    /// Waits for the read to end, for at most this time.
+    pub(crate) fn wait_for_read(&mut self, timeout: Duration) -> io::Result<io::Result<usize>> {
+        self.wait_until(Instant::now() + timeout, |closing| closing.read().map(Ok))
     }
 
     fn wait_until<T>(
@@ -97,11 +97,7 @@ impl Closing {
             if left.is_zero() {
                 return Err(Errno::ETIMEDOUT.into());
             }
-            let most = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(self.ring.descriptor(), PollFlags::POLLIN)], most) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+            poll_one(self.ring.descriptor(), PollFlags::POLLIN, left)?;
             self.reap();
         }
     }
@@ -121,18 +117,18 @@ impl Closing {
     }
 }
 
-/// A read that is still pending is called off; where that takes long, the byte that it may write to stays for good.
+/// Cancels a pending read. If it does not end in time, its buffer is leaked, because the kernel may still write to it.
 impl Drop for Closing {
     fn drop(&mut self) {
         if self.is_reading {
             let cancel = opcode::AsyncCancel::new(READ).build().user_data(SILENT);
-            // SAFETY: it points to nothing.
+            // SAFETY: a cancel points to no memory.
             unsafe { self.ring.push(&cancel) };
-            let _ = self.ring.enter(); // where the ring is broken, the read stays pending, and the byte with it
+            let _ = self.ring.enter(); // with a broken ring the read stays pending, and the buffer is leaked
             let _ = self.wait_for_read(super::LAST_CALL);
         }
         if !self.is_reading {
-            // SAFETY: `open` has leaked it from a box, and no operation uses it any more.
+            // SAFETY: `open` leaked it from a box, and no operation uses it.
             drop(unsafe { Box::from_raw(self.buffer.as_ptr()) });
         }
     }

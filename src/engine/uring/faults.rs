@@ -1,8 +1,8 @@
-//! A seam for tests: an operation of theirs is kept from the kernel, and ends as they say. No build has it but one with
-//! `--cfg ringpair_faults`; see `ci/faults`.
+//! Fault injection for tests: an operation fails with a chosen errno. Only in builds with `--cfg ringpair_faults`; see
+//! `ci/faults`.
 //!
-//! The operation itself is never carried out, so that a failure leaves behind what a real one leaves: nothing. In its place
-//! goes one that does nothing, under the same name.
+//! A failing operation is not submitted, so that it leaves nothing behind, like a real failure. A no-op with the same
+//! `user_data` is submitted in its place.
 
 use std::cell::RefCell;
 
@@ -11,18 +11,18 @@ use io_uring::types::Timespec;
 use io_uring::{cqueue, opcode};
 use nix::errno::Errno;
 
-/// How an operation that is kept from the kernel ends.
+/// When a failing operation completes.
 #[derive(Clone, Copy, Debug)]
 pub enum FaultEnding {
-    /// As soon as it is submitted.
+    /// At its submission.
     AtOnce,
-    /// As one that the kernel rejects, so that the submission ends there and the rest needs another one.
+    /// At its submission, as an entry that the kernel rejects: the rest needs another submission.
     Rejected,
     /// A few milliseconds after the submission.
     Later,
 }
 
-/// What is to go wrong in this thread: operations of this opcode, from the `first`th on, so `many` of them.
+/// Which operations fail in this thread: `many` of this opcode, from the `first`th on.
 #[allow(missing_docs)] // see above
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
@@ -37,7 +37,7 @@ struct Armed {
     fault: Fault,
     seen: u32,
     met: u32,
-    /// Names of operations that were replaced and have not ended yet.
+    /// The `user_data` of replaced operations that have not completed.
     replaced: Vec<u64>,
 }
 
@@ -47,17 +47,17 @@ thread_local! {
     static ARMED: RefCell<Option<Armed>> = const { RefCell::new(None) };
 }
 
-/// Arms a fault, or none; tells how many operations of its opcode the one before has seen, and how many met it.
+/// Arms a fault, or disarms. Returns how many operations of its opcode the previous fault saw, and how many it made fail.
 pub fn arm(fault: Option<Fault>) -> (u32, u32) {
     let armed = fault.map(|fault| Armed { fault, seen: 0, met: 0, replaced: Vec::new() });
     ARMED.replace(armed).map_or((0, 0), |before| (before.seen, before.met))
 }
 
-/// What is submitted in the place of this operation.
+/// Returns the entry to submit in place of this one.
 pub(super) fn instead_of(entry: &Entry) -> Entry {
     let name = entry.get_user_data();
     let ending = ARMED.try_with(|armed| armed.borrow_mut().as_mut()?.strike(entry.get_opcode(), name));
-    // A ring that is dropped as its thread ends may come after what was armed there.
+    // A ring that is dropped while its thread ends can outlive the thread-local.
     let ending = ending.ok().flatten();
     let nothing = match ending {
         None => return entry.clone(),
@@ -68,19 +68,19 @@ pub(super) fn instead_of(entry: &Entry) -> Entry {
     nothing.user_data(name)
 }
 
-/// What this completion says.
+/// Returns the result of a completion, or the injected errno.
 pub(super) fn result_of(completion: &cqueue::Entry) -> i32 {
     let result = completion.result();
     let errno = ARMED.try_with(|armed| armed.borrow_mut().as_mut()?.take(completion.user_data()));
     match errno.ok().flatten() {
-        // One that ends later may have been called off before.
+        // A `Later` operation may have been cancelled before its time.
         Some(errno) if result != -(Errno::ECANCELED as i32) => -errno,
         _ => result,
     }
 }
 
 impl Armed {
-    /// How this operation ends, where it is one that fails.
+    /// Returns how this operation ends, if it must fail.
     fn strike(&mut self, opcode: u32, name: u64) -> Option<FaultEnding> {
         if opcode != self.fault.opcode.into() {
             return None;
@@ -94,7 +94,7 @@ impl Armed {
         })
     }
 
-    /// The errno of an operation that was replaced.
+    /// Returns the errno of a replaced operation.
     fn take(&mut self, name: u64) -> Option<i32> {
         let place = self.replaced.iter().position(|replaced| *replaced == name)?;
         self.replaced.swap_remove(place);

@@ -1,4 +1,4 @@
-//! Tells whether one more ring could lock its memory, without locking any.
+//! Checks whether one more ring could lock its memory, without making a ring.
 #![allow(unsafe_code)] // maps memory, and shows it to the kernel
 
 use std::io;
@@ -18,20 +18,20 @@ const PAGES: usize = 2;
 impl Ring {
     /// Fails with `ENOMEM` if the kernel would not let one more small ring lock its memory.
     ///
-    /// A ring that is made and dropped gives its memory back only some time later. So two buffers are registered, the second
-    /// at no address: either there is no room for the first, or the kernel refuses the second and lets the first go.
+    /// Making and dropping a ring would not do: it releases its memory only later. So two buffers are registered, the second
+    /// at an invalid address: either there is no room for the first, or the kernel refuses the second and releases the first.
     pub(super) fn refuse_without_room_for_another(&self) -> io::Result<()> {
         let pages = Pages::map(PAGES)?;
         let nowhere = iovec { iov_base: ptr::null_mut(), iov_len: 1 };
-        // SAFETY: the pages stay mapped until the kernel has let go of them, and no other code knows of them.
+        // SAFETY: the pages stay mapped until the kernel has released them, and no other code uses them.
         match unsafe { self.register_buffers(&[pages.buffer(), nowhere]) } {
             Err(error) if error.raw_os_error() == Some(Errno::ENOMEM as i32) => Err(error),
-            _ => Ok(()), // usually EFAULT; a filter may answer something else, which says nothing
+            _ => Ok(()), // usually EFAULT; another errno comes from a seccomp filter and says nothing about memory
         }
     }
 }
 
-/// Small pages: the kernel counts a huge page as a whole even if it locks a part of it.
+/// Small pages: the kernel counts a whole huge page even if only a part of it is locked.
 struct Pages {
     start: NonNull<c_void>,
     length: usize,
@@ -57,7 +57,7 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: it was mapped by `map`, and nothing points into it any more.
+        // SAFETY: `map` has mapped the memory, and no pointer to it remains.
         let _ = unsafe { munmap(self.start, self.length) }; // fails only for memory that was never mapped
     }
 }

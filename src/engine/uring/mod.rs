@@ -1,12 +1,12 @@
 //! The ring engine: `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` (Linux 5.5), both in one submission.
 //!
 //! On loopback the handshake runs inside the submission: CONNECT sends the SYN, the answer arrives in the same system call,
-//! and ACCEPT finds the connection in the backlog. So the connect is queued first: an accept that goes first is parked on
-//! the listener and woken again, which costs a seventh of the pair. With receive packet steering both complete later, and
-//! the ring's descriptor becomes readable.
+//! and ACCEPT finds the connection in the backlog. So the connect is queued first. An accept that is queued first waits at the
+//! listener and is woken again, which costs a seventh of the pair. With receive packet steering both complete later, and the
+//! ring's descriptor becomes readable.
 //!
-//! The kernel takes its own references to sockets and copies addresses at submission, so nothing that it may still use can
-//! be freed too early. `how_it_works::ring_engine` describes the engine from outside.
+//! The kernel takes its own references to sockets and copies addresses at submission, so nothing that it still uses can be
+//! freed. `how_it_works::ring_engine` describes the engine from outside.
 #![allow(unsafe_code)] // queues operations that name descriptors and an address, and takes the descriptors that come back
 
 #[cfg(feature = "measure")]
@@ -27,14 +27,15 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::Fd;
 use io_uring::{cqueue, opcode, squeue};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::sys::socket::SockFlag;
 use socket2::{Domain, SockAddr, Type};
 
 use self::ring::Ring;
 use super::{Completion, MAX_PAIRS};
+use crate::poll::poll_one;
 
-/// How long a dropped engine waits for stale operations. They take the few microseconds of one submission.
+/// How long a dropped engine waits for stale operations at most. They usually take a few microseconds.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Uring {
@@ -44,7 +45,7 @@ pub(crate) struct Uring {
     /// The sockets of connects in flight, by the number of their half.
     connects: [Option<OwnedFd>; MAX_PAIRS],
     accepts: Numbers,
-    /// Sockets that are being opened.
+    /// Operations that open a socket.
     opening: Numbers,
     /// The number of this attempt.
     attempt: u32,
@@ -52,7 +53,7 @@ pub(crate) struct Uring {
     stale: u32,
 }
 
-/// The name of an operation: the attempt it belongs to, its kind, and its number; that of a connect is the number of its half.
+/// Identifies an operation: its attempt, its kind, and its number. The number of a connect is that of its half.
 #[derive(Clone, Copy)]
 struct Op {
     attempt: u32,
@@ -60,12 +61,12 @@ struct Op {
     number: u8,
 }
 
-/// Numbers below 64 that are in use, for operations of one kind in flight.
+/// The numbers in use, all below 64, of operations of one kind in flight.
 #[derive(Clone, Copy)]
 struct Numbers(u64);
 
 impl Numbers {
-    /// Takes the smallest number that is free. More than [`MAX_PAIRS`] are never in use.
+    /// Takes the smallest free number. At most [`MAX_PAIRS`] are in use.
     fn take(&mut self) -> usize {
         let number = self.0.trailing_ones().min(u64::BITS - 1);
         self.0 |= 1 << number;
@@ -133,7 +134,7 @@ impl Uring {
         self.queue(connect.build(), CONNECT, half);
     }
 
-    /// Accepts without a place for the peer's address: the accepted socket is asked for it anyway.
+    /// Accepts without a buffer for the peer's address, which `getpeername(2)` returns later.
     pub(super) fn accept(&mut self, listener: BorrowedFd<'_>) {
         let accept = opcode::Accept::new(Fd(listener.as_raw_fd()), ptr::null_mut(), ptr::null_mut());
         let number = self.accepts.take();
@@ -149,7 +150,7 @@ impl Uring {
             let completion = self.ring.next()?;
             let (op, result) = (Op::named(completion.user_data()), result_of(&completion));
             if op.kind == CANCEL {
-                continue; // what it was for completes by itself, or is stale
+                continue; // the cancelled operation has its own completion
             }
             if op.attempt != self.attempt {
                 self.stale = self.stale.saturating_sub(1);
@@ -202,7 +203,7 @@ impl Uring {
     pub(super) fn end(&mut self) {
         self.stale += self.accepts.count() + self.opening.count();
         for connect in &mut self.connects {
-            self.stale += u32::from(connect.take().is_some()); // closes the socket; the kernel's own reference goes later
+            self.stale += u32::from(connect.take().is_some()); // closes our descriptor; the kernel keeps its reference
         }
         (self.accepts, self.opening) = (Numbers(0), Numbers(0));
         self.attempt = self.attempt.wrapping_add(1);
@@ -227,8 +228,8 @@ impl Uring {
 
     fn queue(&mut self, entry: squeue::Entry, kind: u8, number: usize) {
         let op = Op { attempt: self.attempt, kind, number: number as u8 };
-        // SAFETY: only a connect points to memory, to `target`, which lives as long as the ring does. Sockets that connect are
-        // in `connects`, and the caller keeps the listener open, until the submission: then the kernel has references.
+        // SAFETY: only a connect points to memory, to `target`, which lives as long as the ring. Until the submission,
+        // `connects` keeps sockets open, and the caller the listener. After it, the kernel has references of its own.
         unsafe { self.ring.push(&entry.user_data(op.name())) };
     }
 
@@ -255,10 +256,10 @@ fn owned(result: i32) -> io::Result<OwnedFd> {
     outcome(result).map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// Waits for stale operations: an accept that succeeded while the ring is torn down would leave its descriptor open.
+/// Waits for stale operations: an accept that succeeds while the ring is torn down would leave its descriptor open.
 impl Drop for Uring {
     fn drop(&mut self) {
-        let _ = self.cancel(); // a ring that takes nothing any more has nothing in flight that would come back
+        let _ = self.cancel(); // fails only for a broken ring, which is not waited for
         self.end();
         let last_call = Instant::now() + LAST_CALL;
         loop {
@@ -267,7 +268,7 @@ impl Drop for Uring {
                 return;
             }
             self.nudge();
-            let _ = poll(&mut [PollFd::new(self.descriptor(), PollFlags::POLLIN)], PollTimeout::from(10u8));
+            let _ = poll_one(self.descriptor(), PollFlags::POLLIN, 10u8);
         }
     }
 }
@@ -277,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_its_operation() {
+    fn a_name_identifies_its_operation() {
         for (attempt, kind, number) in [(0, CONNECT, 0), (7, ACCEPT, 1), (u32::MAX, SOCKET, 31), (1, CANCEL, 255)] {
             let op = Op::named(Op { attempt, kind, number }.name());
             assert_eq!((op.attempt, op.kind, op.number), (attempt, kind, number));

@@ -1,5 +1,5 @@
-//! The ring itself: set-up with the flags that the kernel knows, room in the submission queue, entering without waiting.
-#![allow(unsafe_code)] // hands entries to the kernel; its caller keeps what they point to
+//! The ring itself: set-up with supported flags, pushing entries, entering the kernel without waiting.
+#![allow(unsafe_code)] // hands entries to the kernel; the caller keeps alive what they point to
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,34 +15,40 @@ use nix::libc::iovec;
 /// (`IORING_FEAT_NODROP`, Linux 5.5).
 const ENTRIES: u32 = 64;
 
-/// How often the kernel may refuse a submission for the moment, before the ring counts as broken.
+/// How often a submission may fail with a temporary error before the ring counts as broken.
 const TRIES: u32 = 1000;
 
 pub(super) struct Ring {
     uring: IoUring,
     /// Entries in the submission queue that the kernel has not taken yet.
     queued: u32,
-    /// Entries that were pushed and whose completion has not been taken. Each has one.
+    /// Entries whose completion has not been taken. Each entry has one.
     outstanding: u32,
-    /// Completions that were in the way of a submission; older than those in the queue.
+    /// Completions that were moved out of a full queue. They are older than those in the queue.
     aside: VecDeque<cqueue::Entry>,
-    /// Set once the kernel has refused what is queued. These entries name descriptors that are closed later, so they must
-    /// never be submitted.
+    /// The errno of a failed submission. What is queued must never be submitted after it, because it names descriptors that
+    /// are closed by then.
     broken: Option<i32>,
-    /// This is a forked child, and the queues are shared with the parent.
+    /// This process is a forked child, which shares the queues with its parent.
     abandoned: bool,
     /// Whether the kernel knows `IORING_OP_SOCKET` (Linux 5.19).
     opens_sockets: bool,
 }
 
+/// Makes a ring with the flags that the engine uses. The probe tries the same.
+///
+/// With `DEFER_TASKRUN`, the ring's descriptor would not become readable. `COOP_TASKRUN` (Linux 5.19) saves the interrupt and
+/// still makes it readable.
+pub(crate) fn set_up() -> io::Result<IoUring> {
+    match IoUring::builder().setup_coop_taskrun().build(ENTRIES) {
+        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => IoUring::new(ENTRIES),
+        outcome => outcome,
+    }
+}
+
 impl Ring {
     pub(super) fn open() -> io::Result<Ring> {
-        // With DEFER_TASKRUN, completions wait until we enter the kernel, and the ring's descriptor does not become readable.
-        // COOP_TASKRUN (Linux 5.19) saves the interrupt and still makes it readable.
-        let uring = match IoUring::builder().setup_coop_taskrun().build(ENTRIES) {
-            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => IoUring::builder().build(ENTRIES)?,
-            outcome => outcome?,
-        };
+        let uring = set_up()?;
         let opens_sockets = knows_opcodes(&uring)?;
         Ok(Ring {
             uring,
@@ -63,16 +69,15 @@ impl Ring {
     ///
     /// # Safety
     ///
-    /// Whatever the entry points to stays where it is until the ring has been entered, and the descriptor that it names
-    /// stays open as long.
+    /// What the entry points to must stay valid, and the descriptor that it names open, until the ring has been entered.
     pub(super) unsafe fn push(&mut self, entry: &Entry) {
         if self.broken.is_some() {
             return;
         }
         #[cfg(ringpair_faults)]
         let entry = &super::faults::instead_of(entry);
-        // SAFETY: the caller's promise is the one that `push` asks for: the kernel copies all that an entry points to
-        // while it takes the entry (IORING_FEAT_SUBMIT_STABLE, Linux 5.5).
+        // SAFETY: by the caller's promise, what the entry points to is valid until the kernel takes the entry, and it copies
+        // everything then (IORING_FEAT_SUBMIT_STABLE, Linux 5.5).
         while unsafe { self.uring.submission().push(entry) }.is_err() {
             if self.enter().is_err() {
                 return;
@@ -82,7 +87,7 @@ impl Ring {
         self.outstanding += 1;
     }
 
-    /// Gives everything that is queued to the kernel, which completes at once what it can. Does not wait.
+    /// Submits everything that is queued. The kernel completes at once what it can. Does not wait.
     pub(super) fn enter(&mut self) -> io::Result<()> {
         let mut tries = 0;
         while self.queued > 0 && self.broken.is_none() {
@@ -94,10 +99,10 @@ impl Ring {
         }
     }
 
-    /// Enters once. A refusal for the moment may come [this often](TRIES); any other breaks the ring.
+    /// Enters once. A temporary error may occur [this often](TRIES); any other error breaks the ring.
     fn enter_or_break(&mut self, tries: &mut u32) {
         let errno = match self.enter_once() {
-            Ok(0) if self.queued > 0 => Errno::EAGAIN, // it has taken nothing and given no reason
+            Ok(0) if self.queued > 0 => Errno::EAGAIN, // the kernel took nothing and gave no reason
             Ok(_) => return,
             Err(error) => Errno::from_raw(error.raw_os_error().unwrap_or(0)),
         };
@@ -110,25 +115,25 @@ impl Ring {
         }
     }
 
-    /// Makes room in the completion queue. The kernel answers `EBUSY` while it keeps completions that find no room there.
-    /// False if the queue is empty.
+    /// Makes room in the completion queue: the kernel returns `EBUSY` while completions do not fit. False if the queue is
+    /// empty.
     fn set_aside(&mut self) -> bool {
         let before = self.aside.len();
         self.aside.extend(self.uring.completion());
         self.aside.len() > before
     }
 
-    /// Has the kernel run what it has deferred to this thread.
+    /// Makes the kernel run the work that it has deferred to this thread.
     pub(super) fn nudge(&mut self) {
         if self.broken.is_none() {
-            let _ = self.enter_once(); // an error that matters comes again at the next submission
+            let _ = self.enter_once(); // a lasting error comes back at the next submission
         }
     }
 
     fn enter_once(&mut self) -> io::Result<usize> {
-        // GETEVENTS runs what the kernel has deferred to this thread: a handshake that is through is then also completed.
+        // GETEVENTS runs deferred work, so a finished handshake also has its completion.
         let flags = EnterFlags::GETEVENTS.bits();
-        // SAFETY: no argument is passed, and the count is of entries that were pushed.
+        // SAFETY: no argument is passed, and `queued` entries were pushed.
         let taken = unsafe { self.uring.submitter().enter::<()>(self.queued, 0, flags, None) }?;
         self.queued -= taken as u32;
         Ok(taken)
@@ -146,7 +151,7 @@ impl Ring {
     /// Takes the oldest completion.
     pub(super) fn next(&mut self) -> Option<cqueue::Entry> {
         if self.outstanding == 0 || self.abandoned {
-            return None; // without a look at memory that the kernel writes
+            return None; // without reading memory that the kernel writes
         }
         let next = self.aside.pop_front().or_else(|| self.next_of_the_queue());
         self.outstanding -= u32::from(next.is_some());
@@ -160,7 +165,7 @@ impl Ring {
             if next.is_some() || self.broken.is_some() || !self.uring.submission().cq_overflow() {
                 return next;
             }
-            // The kernel keeps more than the queue could hold; entering brings it in.
+            // The kernel holds completions that did not fit into the queue; entering moves them there.
             self.enter_or_break(&mut tries);
         }
         None
@@ -168,7 +173,7 @@ impl Ring {
 
     /// # Safety
     ///
-    /// What the buffers point to stays where it is, and is nobody else's, as long as they are registered.
+    /// The buffers must stay valid, and unused by other code, as long as they are registered.
     #[cfg(feature = "tokio-uring")]
     pub(super) unsafe fn register_buffers(&self, buffers: &[iovec]) -> io::Result<()> {
         // SAFETY: the caller's promise.
@@ -181,9 +186,9 @@ impl Ring {
     }
 }
 
-/// Asks for each operation; returns whether there is the optional one, opening sockets.
+/// Checks for the required operations, and returns whether the optional one, opening sockets, is supported.
 ///
-/// A kernel that does not know the question (before Linux 5.6) has all that are needed.
+/// A kernel that cannot be asked (before Linux 5.6) has all required operations.
 fn knows_opcodes(uring: &IoUring) -> io::Result<bool> {
     let mut probe = Probe::new();
     if uring.submitter().register_probe(&mut probe).is_err() {
@@ -225,7 +230,7 @@ mod tests {
         assert!(take(&mut ring).eq(0..MANY));
     }
 
-    /// Entering for the rest of the completions also submits what is queued.
+    /// Entering to fetch the remaining completions also submits what is queued.
     #[test]
     fn entries_queued_while_reaping_are_submitted_once() {
         if !crate::ring_or_skip("entries_queued_while_reaping_are_submitted_once") {
