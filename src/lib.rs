@@ -157,7 +157,7 @@ mod with_runtime {
     use crate::engine::is_absence;
     use crate::hazards::memlock::{patiently, refuse_without_room};
     use crate::lease::Lease;
-    use crate::probe::{InDoubt, refuse_if_asking_kills};
+    use crate::probe::{InDoubt, refuse_if_seccomp_kills};
     use crate::skip::say_skipped;
     use crate::{Error, PairOptions, Result, Step};
 
@@ -234,7 +234,7 @@ mod with_runtime {
         let mut builder = tokio_uring::builder();
         builder.entries(ENTRIES);
         let runtime = || {
-            refuse_if_asking_kills(InDoubt::Ask)?;
+            refuse_if_seccomp_kills(InDoubt::Ask)?;
             refuse_without_room(&lease.engine)?;
             tokio_uring::Runtime::new(&builder)
         };

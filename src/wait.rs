@@ -59,10 +59,10 @@ impl Deadline {
     }
 }
 
-/// Sleeps until the engine has a completion, the time is up, a signal arrives, or a nap is over. The caller checks which.
+/// Sleeps until the engine has a completion, the time is up, or a nap is over. The caller checks which.
 pub(crate) fn block_on(engine: BorrowedFd<'_>, until: Instant) -> io::Result<()> {
     let timeout = millis_until(until.min(Instant::now() + NAP));
-    poll_one(engine, PollFlags::POLLIN, timeout).map(drop)
+    poll_one(engine, PollFlags::POLLIN, Duration::from_millis(timeout.into())).map(drop)
 }
 
 /// Returns how long to sleep, at most a minute. Rounded up: rounding down would end in a busy loop for the last fraction of a

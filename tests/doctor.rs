@@ -60,8 +60,8 @@ fn a_ring_that_fails_makes_it_nothing() {
         return;
     }
     for (call, errno, cause) in [
-        (libc::SYS_io_uring_setup, Errno::EINVAL, "io_uring_setup is answered with EINVAL"),
-        (libc::SYS_io_uring_setup, Errno::EBADF, "io_uring_setup is answered with EBADF"),
+        (libc::SYS_io_uring_setup, Errno::EINVAL, "io_uring_setup fails with EINVAL"),
+        (libc::SYS_io_uring_setup, Errno::EBADF, "io_uring_setup fails with EBADF"),
         (libc::SYS_io_uring_setup, Errno::ENOMEM, ""),
         (libc::SYS_io_uring_enter, Errno::EPERM, "a seccomp filter answers io_uring_enter with EPERM"),
     ] {

@@ -20,7 +20,7 @@ use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-use ringpair::probe::{Attempt, Cause, Outcome, Verdict};
+use ringpair::probe::{Cause, Check, Outcome, Verdict};
 use ringpair::{Backend, PairOptions, Probe, Step, probe};
 use seccompiler::SeccompAction;
 
@@ -47,28 +47,28 @@ fn where_nothing_is_in_the_way_everything_works() {
     let probe = probe();
     assert_is(&probe, Verdict::Ring, None);
     let tried = [
-        Attempt::Socket,
-        Attempt::SetOption,
-        Attempt::Bind,
-        Attempt::LocalAddress,
-        Attempt::Listen,
-        Attempt::Connect,
-        Attempt::Accept,
-        Attempt::PeerAddress,
-        Attempt::EpollCreate,
-        Attempt::Pair,
-        Attempt::RingSetup,
-        Attempt::RingEnter,
-        Attempt::RingConnect,
-        Attempt::RingAccept,
-        Attempt::RingWrite,
-        Attempt::RingRead,
-        Attempt::RingClose,
-        Attempt::RingCancel,
-        Attempt::FlagsNone,
+        Check::Socket,
+        Check::SetOption,
+        Check::Bind,
+        Check::LocalAddress,
+        Check::Listen,
+        Check::Connect,
+        Check::Accept,
+        Check::PeerAddress,
+        Check::EpollCreate,
+        Check::Pair,
+        Check::RingSetup,
+        Check::RingEnter,
+        Check::RingConnect,
+        Check::RingAccept,
+        Check::RingWrite,
+        Check::RingRead,
+        Check::RingClose,
+        Check::RingCancel,
+        Check::FlagsNone,
     ];
-    for attempt in tried {
-        assert_eq!(probe.outcome(attempt), Outcome::Worked, "{attempt}");
+    for check in tried {
+        assert_eq!(probe.outcome(check), Outcome::Worked, "{check}");
     }
     if let Some(opcodes) = probe.opcodes() {
         assert!(opcodes.accept && opcodes.connect && opcodes.async_cancel && opcodes.close, "{opcodes:?}");
@@ -101,20 +101,20 @@ fn a_filter_that_refuses_to_set_up_is_told_with_its_errno() {
         }
         for errno in ANSWERS {
             let probe = under(libc::SYS_io_uring_setup, answer(errno), probe);
-            let (attempt, code) = (Attempt::RingSetup, errno as i32);
+            let (check, code) = (Check::RingSetup, errno as i32);
             let is_confined = probe.host().security_label.as_deref().is_some_and(|label| label != "unconfined");
             let cause = match errno {
                 // A security module says so too, and if one holds us it is the likelier of the two.
-                Errno::EACCES if is_confined => Cause::SecurityModule { attempt, errno: code },
+                Errno::EACCES if is_confined => Cause::SecurityModule { check, errno: code },
                 // Before the sysctl, nothing tells a filter from a kernel without io_uring.
                 Errno::ENOSYS if probe.host().io_uring_disabled.is_none() => Cause::NotBuiltInOrSeccomp,
-                _ => Cause::SeccompErrno { attempt, errno: code },
+                _ => Cause::SeccompErrno { check, errno: code },
             };
             assert_is(&probe, WITHOUT_A_RING, Some(cause));
             assert_eq!(probe.host().seccomp, Some(2));
-            assert_eq!(probe.outcome(attempt), Outcome::Refused { errno: code });
-            assert_eq!(probe.outcome(Attempt::RingConnect), Outcome::Untried);
-            if cause == (Cause::SeccompErrno { attempt, errno: code }) {
+            assert_eq!(probe.outcome(check), Outcome::Refused { errno: code });
+            assert_eq!(probe.outcome(Check::RingConnect), Outcome::Untried);
+            if cause == (Cause::SeccompErrno { check, errno: code }) {
                 assert_eq!(cause.to_string(), format!("a seccomp filter answers io_uring_setup with {errno:?}"));
                 assert_remedy(&probe, THE_THREE_CALLS);
             }
@@ -127,10 +127,10 @@ fn a_ring_that_fails_is_nothing_as_auto_does_not_fall_back() {
     if !ring_is_there() {
         return;
     }
-    let attempt = Attempt::RingSetup;
+    let check = Check::RingSetup;
     for errno in [Errno::EINVAL, Errno::EBADF, Errno::EFAULT] {
         let probe = under(libc::SYS_io_uring_setup, answer(errno), probe);
-        assert_is(&probe, Verdict::Nothing, Some(Cause::Unknown { attempt, errno: errno as i32 }));
+        assert_is(&probe, Verdict::Nothing, Some(Cause::Unknown { check, errno: errno as i32 }));
         assert_remedy_without_a_ring(&probe);
     }
     let probe = under(libc::SYS_io_uring_setup, answer(Errno::EMFILE), probe);
@@ -145,9 +145,9 @@ fn a_ring_that_cannot_be_entered_is_nothing() {
     }
     for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EOPNOTSUPP] {
         let probe = under(libc::SYS_io_uring_enter, answer(errno), probe);
-        let (attempt, errno) = (Attempt::RingEnter, errno as i32);
-        assert_is(&probe, Verdict::Nothing, Some(Cause::SeccompErrno { attempt, errno }));
-        assert_eq!(probe.outcome(Attempt::RingSetup), Outcome::Worked);
+        let (check, errno) = (Check::RingEnter, errno as i32);
+        assert_is(&probe, Verdict::Nothing, Some(Cause::SeccompErrno { check, errno }));
+        assert_eq!(probe.outcome(Check::RingSetup), Outcome::Worked);
         assert_remedy(&probe, THE_THREE_CALLS);
         assert_remedy_without_a_ring(&probe);
     }
@@ -170,39 +170,39 @@ fn a_filter_that_kills_is_told_and_does_not_kill() {
         if !ring_is_there() {
             return;
         }
-        let attempts = [Attempt::RingSetup, Attempt::RingRegister, Attempt::RingEnter];
-        for (call, attempt) in CALLS.into_iter().zip(attempts) {
+        let checks = [Check::RingSetup, Check::RingRegister, Check::RingEnter];
+        for (call, check) in CALLS.into_iter().zip(checks) {
             for action in [SeccompAction::KillProcess, SeccompAction::KillThread, SeccompAction::Trap] {
                 let probe = under(call, action, probe);
                 // `Auto` looks before it sets up a ring, and not before it uses one.
-                let verdict = if attempt == Attempt::RingSetup { WITHOUT_A_RING } else { Verdict::Nothing };
-                assert_is(&probe, verdict, Some(Cause::SeccompKill { attempt }));
-                assert_eq!(probe.outcome(attempt), Outcome::Died { signal: Some(libc::SIGSYS) });
+                let verdict = if check == Check::RingSetup { WITHOUT_A_RING } else { Verdict::Nothing };
+                assert_is(&probe, verdict, Some(Cause::SeccompKill { check }));
+                assert_eq!(probe.outcome(check), Outcome::Died { signal: Some(libc::SIGSYS) });
                 assert_remedy(&probe, THE_THREE_CALLS);
             }
         }
     });
 }
 
-const SOCKET_CALLS: [(i64, Attempt); 6] = [
-    (libc::SYS_socket, Attempt::Socket),
-    (libc::SYS_setsockopt, Attempt::SetOption),
-    (libc::SYS_bind, Attempt::Bind),
-    (libc::SYS_getsockname, Attempt::LocalAddress),
-    (libc::SYS_listen, Attempt::Listen),
-    (libc::SYS_getpeername, Attempt::PeerAddress),
+const SOCKET_CALLS: [(i64, Check); 6] = [
+    (libc::SYS_socket, Check::Socket),
+    (libc::SYS_setsockopt, Check::SetOption),
+    (libc::SYS_bind, Check::Bind),
+    (libc::SYS_getsockname, Check::LocalAddress),
+    (libc::SYS_listen, Check::Listen),
+    (libc::SYS_getpeername, Check::PeerAddress),
 ];
 
 #[test]
 fn a_filter_that_bars_sockets_names_the_call_to_allow() {
     let errno = Errno::EPERM as i32;
-    for (call, attempt) in SOCKET_CALLS {
+    for (call, check) in SOCKET_CALLS {
         let refused = under(call, answer(Errno::EPERM), probe);
-        assert_is(&refused, Verdict::Nothing, Some(Cause::SeccompErrno { attempt, errno }));
-        assert_remedy(&refused, &format!("Allow {attempt} "));
+        assert_is(&refused, Verdict::Nothing, Some(Cause::SeccompErrno { check, errno }));
+        assert_remedy(&refused, &format!("Allow {check} "));
         let killed = under(call, SeccompAction::KillProcess, probe);
-        assert_is(&killed, Verdict::Nothing, Some(Cause::SeccompKill { attempt }));
-        assert_remedy(&killed, &format!("Allow {attempt} "));
+        assert_is(&killed, Verdict::Nothing, Some(Cause::SeccompKill { check }));
+        assert_remedy(&killed, &format!("Allow {check} "));
     }
 }
 
@@ -215,7 +215,7 @@ fn epoll_that_is_barred_is_told_if_there_is_no_ring() {
             common::refuse(libc::SYS_epoll_create1, Errno::EPERM);
             probe()
         });
-        let cause = Cause::SeccompErrno { attempt: Attempt::EpollCreate, errno: Errno::EPERM as i32 };
+        let cause = Cause::SeccompErrno { check: Check::EpollCreate, errno: Errno::EPERM as i32 };
         assert_is(&probe, Verdict::Nothing, Some(cause));
         assert_remedy(&probe, "Allow epoll_create1 ");
     });
@@ -343,7 +343,7 @@ fn ipv6_that_is_off_is_told_and_is_no_hindrance() {
         std::fs::write("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "1").unwrap();
         let probe = probe();
         assert_is(&probe, before.verdict(), before.cause());
-        assert_eq!(probe.outcome(Attempt::PairOnIpv6), Outcome::Refused { errno: Errno::EADDRNOTAVAIL as i32 });
+        assert_eq!(probe.outcome(Check::PairOnIpv6), Outcome::Refused { errno: Errno::EADDRNOTAVAIL as i32 });
         assert!(probe.to_string().contains("\n  ::1          no pairs: EADDRNOTAVAIL"), "{probe}");
     });
 }
@@ -358,7 +358,7 @@ fn nat_on_lo_is_told() {
         }
         let probe = probe();
         assert_is(&probe, Verdict::Nothing, Some(Cause::AddressesRewritten));
-        assert_eq!(probe.outcome(Attempt::PeerAddress), Outcome::Mismatched);
+        assert_eq!(probe.outcome(Check::PeerAddress), Outcome::Mismatched);
         assert_remedy(&probe, "nft list ruleset");
     });
 }
@@ -369,7 +369,7 @@ fn packets_that_are_swallowed_hold_nobody_up_for_long() {
         run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
         let begin = Instant::now();
         let probe = probe();
-        assert_is(&probe, Verdict::Nothing, Some(Cause::Late { attempt: Attempt::Connect }));
+        assert_is(&probe, Verdict::Nothing, Some(Cause::Late { check: Check::Connect }));
         assert_remedy(&probe, "tc qdisc show dev lo");
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     });
@@ -383,7 +383,7 @@ fn a_rule_that_bars_loopback_is_told_with_its_errno() {
         run("ip", &["rule", "del", "pref", "0"]);
         run("ip", &["rule", "add", "pref", "5", "to", "127.0.0.0/8", "prohibit"]);
         let probe = probe();
-        let cause = Cause::LoopbackRefused { attempt: Attempt::Connect, errno: Errno::EACCES as i32 };
+        let cause = Cause::LoopbackRefused { check: Check::Connect, errno: Errno::EACCES as i32 };
         assert_is(&probe, Verdict::Nothing, Some(cause));
         assert_remedy(&probe, "ip rule");
     });
@@ -507,7 +507,7 @@ fn an_environment_that_is_invalid_is_nothing() {
         assert_is(&probe, Verdict::Nothing, Some(Cause::InvalidEnvironment));
         let text = r#"RINGPAIR_REQUIRE_URING is "maybe"; it takes 1, true, yes, on, 0, false, no or off"#;
         assert_eq!(probe.cause().unwrap().to_string(), text);
-        assert_eq!(probe.outcome(Attempt::Socket), Outcome::Untried);
+        assert_eq!(probe.outcome(Check::Socket), Outcome::Untried);
     });
 }
 

@@ -2,16 +2,16 @@
 
 use std::net::TcpStream;
 
-use ringpair::probe::{Attempt, Opcodes, Outcome};
+use ringpair::probe::{Check, Opcodes, Outcome};
 use ringpair::{Backend, PairOptions, Probe, Result};
 
 const PAIRS: u64 = 1000;
 
-const FLAGS: [(&str, Attempt); 4] = [
-    ("none", Attempt::FlagsNone),
-    ("COOP_TASKRUN", Attempt::FlagCoopTaskrun),
-    ("SINGLE_ISSUER", Attempt::FlagSingleIssuer),
-    ("DEFER_TASKRUN", Attempt::FlagDeferTaskrun),
+const FLAGS: [(&str, Check); 4] = [
+    ("none", Check::FlagsNone),
+    ("COOP_TASKRUN", Check::FlagCoopTaskrun),
+    ("SINGLE_ISSUER", Check::FlagSingleIssuer),
+    ("DEFER_TASKRUN", Check::FlagDeferTaskrun),
 ];
 
 fn flags(probe: &Probe) -> String {

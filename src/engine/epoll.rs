@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFlags, PollTimeout};
+use nix::poll::PollFlags;
 use nix::sys::epoll::{Epoll as Descriptor, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{SockFlag, accept4};
 use socket2::{SockAddr, SockRef};
@@ -180,7 +181,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 fn is_readable(listener: BorrowedFd<'_>) -> bool {
-    poll_one(listener, PollFlags::POLLIN, PollTimeout::ZERO).unwrap_or(false)
+    poll_one(listener, PollFlags::POLLIN, Duration::ZERO).unwrap_or(false)
 }
 
 fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {

@@ -25,6 +25,7 @@ mod uring;
 pub(crate) use self::uring::Closing;
 #[cfg(ringpair_faults)]
 pub use self::uring::faults;
+pub(crate) use self::uring::set_up_ring;
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -36,7 +37,7 @@ use socket2::{Domain, SockAddr};
 use self::epoll::Epoll;
 use self::uring::Uring;
 use crate::options::{Backend, Choice};
-use crate::probe::{InDoubt, refuse_if_asking_kills};
+use crate::probe::{InDoubt, refuse_if_seccomp_kills};
 
 /// The maximum of pairs in one attempt: enough to share the cost of a submission, few enough to stay in the CPU's caches.
 pub(crate) const MAX_PAIRS: usize = 32;
@@ -76,7 +77,7 @@ macro_rules! on {
 impl Engine {
     /// Opens the chosen engine.
     pub(crate) fn open(choice: Choice) -> io::Result<Engine> {
-        let uring = |in_doubt| refuse_if_asking_kills(in_doubt).and_then(|()| Uring::open());
+        let uring = |in_doubt| refuse_if_seccomp_kills(in_doubt).and_then(|()| Uring::open());
         match choice {
             Choice::Uring => uring(InDoubt::Ask).map(Engine::Uring),
             #[cfg(feature = "epoll")]
@@ -241,7 +242,7 @@ impl Engine {
 /// Whether this error of `io_uring_setup(2)` means that the host has no io_uring for this thread.
 ///
 /// `ENOSYS` of an old kernel or a seccomp profile, `EPERM` of a seccomp profile or `kernel.io_uring_disabled`, `EACCES` of a
-/// security module, `EOPNOTSUPP` of a sandbox, and a filter that kills, which [`refuse_if_asking_kills`] finds.
+/// security module, `EOPNOTSUPP` of a sandbox, and a filter that kills, which [`refuse_if_seccomp_kills`] finds.
 pub(crate) fn is_absence(error: &io::Error) -> bool {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(errno) => matches!(errno, Errno::ENOSYS | Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP),

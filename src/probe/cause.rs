@@ -1,19 +1,19 @@
-//! What is in the way of a ring, or of pairs, in words; and what to do about it. No system calls here.
+//! The causes why a ring or pairs are not available, in words, with remedies. No system calls here.
 
 use std::fmt;
 
 use nix::errno::Errno;
 
-use super::attempt::Attempt;
+use super::check::Check;
 use crate::options::chosen_by_the_environment;
 
-/// What is in the way of a better [`Verdict`](super::Verdict). `Display` says it in words, [`remedy`](Cause::remedy) what to do
-/// about it.
+/// Why the [`Verdict`](super::Verdict) is not better. `Display` names the cause in words; [`remedy`](Cause::remedy) says what
+/// to do about it.
 ///
 /// ```
-/// use ringpair::probe::{Attempt, Cause};
+/// use ringpair::probe::{Check, Cause};
 ///
-/// let barred = Cause::SeccompErrno { attempt: Attempt::RingSetup, errno: 1 };
+/// let barred = Cause::SeccompErrno { check: Check::RingSetup, errno: 1 };
 /// assert_eq!(barred.to_string(), "a seccomp filter answers io_uring_setup with EPERM");
 /// assert!(barred.remedy().contains("--security-opt seccomp=profile.json"));
 /// ```
@@ -21,99 +21,109 @@ use crate::options::chosen_by_the_environment;
 #[cfg_attr(feature = "cli", derive(serde::Serialize), serde(tag = "kind", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Cause {
-    /// The kernel is from before Linux 5.6, and lacks io_uring or the operations that are needed.
+    /// The kernel is older than Linux 5.6, and lacks io_uring or operations that pairs need.
     KernelTooOld,
-    /// The kernel is new enough and has no io_uring: it was built without, or a sandbox stands in for it.
+    /// The kernel is new enough but has no io_uring: it was built without, or a sandbox replaces it.
     NotBuiltIn,
-    /// A kernel without io_uring and a seccomp filter both explain `ENOSYS`, and nothing tells which it is.
+    /// `ENOSYS` comes from a kernel without io_uring or from a seccomp filter; which one is unknown.
     NotBuiltInOrSeccomp,
     /// `kernel.io_uring_disabled` is 2.
     DisabledBySysctl,
-    /// `kernel.io_uring_disabled` is 1, and we are neither in `kernel.io_uring_group` nor administrators of the host.
+    /// `kernel.io_uring_disabled` is 1, and this process is not in `kernel.io_uring_group` and has no `CAP_SYS_ADMIN` on the
+    /// host.
     NotInGroup,
-    /// A seccomp filter answers in the kernel's place.
+    /// A seccomp filter returns an errno.
     SeccompErrno {
         /// What it is asked.
-        attempt: Attempt,
+        #[cfg_attr(feature = "cli", serde(rename = "attempt"))] // its name in documents of version 2
+        check: Check,
         /// What it answers.
         errno: i32,
     },
-    /// A seccomp filter kills the process that tries.
+    /// A seccomp filter kills the process.
     SeccompKill {
-        /// What it kills for.
-        attempt: Attempt,
+        /// The check that it kills for.
+        #[cfg_attr(feature = "cli", serde(rename = "attempt"))] // its name in documents of version 2
+        check: Check,
     },
-    /// A security module (SELinux, AppArmor, BPF) refuses.
+    /// A security module (SELinux, AppArmor, BPF) refuses the check.
     SecurityModule {
         /// What it refuses.
-        attempt: Attempt,
+        #[cfg_attr(feature = "cli", serde(rename = "attempt"))] // its name in documents of version 2
+        check: Check,
         /// What it answers.
         errno: i32,
     },
-    /// A sandbox stands in for the kernel, and knows nothing of this.
+    /// A sandbox replaces the kernel, and does not support this.
     Sandbox {
         /// What it does not know.
-        attempt: Attempt,
+        #[cfg_attr(feature = "cli", serde(rename = "attempt"))] // its name in documents of version 2
+        check: Check,
         /// What it answers.
         errno: i32,
     },
-    /// `RLIMIT_MEMLOCK` has no room for a ring, beside the other rings of this user.
+    /// `RLIMIT_MEMLOCK` has no room for a ring beside the user's other rings.
     LockedMemory,
     /// No descriptor is left, in this process (`EMFILE`) or on the host (`ENFILE`).
     Descriptors {
-        /// Which of the two.
+        /// `EMFILE` or `ENFILE`.
         errno: i32,
     },
-    /// A ring can be made, and an operation is refused.
+    /// A ring can be made, but an operation is refused.
     OperationRefused {
         /// The operation.
-        attempt: Attempt,
-        /// What it ended with.
+        #[cfg_attr(feature = "cli", serde(rename = "attempt"))] // its name in documents of version 2
+        check: Check,
+        /// Its errno.
         errno: i32,
     },
     /// The interface `lo` is down.
     LoopbackDown,
-    /// No local port is left: open sockets hold them, or the range is too small.
+    /// No local port is free: open sockets use them, or the range is too small.
     NoPorts,
-    /// No local port is left: `net.ipv4.ip_local_reserved_ports` takes them all.
+    /// No local port is free: `net.ipv4.ip_local_reserved_ports` reserves them all.
     PortsReserved,
-    /// No local port is left: many are in TIME_WAIT.
+    /// No local port is free: many are in TIME_WAIT.
     PortsInTimeWait,
     /// The peer of one end is not the other end: NAT or an eBPF program rewrites or redirects connections on `lo`.
     AddressesRewritten,
     /// A plain system call on loopback is refused.
     LoopbackRefused {
         /// The system call.
-        attempt: Attempt,
+        #[cfg_attr(feature = "cli", serde(rename = "attempt"))] // its name in documents of version 2
+        check: Check,
         /// What it answers.
         errno: i32,
     },
-    /// It was not through in time.
+    /// A check did not complete in time.
     Late {
-        /// What was not.
-        attempt: Attempt,
+        /// The check.
+        #[cfg_attr(feature = "cli", serde(rename = "attempt"))] // its name in documents of version 2
+        check: Check,
     },
-    /// A process that tried it ended there, and a seccomp filter does not explain it.
+    /// The process that ran the check died, and not because of a seccomp filter.
     Died {
-        /// What it tried.
-        attempt: Attempt,
-        /// The signal, where that is known.
+        /// The check.
+        #[cfg_attr(feature = "cli", serde(rename = "attempt"))] // its name in documents of version 2
+        check: Check,
+        /// The signal, if known.
         signal: Option<i32>,
     },
-    /// A seccomp filter is in force, which may kill, and no process could be started to try anything in.
+    /// A seccomp filter is active and may kill, and no child process could be started for the checks.
     NoChild {
         /// Why not.
         errno: i32,
     },
     /// `RINGPAIR_BACKEND` is `epoll`.
     ChosenByEnvironment,
-    /// `RINGPAIR_BACKEND` or `RINGPAIR_REQUIRE_URING` has a value that it does not take.
+    /// `RINGPAIR_BACKEND` or `RINGPAIR_REQUIRE_URING` has an invalid value.
     InvalidEnvironment,
-    /// A refusal that none of the others explains.
+    /// None of the other causes explains the error.
     Unknown {
-        /// What was refused.
-        attempt: Attempt,
-        /// With what.
+        /// The check.
+        #[cfg_attr(feature = "cli", serde(rename = "attempt"))] // its name in documents of version 2
+        check: Check,
+        /// Its errno.
         errno: i32,
     },
 }
@@ -121,90 +131,89 @@ pub enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Cause::KernelTooOld => write!(f, "the kernel is too old: Linux 5.6 is the first with all that is needed"),
+            Cause::KernelTooOld => write!(f, "the kernel is too old: pairs through io_uring need Linux 5.6"),
             Cause::NotBuiltIn => {
-                write!(f, "this kernel has no io_uring: built without CONFIG_IO_URING, or a sandbox stands in for it")
+                write!(f, "this kernel has no io_uring: built without CONFIG_IO_URING, or replaced by a sandbox")
             }
-            Cause::NotBuiltInOrSeccomp => write!(
-                f,
-                "io_uring_setup is answered with ENOSYS: by a kernel without io_uring, or by a seccomp filter"
-            ),
+            Cause::NotBuiltInOrSeccomp => {
+                write!(f, "io_uring_setup fails with ENOSYS: the kernel has no io_uring, or a seccomp filter blocks it")
+            }
             Cause::DisabledBySysctl => {
                 write!(f, "the sysctl kernel.io_uring_disabled is 2: no process may make a ring")
             }
             Cause::NotInGroup => write!(
                 f,
                 "the sysctl kernel.io_uring_disabled is 1, and this process is neither in kernel.io_uring_group nor \
-                 has it CAP_SYS_ADMIN on the host"
+                 does it have CAP_SYS_ADMIN on the host"
             ),
-            Cause::SeccompErrno { attempt, errno } => {
-                write!(f, "a seccomp filter answers {attempt} with {}", Named(errno))
+            Cause::SeccompErrno { check, errno } => {
+                write!(f, "a seccomp filter answers {check} with {}", Named(errno))
             }
-            Cause::SeccompKill { attempt: Attempt::Pair } => {
+            Cause::SeccompKill { check: Check::Pair } => {
                 write!(f, "a seccomp filter kills the process that makes a pair")
             }
-            Cause::SeccompKill { attempt } => write!(f, "a seccomp filter kills callers of {}", call_of(attempt)),
-            Cause::SecurityModule { attempt, errno } => {
-                write!(f, "a security module (SELinux, AppArmor or BPF) answers {attempt} with {}", Named(errno))
+            Cause::SeccompKill { check } => write!(f, "a seccomp filter kills callers of {}", call_of(check)),
+            Cause::SecurityModule { check, errno } => {
+                write!(f, "a security module (SELinux, AppArmor or BPF) answers {check} with {}", Named(errno))
             }
-            Cause::Sandbox { attempt, errno } => {
-                write!(f, "a sandbox stands in for the kernel and answers {attempt} with {}", Named(errno))
+            Cause::Sandbox { check, errno } => {
+                write!(f, "a sandbox replaces the kernel and answers {check} with {}", Named(errno))
             }
             Cause::LockedMemory => {
-                write!(f, "RLIMIT_MEMLOCK has no room for a ring, beside the other rings of this user")
+                write!(f, "RLIMIT_MEMLOCK has no room for a ring beside the other rings of this user")
             }
             Cause::Descriptors { errno } if errno == Errno::ENFILE as i32 => {
                 write!(f, "the host has no descriptors left ({})", Named(errno))
             }
             Cause::Descriptors { errno } => write!(f, "this process has no descriptors left ({})", Named(errno)),
-            Cause::OperationRefused { attempt, errno } => {
-                write!(f, "a ring can be made, but {attempt} ends with {}", Named(errno))
+            Cause::OperationRefused { check, errno } => {
+                write!(f, "a ring can be made, but {check} ends with {}", Named(errno))
             }
             Cause::LoopbackDown => write!(f, "the interface lo is down"),
-            Cause::NoPorts => write!(f, "no local port is left"),
+            Cause::NoPorts => write!(f, "no local port is free"),
             Cause::PortsReserved => {
-                write!(f, "no local port is left: the sysctl net.ipv4.ip_local_reserved_ports takes them all")
+                write!(f, "no local port is free: the sysctl net.ipv4.ip_local_reserved_ports reserves them all")
             }
-            Cause::PortsInTimeWait => write!(f, "no local port is left: many are in TIME_WAIT"),
+            Cause::PortsInTimeWait => write!(f, "no local port is free: many are in TIME_WAIT"),
             Cause::AddressesRewritten => {
                 write!(f, "something redirects connections on lo or rewrites their addresses: NAT, or an eBPF program")
             }
-            Cause::LoopbackRefused { attempt, errno } => {
-                write!(f, "{attempt} on 127.0.0.1 is answered with {}", Named(errno))
+            Cause::LoopbackRefused { check, errno } => {
+                write!(f, "{check} on 127.0.0.1 fails with {}", Named(errno))
             }
-            Cause::Late { attempt } => write!(f, "{attempt} is not through within seconds"),
-            Cause::Died { attempt, signal: Some(signal) } => {
-                write!(f, "a process that tried {attempt} died of signal {signal}")
+            Cause::Late { check } => write!(f, "{check} does not complete within seconds"),
+            Cause::Died { check, signal: Some(signal) } => {
+                write!(f, "a process that tried {check} died of signal {signal}")
             }
-            Cause::Died { attempt, signal: None } => {
-                write!(f, "a process that tried {attempt} died, of what cannot be told")
+            Cause::Died { check, signal: None } => {
+                write!(f, "a process that tried {check} died for an unknown reason")
             }
             Cause::NoChild { errno } => write!(
                 f,
-                "a seccomp filter is in force, and no process could be started to try whether it kills: {}",
+                "a seccomp filter is active, and no process could be started to find out whether it kills: {}",
                 Named(errno)
             ),
             Cause::ChosenByEnvironment => write!(f, "RINGPAIR_BACKEND is epoll"),
-            Cause::InvalidEnvironment => f.write_str(&complaint_about_the_environment()),
-            Cause::Unknown { attempt, errno } => write!(f, "{attempt} is answered with {}", Named(errno)),
+            Cause::InvalidEnvironment => f.write_str(&invalid_environment()),
+            Cause::Unknown { check, errno } => write!(f, "{check} fails with {}", Named(errno)),
         }
     }
 }
 
-fn complaint_about_the_environment() -> String {
+fn invalid_environment() -> String {
     match chosen_by_the_environment() {
         Err(error) => error.cause().to_string(),
-        Ok(_) => "a variable of the environment has a value that it does not take".to_owned(),
+        Ok(_) => "an environment variable has an invalid value".to_owned(),
     }
 }
 
-/// The system call that a seccomp filter sees.
-fn call_of(attempt: Attempt) -> Attempt {
-    let is_operation = Attempt::RING.contains(&attempt);
-    match attempt {
-        Attempt::RingSetup | Attempt::RingRegister => attempt,
-        _ if is_operation => Attempt::RingEnter,
-        _ => attempt,
+/// Returns the system call that a seccomp filter sees.
+fn call_of(check: Check) -> Check {
+    let is_operation = Check::RING.contains(&check);
+    match check {
+        Check::RingSetup | Check::RingRegister => check,
+        _ if is_operation => Check::RingEnter,
+        _ => check,
     }
 }
 
@@ -227,12 +236,12 @@ const ALLOW_THE_CALLS: &str = "Allow io_uring_setup, io_uring_enter and io_uring
     to SystemCallFilter=.";
 
 impl Cause {
-    /// Returns what to do about it, in words.
+    /// Returns the remedy, in words.
     pub fn remedy(&self) -> String {
         match self {
-            Cause::KernelTooOld => "Boot Linux 5.6 or newer; 5.10 and later have been in wide use.",
+            Cause::KernelTooOld => "Boot Linux 5.6 or newer; 5.10 and later are in wide use.",
             Cause::NotBuiltIn => {
-                "Boot a kernel with CONFIG_IO_URING=y; in a sandbox such as gVisor take another runtime, or a virtual \
+                "Boot a kernel with CONFIG_IO_URING=y; in a sandbox like gVisor, use another runtime or a virtual \
                  machine."
             }
             Cause::NotBuiltInOrSeccomp => {
@@ -248,17 +257,17 @@ impl Cause {
             }
             Cause::NotInGroup => {
                 "Join the group that kernel.io_uring_group names, by its number: usermod -aG, docker run --group-add. \
-                 Where it names none (-1), as root on the host: sysctl -w kernel.io_uring_group=GID with a group of \
+                 If it names none (-1), as root on the host: sysctl -w kernel.io_uring_group=GID with a group of \
                  yours; or open it to everyone: sysctl -w kernel.io_uring_disabled=0."
             }
-            Cause::SeccompErrno { attempt, .. } | Cause::SeccompKill { attempt } if Attempt::RING.contains(attempt) => {
+            Cause::SeccompErrno { check, .. } | Cause::SeccompKill { check } if Check::RING.contains(check) => {
                 ALLOW_THE_CALLS
             }
-            Cause::SeccompKill { attempt: Attempt::Pair } => {
+            Cause::SeccompKill { check: Check::Pair } => {
                 "Allow the calls of socket(7) in the seccomp profile; audit records name the one that kills (journalctl -k)."
             }
-            Cause::SeccompErrno { attempt, .. } | Cause::SeccompKill { attempt } => {
-                return format!("Allow {attempt} in the seccomp profile.");
+            Cause::SeccompErrno { check, .. } | Cause::SeccompKill { check } => {
+                return format!("Allow {check} in the seccomp profile.");
             }
             Cause::SecurityModule { .. } => {
                 "Let the module's policy allow it: for SELinux the class io_uring (ausearch -m avc shows the denial), \
@@ -270,28 +279,28 @@ impl Cause {
             }
             Cause::LockedMemory => {
                 "Raise RLIMIT_MEMLOCK, which counts all rings of this user: ulimit -l, docker run --ulimit memlock=-1, \
-                 LimitMEMLOCK= of systemd, memlock in /etc/security/limits.conf; or give CAP_IPC_LOCK, with which \
-                 nothing is counted."
+                 LimitMEMLOCK= of systemd, memlock in /etc/security/limits.conf; or give CAP_IPC_LOCK, which \
+                 lifts the limit."
             }
             Cause::Descriptors { errno } if *errno == Errno::ENFILE as i32 => {
-                "As root on the host, raise the sysctl fs.file-max, or find what keeps so many files open."
+                "As root on the host, raise the sysctl fs.file-max, or find out what keeps so many files open."
             }
             Cause::Descriptors { .. } => {
-                "Raise RLIMIT_NOFILE: ulimit -n, docker run --ulimit nofile=65536, LimitNOFILE= of systemd; or find \
+                "Raise RLIMIT_NOFILE: ulimit -n, docker run --ulimit nofile=65536, LimitNOFILE= of systemd; or find out \
                  what this process keeps open in /proc/self/fd. A pair takes two descriptors, and two more while it is \
                  made."
             }
             Cause::OperationRefused { .. } => {
-                "The ring is let through and what it does is not: look for a security module's denial (ausearch -m avc, \
-                 journalctl -k), for restrictions of rings that this process was started with, and for a sandbox that \
-                 knows a part of io_uring only."
+                "Rings are allowed, but this operation is not: look for a security module's denial (ausearch -m avc, \
+                 journalctl -k), for ring restrictions that this process was started with, and for a sandbox that \
+                 supports only a part of io_uring."
             }
             Cause::LoopbackDown => {
-                "As root in this network namespace: ip link set lo up. A namespace that unshare --net or a container \
-                 without network has just made begins with it down."
+                "As root in this network namespace: ip link set lo up. In a new network namespace, made by unshare --net \
+                 or for a container without network, lo is down at first."
             }
             Cause::NoPorts => {
-                "Find what holds the ports (ss -tan), or widen the range as root: sysctl -w \
+                "Find out which sockets use the ports (ss -tan), or widen the range as root: sysctl -w \
                  net.ipv4.ip_local_port_range=\"1024 65535\"."
             }
             Cause::PortsReserved => {
@@ -299,7 +308,7 @@ impl Cause {
                  them: sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"."
             }
             Cause::PortsInTimeWait => {
-                "Wait a minute for TIME_WAIT to pass, or find what leaves it (ss -tan state time-wait). As root: sysctl -w \
+                "Wait a minute for TIME_WAIT to pass, or find out what leaves it (ss -tan state time-wait). As root: sysctl -w \
                  net.ipv4.ip_local_port_range=\"1024 65535\"."
             }
             Cause::AddressesRewritten => {
@@ -307,27 +316,27 @@ impl Cause {
                  iptables-save -t nat) and at eBPF programs of cgroups (bpftool cgroup tree)."
             }
             Cause::LoopbackRefused { .. } => {
-                "Look for what bars TCP on 127.0.0.1: firewall and routing rules for lo (nft list ruleset, ip rule), a \
+                "Find out what blocks TCP on 127.0.0.1: firewall and routing rules for lo (nft list ruleset, ip rule), a \
                  security module, a seccomp profile, systemd's RestrictAddressFamilies= and IPAddressDeny=."
             }
-            Cause::Late { attempt } if Attempt::PLAIN.contains(attempt) => {
+            Cause::Late { check } if Check::PLAIN.contains(check) => {
                 "Something swallows or redirects packets on lo: look at its firewall and NAT rules and queueing \
                  disciplines (nft list ruleset, tc qdisc show dev lo). Or the host is overloaded: try again."
             }
             Cause::Late { .. } => {
-                "Try again, since the host may be overloaded. If it stays, something holds the call up: a seccomp \
+                "Try again: the host may be overloaded. If it happens again, something delays the call: a seccomp \
                  supervisor (SECCOMP_RET_USER_NOTIF) or a sandbox."
             }
             Cause::Died { .. } => {
-                "Look for what sent the signal: journalctl -k for the memory killer and audit records, the sandbox's own \
-                 log."
+                "Find out what sent the signal: journalctl -k shows the out-of-memory killer and audit records; a sandbox \
+                 has its own log."
             }
             Cause::NoChild { .. } => {
                 "Let this user start processes: ulimit -u, the pids limit of the container (docker run --pids-limit) or \
                  the cgroup (pids.max), and memory."
             }
-            Cause::ChosenByEnvironment => "Unset RINGPAIR_BACKEND to have pairs made through io_uring.",
-            Cause::InvalidEnvironment => "Set it to a value that it takes, or unset it.",
+            Cause::ChosenByEnvironment => "Unset RINGPAIR_BACKEND to make pairs through io_uring.",
+            Cause::InvalidEnvironment => "Set it to a valid value, or unset it.",
             Cause::Unknown { .. } => {
                 "None of the known causes fits. Trace it (strace -f -e trace=%network,io_uring_setup,io_uring_enter), \
                  and report it together with this output."

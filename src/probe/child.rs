@@ -1,14 +1,14 @@
-//! A process of its own for what may be fatal: it reports through memory that it shares with its parent, and it is always
+//! Runs checks that may be fatal in a child process. The child writes to memory that it shares with its parent, and is always
 //! reaped.
 //!
 //! # What the child may do
 //!
-//! `fork` copies one thread. Whatever lock another thread of the caller's held stays locked in the child for ever: that of
-//! stdout, those of the caller, and the allocator's unless the C library sees to it, as glibc and musl do. So the child makes
-//! system calls, works on its stack and on what was made before the fork, and leaves by `_exit`, which runs neither destructors
-//! nor exit handlers nor flushes what the caller has buffered. It does not print, log, panic on purpose, or touch the
-//! environment. One that allocates may hang under an unusual allocator: it is killed when its time is up.
-#![allow(unsafe_code)] // forks, shares memory, and leaves the child without its exit handlers
+//! `fork` copies one thread. A lock that another thread held stays locked in the child forever: that of stdout, locks of the
+//! caller, and the allocator's, except with glibc and musl. So the child makes system calls, uses its stack and memory from
+//! before the fork, and ends with `_exit`, which runs no destructors or exit handlers and flushes no buffers. It does not
+//! print, panic on purpose, or use the environment. It may hang if it allocates under an unusual allocator; then it is killed
+//! when its time is up.
+#![allow(unsafe_code)] // forks, shares memory, and ends the child without exit handlers
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -27,42 +27,42 @@ use nix::unistd::{ForkResult, Pid, fork};
 
 use crate::hazards::teardown::in_a_thread;
 
-/// What is reported at a time.
+/// One entry of a log.
 pub(super) type Record = [u8; 8];
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// By itself, when it was through.
-    Through,
-    /// Of a signal that was not ours.
+pub(super) enum ChildEnding {
+    /// By itself, after the checks.
+    Completed,
+    /// By a signal that we did not send.
     Killed(i32),
-    /// Of ours, because the time was up.
+    /// Killed by us, because its time was up.
     Overdue,
-    /// Nobody can tell: it was reaped behind our back, as it is where `SIGCHLD` is ignored.
+    /// Unknown: something else reaped it, for example because `SIGCHLD` is ignored.
     Lost,
 }
 
-/// More records than anything here reports; further ones are dropped.
+/// More records than all checks write. Further records are dropped.
 const ROOM: usize = 128;
 
-/// A sheet for one writer. All zeroes is an empty one.
-pub(super) struct Report {
+/// Records of one writer. All zeros is an empty log.
+pub(super) struct Log {
     is_complete: AtomicBool,
     written: AtomicUsize,
     records: [AtomicU64; ROOM],
 }
 
-impl Report {
-    pub(super) fn new() -> Report {
-        Report {
+impl Log {
+    pub(super) fn new() -> Log {
+        Log {
             is_complete: AtomicBool::new(false),
             written: AtomicUsize::new(0),
             records: [const { AtomicU64::new(0) }; ROOM],
         }
     }
 
-    /// Never waits, and cannot fail.
+    /// Adds a record. Never waits, and cannot fail.
     pub(super) fn send(&self, record: Record) {
         let place = self.written.load(Ordering::Relaxed);
         if let Some(free) = self.records.get(place) {
@@ -77,10 +77,10 @@ impl Report {
     }
 }
 
-/// A report that a child shares with its parent. Needs no descriptor.
-struct Shared(NonNull<Report>);
+/// A log that a child shares with its parent. Needs no descriptor.
+struct Shared(NonNull<Log>);
 
-const SIZE: NonZeroUsize = match NonZeroUsize::new(size_of::<Report>()) {
+const SIZE: NonZeroUsize = match NonZeroUsize::new(size_of::<Log>()) {
     Some(size) => size,
     None => NonZeroUsize::MIN,
 };
@@ -95,62 +95,62 @@ impl Shared {
 }
 
 impl Deref for Shared {
-    type Target = Report;
+    type Target = Log;
 
-    fn deref(&self) -> &Report {
-        // SAFETY: the memory was mapped zeroed, which is an empty report, and is mapped as long as `self` lives.
+    fn deref(&self) -> &Log {
+        // SAFETY: the memory was mapped zeroed, which is an empty log, and stays mapped as long as `self` lives.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // SAFETY: nothing borrows the report any more. The child has its own mapping.
+        // SAFETY: the log is no longer borrowed. The child has its own mapping.
         let _ = unsafe { munmap(self.0.cast(), SIZE.get()) };
     }
 }
 
-/// Runs `act` in a child for at most this long, and returns what it reported and how it ended. Neither the child nor a
-/// descriptor is left behind.
+/// Runs `act` in a child for at most this time. Returns what it logged and how it ended. Leaves neither the child nor a
+/// descriptor behind.
 ///
 /// # Safety
 ///
-/// `act` keeps to what the module's head allows.
-pub(super) unsafe fn run(most: Duration, act: impl Fn(&Report) + Sync) -> io::Result<(Vec<Record>, Ending)> {
+/// `act` does only what the module documentation allows.
+pub(super) unsafe fn run(timeout: Duration, act: impl Fn(&Log) + Sync) -> io::Result<(Vec<Record>, ChildEnding)> {
     let shared = Shared::new()?;
-    let report: &Report = &shared;
+    let log: &Log = &shared;
     let end = |side| match side {
         ForkResult::Child => {
             let _leaves = Leaves;
-            be_mortal();
-            act(report);
-            report.is_complete.store(true, Ordering::Release);
+            prepare_to_die();
+            act(log);
+            log.is_complete.store(true, Ordering::Release);
             leave()
         }
         ForkResult::Parent { child } => {
-            let ending = Watch { child, report }.until(Instant::now() + most);
-            (report.records(), ending)
+            let ending = Watch { child, log }.until(Instant::now() + timeout);
+            (log.records(), ending)
         }
     };
-    // SAFETY: the child does nothing but what `be_mortal` does and what the caller has promised of `act`.
+    // SAFETY: the child only runs `prepare_to_die`, and `act`, for which the caller has promised.
     match unsafe { fork() } {
         Ok(side) => Ok(end(side)),
-        // `clone3(2)` does not free the allocator's locks for the child. Other threads rarely hold the arena of a fresh thread.
+        // `clone3(2)` does not reset the allocator's locks. A fresh thread's arena is rarely locked by other threads.
         // SAFETY: as above.
         Err(errno) => in_a_thread(|| unsafe { clone3() }.map(end).map_err(|_| errno.into())),
     }
 }
 
-/// As `fork(2)`, by `clone3(2)`: for a seccomp filter that refuses the call which the C library makes.
+/// Forks by `clone3(2)`, for seccomp filters that refuse the call of the C library's `fork`.
 ///
 /// # Safety
 ///
-/// As for `fork`: the child keeps to what the module's head allows.
+/// As for `fork`: the child does only what the module documentation allows.
 unsafe fn clone3() -> nix::Result<ForkResult> {
-    // SAFETY: all zeroes are valid arguments: nothing is shared, no stack, no descriptor.
+    // SAFETY: all zeros are valid arguments: nothing is shared, no stack, no descriptor.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.exit_signal = libc::SIGCHLD as u64;
-    // SAFETY: the kernel reads the arguments; the child goes on with a copy of this stack, as after `fork`.
+    // SAFETY: the kernel reads the arguments; the child continues with a copy of this stack, as after `fork`.
     let child = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
     Ok(match Errno::result(child)? {
         0 => ForkResult::Child,
@@ -158,7 +158,7 @@ unsafe fn clone3() -> nix::Result<ForkResult> {
     })
 }
 
-/// Ends the child in a panic too: it never unwinds into the frames that it has from the caller.
+/// Ends the child also after a panic, so that it never unwinds into frames of the caller.
 struct Leaves;
 
 impl Drop for Leaves {
@@ -168,27 +168,27 @@ impl Drop for Leaves {
 }
 
 fn leave() -> ! {
-    // SAFETY: ends the process, and looks at nothing in it.
+    // SAFETY: ends the process, and accesses no memory.
     unsafe { libc::_exit(0) }
 }
 
-/// Dies with the parent, and leaves no core dump when it is killed, since that may well happen. Refusals do no harm.
-fn be_mortal() {
+/// Has the child die with its parent, and leave no core dump when it is killed. Refusals are harmless.
+fn prepare_to_die() {
     let _ = prctl::set_pdeathsig(Signal::SIGKILL);
     let _ = prctl::set_dumpable(false);
 }
 
-/// The first and the longest time between two looks at the child.
-const GLANCES: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(5)];
+/// The first and the longest pause between two tries to reap the child.
+const PAUSES: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(5)];
 
 struct Watch<'a> {
     child: Pid,
-    report: &'a Report,
+    log: &'a Log,
 }
 
 impl Watch<'_> {
-    fn until(self, deadline: Instant) -> Ending {
-        let [mut pause, longest] = GLANCES;
+    fn until(self, deadline: Instant) -> ChildEnding {
+        let [mut pause, longest] = PAUSES;
         loop {
             if let Some(ending) = self.reap(WaitPidFlag::WNOHANG) {
                 return ending;
@@ -201,26 +201,26 @@ impl Watch<'_> {
         }
     }
 
-    fn kill(&self) -> Ending {
+    fn kill(&self) -> ChildEnding {
         let _ = kill(self.child, Signal::SIGKILL);
         match self.reap(WaitPidFlag::empty()) {
-            Some(Ending::Killed(signal)) if signal == Signal::SIGKILL as i32 => Ending::Overdue,
-            // It was there a moment ago, so that it was us also where nobody can tell.
-            Some(Ending::Lost) | None => Ending::Overdue,
-            Some(ending) => ending, // it was faster than we were
+            Some(ChildEnding::Killed(signal)) if signal == Signal::SIGKILL as i32 => ChildEnding::Overdue,
+            // The child was alive a moment ago, so our signal ended it.
+            Some(ChildEnding::Lost) | None => ChildEnding::Overdue,
+            Some(ending) => ending, // it ended before our signal
         }
     }
 
-    fn reap(&self, how: WaitPidFlag) -> Option<Ending> {
+    fn reap(&self, how: WaitPidFlag) -> Option<ChildEnding> {
         loop {
             match waitpid(self.child, Some(how)) {
-                Ok(WaitStatus::Exited(..)) => return Some(Ending::Through),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Some(Ending::Killed(signal as i32)),
+                Ok(WaitStatus::Exited(..)) => return Some(ChildEnding::Completed),
+                Ok(WaitStatus::Signaled(_, signal, _)) => return Some(ChildEnding::Killed(signal as i32)),
                 Ok(WaitStatus::StillAlive) => return None,
-                Ok(_) | Err(Errno::EINTR) => {} // stopped or traced: someone debugs it
-                Err(Errno::ECHILD) => return Some(Ending::Lost),
-                // A filter refuses to wait: the report tells.
-                Err(_) => return self.report.is_complete.load(Ordering::Acquire).then_some(Ending::Through),
+                Ok(_) | Err(Errno::EINTR) => {} // stopped or traced by a debugger
+                Err(Errno::ECHILD) => return Some(ChildEnding::Lost),
+                // A filter refuses to wait: the log shows whether the child has completed.
+                Err(_) => return self.log.is_complete.load(Ordering::Acquire).then_some(ChildEnding::Completed),
             }
         }
     }
@@ -234,69 +234,69 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
-    fn in_a_child(most: Duration, act: impl Fn(&Report) + Sync) -> (Vec<Record>, Ending) {
-        // SAFETY: what these tests do is send, wait, be killed and panic; the panic is what one of them is about.
-        unsafe { run(most, act) }.unwrap()
+    fn in_a_child(timeout: Duration, act: impl Fn(&Log) + Sync) -> (Vec<Record>, ChildEnding) {
+        // SAFETY: these tests only send, wait, are killed and panic; one of them tests the panic.
+        unsafe { run(timeout, act) }.unwrap()
     }
 
     #[test]
-    fn what_a_child_reports_arrives_whole_and_in_order() {
-        let (records, ending) = in_a_child(LONG, |report| (0..100).for_each(|number| report.send([number; 8])));
-        assert_eq!(ending, Ending::Through);
+    fn records_of_a_child_arrive_whole_and_in_order() {
+        let (records, ending) = in_a_child(LONG, |log| (0..100).for_each(|number| log.send([number; 8])));
+        assert_eq!(ending, ChildEnding::Completed);
         assert_eq!(records, (0..100).map(|number| [number; 8]).collect::<Vec<_>>());
     }
 
     #[test]
-    fn a_report_that_is_full_drops_the_rest() {
-        let (records, _) = in_a_child(LONG, |report| (0..=255).for_each(|number| report.send([number; 8])));
+    fn a_full_log_drops_further_records() {
+        let (records, _) = in_a_child(LONG, |log| (0..=255).for_each(|number| log.send([number; 8])));
         assert_eq!(records, (0..ROOM).map(|number| [number as u8; 8]).collect::<Vec<_>>());
     }
 
     #[test]
-    fn a_child_that_does_not_end_is_killed_and_what_it_said_is_kept() {
+    fn a_child_that_hangs_is_killed_and_its_log_kept() {
         let begin = Instant::now();
-        let (records, ending) = in_a_child(Duration::from_millis(50), |report| {
-            report.send([1; 8]);
+        let (records, ending) = in_a_child(Duration::from_millis(50), |log| {
+            log.send([1; 8]);
             loop {
                 std::thread::sleep(LONG);
             }
         });
-        assert_eq!((records, ending), (vec![[1; 8]], Ending::Overdue));
+        assert_eq!((records, ending), (vec![[1; 8]], ChildEnding::Overdue));
         assert!(begin.elapsed() < LONG / 2);
     }
 
     #[test]
-    fn a_child_that_does_not_end_is_overdue_also_where_nobody_may_see_it_die() {
-        // In a child, since the rest of this process has children to see die.
-        let (records, _) = in_a_child(LONG, |report| {
-            // SAFETY: no handler is set; the signal is ignored, which is this child's affair alone.
+    fn a_hanging_child_is_overdue_even_if_sigchld_is_ignored() {
+        // In a child, because other tests of this process reap children.
+        let (records, _) = in_a_child(LONG, |log| {
+            // SAFETY: no handler is set. Only this child ignores the signal.
             let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
             let (_, ending) = in_a_child(Duration::from_millis(50), |_| {
                 loop {
                     std::thread::sleep(LONG);
                 }
             });
-            report.send([u8::from(ending == Ending::Overdue); 8]);
+            log.send([u8::from(ending == ChildEnding::Overdue); 8]);
         });
         assert_eq!(records, [[1; 8]]);
     }
 
     #[test]
-    fn a_child_that_is_killed_is_told_by_its_signal() {
-        let (records, ending) = in_a_child(LONG, |report| {
-            report.send([1; 8]);
-            // SAFETY: sends a signal to this process alone.
+    fn a_killed_child_is_identified_by_its_signal() {
+        let (records, ending) = in_a_child(LONG, |log| {
+            log.send([1; 8]);
+            // SAFETY: sends a signal to this process only.
             unsafe { libc::raise(libc::SIGSYS) };
         });
-        assert_eq!((records, ending), (vec![[1; 8]], Ending::Killed(libc::SIGSYS)));
+        assert_eq!((records, ending), (vec![[1; 8]], ChildEnding::Killed(libc::SIGSYS)));
     }
 
     #[test]
     fn a_panic_of_the_child_ends_in_the_child() {
-        let (records, ending) = in_a_child(LONG, |report| {
-            report.send([1; 8]);
+        let (records, ending) = in_a_child(LONG, |log| {
+            log.send([1; 8]);
             std::panic::resume_unwind(Box::new(()));
         });
-        assert_eq!((records, ending), (vec![[1; 8]], Ending::Through));
+        assert_eq!((records, ending), (vec![[1; 8]], ChildEnding::Completed));
     }
 }

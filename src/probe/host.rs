@@ -1,4 +1,4 @@
-//! What the host says about itself: `/proc`, limits, capabilities. What it does not say is unknown, and no error.
+//! Facts about the host: `/proc`, limits, capabilities. A missing fact is unknown, not an error.
 
 use std::fs;
 
@@ -10,45 +10,45 @@ use nix::sys::utsname::uname;
 use crate::hazards::descriptors::open_descriptors;
 use crate::hazards::ports;
 
-/// What decides about rings and connections on this host; `None` is unknown.
+/// Settings and limits of this host that matter to rings and connections. `None` means unknown.
 ///
-/// All of it is told for the thread that asks: capabilities, groups, seccomp filters and the network namespace are a
-/// thread's own.
+/// Everything is read for the calling thread: capabilities, groups, seccomp filters and the network namespace belong to a
+/// thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Host {
-    /// The kernel's release, such as `6.18.44`: `uname(2)`.
+    /// The kernel's release, for example `6.18.44`: `uname(2)`.
     pub kernel_release: Option<String>,
-    /// Whether `/proc/sys` can be read: if so, a setting that is unknown does not exist.
+    /// Whether `/proc/sys` can be read. If so, unknown settings do not exist.
     pub sysctls_readable: bool,
     /// Whether the interface `lo` is up.
     pub loopback_up: Option<bool>,
     /// `kernel.io_uring_disabled` (Linux 6.6): 0 for nobody, 1 for all but a group and administrators, 2 for everyone.
     pub io_uring_disabled: Option<u32>,
-    /// `kernel.io_uring_group` (Linux 6.6): the group that may use io_uring where it is disabled by 1; -1 is no group.
+    /// `kernel.io_uring_group` (Linux 6.6): the group that may use io_uring if `io_uring_disabled` is 1; -1 is no group.
     pub io_uring_group: Option<i64>,
     /// Whether this thread is in that group.
     pub in_io_uring_group: Option<bool>,
     /// `Seccomp:` of `/proc/thread-self/status`: 0 for no filter, 1 for strict mode, 2 for a filter.
     pub seccomp: Option<u32>,
-    /// What SELinux, AppArmor or the like call this thread.
+    /// The label of this thread in SELinux, AppArmor or another security module.
     pub security_label: Option<String>,
-    /// Whether this is the user namespace that the host began with; capabilities of another one do not count for io_uring.
+    /// Whether this is the initial user namespace. Capabilities of other namespaces do not count for io_uring.
     pub initial_user_namespace: Option<bool>,
     /// Whether `CAP_SYS_ADMIN` is effective.
     pub cap_sys_admin: Option<bool>,
     /// Whether `CAP_IPC_LOCK` is effective: then locked memory is not limited.
     pub cap_ipc_lock: Option<bool>,
-    /// `RLIMIT_MEMLOCK`, in bytes. It counts the rings of a user, in all processes together.
+    /// `RLIMIT_MEMLOCK`, in bytes. It counts the rings of all processes of a user.
     pub locked_memory: Option<Limit>,
     /// `RLIMIT_NOFILE`.
     pub descriptors: Option<Limit>,
     /// How many descriptors are open.
     pub open_descriptors: Option<u64>,
-    /// `net.ipv4.ip_local_port_range`: the first and the last port given to a socket that asks for any.
+    /// `net.ipv4.ip_local_port_range`: the first and the last port that the kernel chooses from.
     pub local_ports: Option<(u16, u16)>,
-    /// How many ports of that range `net.ipv4.ip_local_reserved_ports` takes out.
+    /// How many ports of that range are reserved: `net.ipv4.ip_local_reserved_ports`.
     pub reserved_ports: Option<u32>,
     /// How many connections of this network namespace are in TIME_WAIT.
     pub time_wait: Option<u64>,
@@ -65,14 +65,14 @@ pub struct Host {
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Limit {
-    /// What holds now.
+    /// The current limit.
     pub soft: Option<u64>,
-    /// How far this process may raise it.
+    /// The maximum to which this process may raise it.
     pub hard: Option<u64>,
 }
 
 impl Host {
-    /// Asks for everything but `loopback_up`: that takes calls for which a filter may kill.
+    /// Reads everything except `loopback_up`, which takes system calls that a filter may kill for.
     pub(crate) fn read() -> Host {
         let status = Status::read();
         let io_uring_group = sysctl("kernel/io_uring_group").and_then(|text| text.parse().ok());
@@ -100,13 +100,13 @@ impl Host {
         }
     }
 
-    /// Whether a seccomp filter is in force.
+    /// Whether a seccomp filter is active.
     pub(super) fn is_filtered(&self) -> bool {
         self.seccomp == Some(2)
     }
 
-    /// Whether the kernel has io_uring, as far as the settings tell: `kernel.io_uring_disabled` comes with it since Linux 6.6, and
-    /// some distributions have it in older kernels.
+    /// Whether the kernel has io_uring, judged by its settings: `kernel.io_uring_disabled` exists since Linux 6.6, and in older
+    /// kernels of some distributions.
     pub(super) fn has_io_uring(&self) -> Option<bool> {
         match self.io_uring_disabled {
             Some(_) => Some(true),
@@ -122,22 +122,22 @@ impl Host {
         Some(all.saturating_sub(self.reserved_ports.unwrap_or(0).into()))
     }
 
-    /// Whether SELinux, AppArmor or the like holds this thread, as far as its label tells.
+    /// Whether a security module confines this thread, judged by its label.
     pub(super) fn is_confined(&self) -> bool {
         self.security_label.as_deref().is_some_and(|label| label != "unconfined" && label != "kernel")
     }
 
-    /// Whether the kernel is certainly older than this.
+    /// Whether the kernel is certainly older than this version.
     pub(super) fn is_before(&self, version: (u32, u32)) -> bool {
         self.kernel_release.as_deref().is_some_and(|release| is_before(release, version))
     }
 
-    /// Whether the kernel is certainly this or newer.
+    /// Whether the kernel is certainly of this version or newer.
     fn is_at_least(&self, version: (u32, u32)) -> bool {
         self.kernel_release.as_deref().and_then(version_of).is_some_and(|release| release >= version)
     }
 
-    /// Whether this thread may do what only administrators of the whole host may.
+    /// Whether this thread has the rights of an administrator of the host.
     pub(super) fn is_administrator(&self) -> bool {
         self.cap_sys_admin == Some(true) && self.initial_user_namespace != Some(false)
     }
@@ -149,7 +149,7 @@ impl Host {
     }
 }
 
-/// Numbers of `capabilities(7)`, which are the places of their bits in `CapEff`.
+/// Bit numbers in `CapEff`: `capabilities(7)`.
 const CAP_IPC_LOCK: u32 = 14;
 const CAP_SYS_ADMIN: u32 = 21;
 
@@ -157,14 +157,14 @@ const CAP_SYS_ADMIN: u32 = 21;
 pub(super) struct Status(String);
 
 impl Status {
-    /// The calling thread's.
+    /// Reads the status of the calling thread.
     pub(super) fn read() -> Status {
         Status(of_this_thread("status").unwrap_or_default())
     }
 
-    /// That of the process's parent; `None` where the parent is none of this namespace.
+    /// Reads the status of the parent process. `None` if the parent is in another pid namespace.
     pub(super) fn of_the_parent(&self) -> Option<Status> {
-        // Not by getppid(2), whose number may be one of another namespace than this /proc is of.
+        // Not by getppid(2): this `/proc` may be that of another pid namespace.
         let parent = self.field("PPid")?;
         fs::read_to_string(format!("/proc/{parent}/status")).ok().map(Status)
     }
@@ -183,7 +183,7 @@ impl Status {
         self.field("Seccomp")?.parse().ok()
     }
 
-    /// How many filters (Linux 5.9).
+    /// Returns the number of seccomp filters (Linux 5.9).
     pub(super) fn seccomp_filters(&self) -> Option<u32> {
         self.field("Seccomp_filters")?.parse().ok()
     }
@@ -193,7 +193,7 @@ impl Status {
         Some(effective & 1 << number != 0)
     }
 
-    /// The kernel compares the file system's group (the last of four) and the supplementary ones.
+    /// The kernel checks the file-system group, the last of the four, and the supplementary groups.
     fn is_in_group(&self, group: i64) -> Option<bool> {
         let own = self.field("Gid")?.split_whitespace().nth(3)?;
         let others = self.field("Groups")?.split_whitespace();
@@ -201,7 +201,7 @@ impl Status {
     }
 }
 
-/// A file of `/proc` about the calling thread, or about the process where the kernel does not tell them apart (before 3.17).
+/// Reads a file of `/proc` about the calling thread; before Linux 3.17, about the process.
 fn of_this_thread(name: &str) -> Option<String> {
     let read = |whose: &str| fs::read_to_string(format!("/proc/{whose}/{name}"));
     read("thread-self").or_else(|_| read("self")).ok()
@@ -221,25 +221,25 @@ fn limit(resource: Resource) -> Option<Limit> {
     Some(Limit { soft: finite(soft), hard: finite(hard) })
 }
 
-/// Asks by name in this thread's network namespace; `/sys/class/net` may be another one's.
+/// Reads the interface of this thread's network namespace. `/sys/class/net` may belong to another one.
 pub(super) fn is_loopback_up() -> Option<bool> {
     let mut interfaces = getifaddrs().ok()?;
     let flags = interfaces.find(|interface| interface.interface_name == "lo")?.flags;
     Some(flags.contains(InterfaceFlags::IFF_UP))
 }
 
-/// A label as it can be printed: the kernel ends some with a zero or a line feed.
+/// Makes a label printable: the kernel ends some with a zero byte or a line feed.
 fn label(text: &str) -> Option<String> {
     let label: String = text.chars().filter(|letter| !letter.is_control()).collect();
     (!label.is_empty()).then_some(label)
 }
 
-/// Whether a `uid_map` leaves every user as it is.
+/// Whether a `uid_map` maps every user to itself.
 fn is_whole(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Whether this kernel is certainly older than this.
+/// Whether this kernel is certainly older than this version.
 #[cfg(feature = "measure")]
 pub(crate) fn is_kernel_before(version: (u32, u32)) -> bool {
     kernel_release().is_some_and(|release| is_before(&release, version))
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_is_missing_or_odd_is_unknown() {
+    fn a_missing_or_malformed_status_is_unknown() {
         for text in ["", "Seccomp\nCapEff: x\nGid: 1\nGroups:", "Seccomp: \nCapEff:\nGid:\t1\t1\t1\t1\n"] {
             let status = Status(text.to_owned());
             assert_eq!((status.seccomp(), status.has_capability(14), status.is_in_group(1)), (None, None, None));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_tell_whether_the_kernel_has_io_uring() {
+    fn settings_show_whether_the_kernel_has_io_uring() {
         let host = |release: &str, sysctls_readable, io_uring_disabled| Host {
             kernel_release: Some(release.to_owned()),
             sysctls_readable,
@@ -331,13 +331,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_user_namespace_leaves_every_user_as_it_is() {
+    fn only_the_initial_user_namespace_maps_every_user_to_itself() {
         assert!(is_whole("         0          0 4294967295\n"));
         assert!(!is_whole("         0       1000          1\n"));
     }
 
     #[test]
-    fn a_label_is_fit_to_print_and_tells_who_is_confined() {
+    fn a_label_is_printable_and_shows_confinement() {
         assert_eq!(label("docker-default (enforce)\n"), Some("docker-default (enforce)".to_owned()));
         assert_eq!(label("\0"), None);
         for (label, confined) in [(None, false), (Some("unconfined"), false), (Some("docker-default (enforce)"), true)]

@@ -1,37 +1,37 @@
-//! What this host allows, found out by trying it, and what to do about what it does not.
+//! Finds out what this host allows by trying it, and what to do about what it does not allow.
 
-mod attempt;
 mod cause;
+mod check;
 mod child;
-mod deadly;
 mod host;
 mod loopback;
 mod opcodes;
 mod pair;
 mod record;
 mod ring;
+mod run;
+mod seccomp_kill;
 mod table;
-mod trial;
 mod verdict;
 
-pub use attempt::{Attempt, Outcome};
 pub use cause::Cause;
+pub use check::{Check, Outcome};
 pub use host::{Host, Limit};
 pub use opcodes::Opcodes;
 pub use verdict::Verdict;
 
-pub(crate) use deadly::{InDoubt, refuse_if_asking_kills};
 #[cfg(feature = "measure")]
 pub(crate) use host::is_kernel_before;
+pub(crate) use seccomp_kill::{InDoubt, refuse_if_seccomp_kills};
 
-use attempt::Tried;
+use check::Tried;
 use record::Findings;
 
 use crate::error::Result;
 use crate::options::{Choice, chosen_by_the_environment};
 
-/// Finds out what [`Backend::Auto`](crate::Backend::Auto) makes pairs by in this thread, what is in the way of a ring or of
-/// pairs, and what to do about it.
+/// Finds out which engine [`Backend::Auto`](crate::Backend::Auto) uses in this thread, why a ring or pairs are not available,
+/// and what to do about it.
 ///
 /// ```
 /// let probe = ringpair::probe();
@@ -41,13 +41,13 @@ use crate::options::{Choice, chosen_by_the_environment};
 /// }
 /// ```
 ///
-/// It makes a pair on 127.0.0.1 with the default options, and tries the single calls and operations. It never fails, and
-/// takes a few milliseconds, or some seconds if something hangs. What it tells holds for the calling thread, whose seccomp
-/// filters, capabilities and namespaces another thread need not share, and for the environment of this process.
+/// Makes a pair on 127.0.0.1 with the default options, and tries each system call and ring operation. Never fails, and takes a
+/// few milliseconds, or some seconds if a call hangs. The result holds for the calling thread, with its seccomp filters,
+/// capabilities and namespaces, and for the environment of this process.
 ///
-/// If a seccomp filter is in force, it is tried in child processes, because the filter may kill. A child begins as a copy of
-/// this process, descriptors included: a connection that is closed here meanwhile ends when the child has. So ask once, at the
-/// start. A program that ignores `SIGCHLD`, or reaps every child in sight, hides the cause of a child's death.
+/// If a seccomp filter is active, the checks run in child processes, because the filter may kill. A child is a copy of this
+/// process with its descriptors: a connection that is closed here meanwhile stays open until the child ends. So call it once,
+/// at the start. If the program ignores `SIGCHLD`, or reaps all children, the cause of a child's death is unknown.
 ///
 /// # Source
 ///
@@ -56,7 +56,7 @@ use crate::options::{Choice, chosen_by_the_environment};
 pub fn probe() -> Probe {
     let host = Host::read();
     match chosen_by_the_environment() {
-        Ok(choice) => Probe::judged(host, trial::run(), is_epoll(choice)),
+        Ok(choice) => Probe::judged(host, run::run(), is_epoll(choice)),
         Err(_) => Probe::of_an_invalid_environment(host),
     }
 }
@@ -69,7 +69,7 @@ fn is_epoll(choice: Choice) -> bool {
     }
 }
 
-/// Checks the variables that decide for [`Backend::Auto`](crate::Backend::Auto), before anything is opened.
+/// Checks the environment variables that choose the engine of [`Backend::Auto`](crate::Backend::Auto). Opens nothing.
 ///
 /// ```
 /// assert!(ringpair::probe::check_environment().is_ok()); // neither RINGPAIR_BACKEND nor RINGPAIR_REQUIRE_URING is misspelt
@@ -77,23 +77,22 @@ fn is_epoll(choice: Choice) -> bool {
 ///
 /// # Errors
 ///
-/// [`Step::Options`](crate::Step::Options) if a variable has a value that it does not take, or names an engine that is not
-/// compiled in.
+/// [`Step::Options`](crate::Step::Options) if a variable has an invalid value, or names an engine that is not compiled in.
 pub fn check_environment() -> Result<()> {
     chosen_by_the_environment().map(drop)
 }
 
-/// What [`probe`](probe()) found. `Display` is a table of at most 80 columns, or of as many as the format's width says
-/// (`{probe:60}`), that begins with the verdict.
+/// The result of [`probe`](probe()). `Display` is a table that begins with the verdict, at most 80 columns wide, or as wide as
+/// the format says (`{probe:60}`).
 ///
-/// With the feature `cli` it is `serde::Serialize`, as `schemas/doctor.json` describes it.
+/// With the feature `cli` it implements `serde::Serialize`; `schemas/doctor.json` describes the document.
 ///
 /// ```
-/// use ringpair::probe::{Attempt, Outcome, Verdict};
+/// use ringpair::probe::{Check, Outcome, Verdict};
 ///
 /// let probe = ringpair::probe();
 /// match probe.verdict() {
-///     Verdict::Ring => assert_eq!(probe.outcome(Attempt::RingConnect), Outcome::Worked),
+///     Verdict::Ring => assert_eq!(probe.outcome(Check::RingConnect), Outcome::Worked),
 ///     _ => assert!(probe.cause().is_some()),
 /// }
 /// if let Some(opcodes) = probe.opcodes() {
@@ -124,52 +123,52 @@ impl Probe {
         Probe { host, tried: Tried::nothing(), opcodes: None, verdict, cause }
     }
 
-    /// Returns what [`Backend::Auto`](crate::Backend::Auto) makes pairs by.
+    /// Returns the engine that [`Backend::Auto`](crate::Backend::Auto) uses.
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// Returns what is in the way; `None` if the verdict is [`Verdict::Ring`].
+    /// Returns why the verdict is not [`Verdict::Ring`]; `None` if it is.
     pub fn cause(&self) -> Option<Cause> {
         self.cause
     }
 
-    /// Returns what to do about the cause: its own [remedy](Cause::remedy), and how to do without a ring if that helps.
+    /// Returns what to do about the cause: its [remedy](Cause::remedy), and how to make pairs without a ring if that helps.
     pub fn remedy(&self) -> Option<String> {
         let remedy = self.cause?.remedy();
-        Some(match self.way_without_a_ring() {
-            Some(way) => format!("{remedy} {way}"),
+        Some(match self.remedy_without_a_ring() {
+            Some(other) => format!("{remedy} {other}"),
             None => remedy,
         })
     }
 
-    fn way_without_a_ring(&self) -> Option<&'static str> {
+    fn remedy_without_a_ring(&self) -> Option<&'static str> {
         let has_none = self.verdict == Verdict::Nothing;
-        if has_none && self.tried.worked(Attempt::PairByEpoll) {
+        if has_none && self.tried.worked(Check::PairByEpoll) {
             return Some("Or make pairs without a ring: set RINGPAIR_BACKEND=epoll.");
         }
-        let plain_calls_work = Attempt::PLAIN.iter().all(|attempt| self.tried.worked(*attempt));
+        let plain_calls_work = Check::PLAIN.iter().all(|check| self.tried.worked(*check));
         let could_fall_back = has_none && plain_calls_work && !cfg!(feature = "epoll");
         could_fall_back.then_some("Or make pairs without a ring: enable ringpair's feature `epoll`.")
     }
 
-    /// Returns what the host says about itself.
+    /// Returns settings and limits of the host.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// Returns what the ring says about itself; `None` if there is none, or it may not be asked.
+    /// Returns the opcodes that the ring supports; `None` without a ring, or if a filter bars the question.
     pub fn opcodes(&self) -> Option<Opcodes> {
         self.opcodes
     }
 
-    /// Returns how an attempt went.
-    pub fn outcome(&self, attempt: Attempt) -> Outcome {
-        self.tried.outcome(attempt)
+    /// Returns the outcome of a check.
+    pub fn outcome(&self, check: Check) -> Outcome {
+        self.tried.outcome(check)
     }
 }
 
-/// The version of `schemas/doctor.json`. Documents without one are of version 1.
+/// The version of `schemas/doctor.json`. Documents without a version are of version 1.
 #[cfg(feature = "cli")]
 const SCHEMA: u32 = 2;
 

@@ -1,10 +1,10 @@
-//! Which of the opcodes that matter to pairs a ring says it knows.
+//! Which of the opcodes that matter to pairs a ring supports.
 
 use io_uring::{Probe, opcode};
 
 macro_rules! opcodes {
     ($($(#[$doc:meta])* $field:ident: $name:literal = $code:path,)+) => {
-        /// Which opcodes the ring knows, as `IORING_REGISTER_PROBE` tells (Linux 5.6).
+        /// Which opcodes the ring supports, from `IORING_REGISTER_PROBE` (Linux 5.6).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[cfg_attr(feature = "cli", derive(serde::Serialize))]
         #[non_exhaustive]
@@ -17,7 +17,7 @@ macro_rules! opcodes {
                 Opcodes { $($field: probe.is_supported($code),)+ }
             }
 
-            /// Each with the name that it has after `IORING_OP_`.
+            /// Each opcode with its name after `IORING_OP_`.
             pub(super) fn named(self) -> impl Iterator<Item = (&'static str, bool)> {
                 [$(($name, self.$field)),+].into_iter()
             }
@@ -48,9 +48,9 @@ opcodes! {
     read: "READ" = opcode::Read::CODE,
     /// Used by the streams of tokio-uring.
     write: "WRITE" = opcode::Write::CODE,
-    /// Used by the ring engine for batches, where it is known.
+    /// Used by the ring engine to open sockets, if supported.
     socket: "SOCKET" = opcode::Socket::CODE,
-    /// Not used here; told because others ask.
+    /// Not used by ringpair.
     send: "SEND" = opcode::Send::CODE,
     /// Used to measure what closing costs.
     recv: "RECV" = opcode::Recv::CODE,
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_set_of_opcodes_survives_the_way_through_its_bits() {
+    fn every_set_of_opcodes_survives_conversion_to_bits() {
         for bits in 0..1 << 9 {
             assert_eq!(Opcodes::from_bits(bits).to_bits(), bits);
         }

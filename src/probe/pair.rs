@@ -1,38 +1,38 @@
-//! A pair made as callers make it: what [`Backend::Auto`] does here is found out by doing it.
+//! Checks by making a pair as callers do: this shows what [`Backend::Auto`] does.
 
 use std::io::ErrorKind;
 use std::net::Ipv6Addr;
 use std::os::fd::OwnedFd;
 
-use super::attempt::Attempt;
-use super::child::Report;
+use super::check::Check;
+use super::child::Log;
 use super::loopback::PATIENCE;
 use super::record::errno_of;
 use crate::error::{Error, Result, Step};
 use crate::options::{Backend, PairOptions};
 
 /// Makes one pair and closes it.
-pub(super) fn try_pair(report: &Report, attempt: Attempt) {
-    report.begun(attempt);
-    let made = make(&options_of(attempt));
-    if attempt == Attempt::Pair {
+pub(super) fn try_pair(log: &Log, check: Check) {
+    log.begun(check);
+    let made = make(&options_of(check));
+    if check == Check::Pair {
         match &made {
-            Ok(backend) => report.made(*backend),
-            Err(error) => report.failed(error),
+            Ok(backend) => log.made(*backend),
+            Err(error) => log.failed(error),
         }
     }
     match &made {
-        Ok(_) => report.ended(attempt, 0),
-        Err(error) if leads_elsewhere(error) => report.mismatched(attempt),
-        Err(error) => report.ended(attempt, errno_of(error.cause())),
+        Ok(_) => log.ended(check, 0),
+        Err(error) if is_redirected(error) => log.mismatched(check),
+        Err(error) => log.ended(check, errno_of(error.cause())),
     }
 }
 
-fn options_of(attempt: Attempt) -> PairOptions {
+fn options_of(check: Check) -> PairOptions {
     let options = PairOptions::new().timeout(PATIENCE);
-    match attempt {
-        Attempt::PairOnIpv6 => options.address(Ipv6Addr::LOCALHOST.into()),
-        Attempt::PairByEpoll => options.backend(Backend::Epoll),
+    match check {
+        Check::PairOnIpv6 => options.address(Ipv6Addr::LOCALHOST.into()),
+        Check::PairByEpoll => options.backend(Backend::Epoll),
         _ => options,
     }
 }
@@ -43,6 +43,6 @@ fn make(options: &PairOptions) -> Result<Backend> {
     Ok(factory.backend())
 }
 
-fn leads_elsewhere(error: &Error) -> bool {
+fn is_redirected(error: &Error) -> bool {
     error.step() == Step::Verify && error.raw_os_error().is_none() && error.kind() == ErrorKind::Other
 }

@@ -1,34 +1,34 @@
-//! What is told of each attempt, and how that is read.
+//! The records that checks write, and how they are read.
 
 use std::io;
 
 use nix::errno::Errno;
 
-use super::attempt::{Attempt, Outcome, Tried};
-use super::child::{Ending, Record, Report};
+use super::check::{Check, Outcome, Tried};
+use super::child::{ChildEnding, Log, Record};
 use super::opcodes::Opcodes;
 use crate::error::{Error, Step};
 use crate::options::Backend;
 
-/// What came of all attempts.
+/// The results of all checks.
 pub(super) struct Findings {
     pub(super) tried: Tried,
     pub(super) opcodes: Option<Opcodes>,
     pub(super) loopback_up: Option<bool>,
-    /// What came of a pair with the default options; `None` if that was not tried, or not brought to an end.
-    pub(super) made: Option<Made>,
-    /// Why there was no child, so that nothing was tried at all.
+    /// The outcome of a pair with the default options; `None` if it was not tried, or did not end.
+    pub(super) made: Option<PairOutcome>,
+    /// The errno of starting a child, if that failed and no check could run.
     pub(super) no_child: Option<i32>,
 }
 
-/// What making a pair came to.
+/// The outcome of making a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Made {
+pub(super) enum PairOutcome {
     By(Backend),
     Failed { step: Step, errno: i32 },
 }
 
-/// Kinds of record. The first byte is the kind, the second the attempt; the last four are the value.
+/// Kinds of record. The first byte is the kind, the second the check; the last four are the value.
 const BEGUN: u8 = 1;
 const ENDED: u8 = 2;
 const OPCODES: u8 = 3;
@@ -53,46 +53,46 @@ const STEPS: [Step; 11] = [
     Step::Timeout,
 ];
 
-/// The value of an attempt that worked, with addresses that do not match. No errno is negative.
+/// The value of an check that worked, with addresses that do not match. No errno is negative.
 const MISMATCHED: i32 = -1;
 
-impl Report {
-    /// Tells that this is tried now, tries it, and tells how it ended.
-    pub(super) fn attempt<T>(&self, attempt: Attempt, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        self.begun(attempt);
+impl Log {
+    /// Runs a check, and logs its begin and its end.
+    pub(super) fn check<T>(&self, check: Check, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.begun(check);
         let outcome = act();
-        self.ended(attempt, outcome.as_ref().map_or_else(errno_of, |_| 0));
+        self.ended(check, outcome.as_ref().map_or_else(errno_of, |_| 0));
         outcome
     }
 
-    pub(super) fn begun(&self, attempt: Attempt) {
-        self.send(record(BEGUN, attempt as u8, 0));
+    pub(super) fn begun(&self, check: Check) {
+        self.send(record(BEGUN, check as u8, 0));
     }
 
-    /// Tells how something ended: 0, or an errno.
-    pub(super) fn ended(&self, attempt: Attempt, errno: i32) {
-        self.send(record(ENDED, attempt as u8, errno));
+    /// Logs how a check ended: 0, or an errno.
+    pub(super) fn ended(&self, check: Check, errno: i32) {
+        self.send(record(ENDED, check as u8, errno));
     }
 
-    pub(super) fn mismatched(&self, attempt: Attempt) {
-        self.ended(attempt, MISMATCHED);
+    pub(super) fn mismatched(&self, check: Check) {
+        self.ended(check, MISMATCHED);
     }
 
     pub(super) fn opcodes(&self, known: Opcodes) {
         self.send(record(OPCODES, 0, known.to_bits()));
     }
 
-    /// Tells whether `lo` is up.
+    /// Logs whether `lo` is up.
     pub(super) fn loopback(&self, is_up: bool) {
         self.send(record(LOOPBACK, 0, is_up.into()));
     }
 
-    /// Tells what made a pair.
+    /// Logs which engine made a pair.
     pub(super) fn made(&self, backend: Backend) {
         self.send(record(MADE, place_in(&BACKENDS, backend), 0));
     }
 
-    /// Tells why no pair was made.
+    /// Logs why no pair was made.
     pub(super) fn failed(&self, error: &Error) {
         self.send(record(FAILED, place_in(&STEPS, error.step()), errno_of(error.cause())));
     }
@@ -102,12 +102,12 @@ fn place_in<T: PartialEq>(all: &[T], one: T) -> u8 {
     all.iter().position(|other| *other == one).map_or(u8::MAX, |place| place as u8)
 }
 
-fn record(kind: u8, attempt: u8, value: i32) -> Record {
+fn record(kind: u8, check: u8, value: i32) -> Record {
     let [a, b, c, d] = value.to_le_bytes();
-    [kind, attempt, 0, 0, a, b, c, d]
+    [kind, check, 0, 0, a, b, c, d]
 }
 
-/// The errno of an error, or the one of its kind if no system call reported it.
+/// Returns the errno of an error. If no system call reported it, the errno of its kind.
 pub(super) fn errno_of(error: &io::Error) -> i32 {
     let ours = match error.kind() {
         io::ErrorKind::TimedOut => Errno::ETIMEDOUT,
@@ -122,31 +122,31 @@ impl Findings {
         Findings { tried: Tried::nothing(), opcodes: None, loopback_up: None, made: None, no_child: None }
     }
 
-    /// Reads what was told of some attempts, which were tried in this order.
-    pub(super) fn add(&mut self, of: impl Iterator<Item = Attempt>, records: &[Record], ending: Ending) {
+    /// Reads the records of some checks, which ran in this order.
+    pub(super) fn add(&mut self, of: impl Iterator<Item = Check>, records: &[Record], ending: ChildEnding) {
         let mut begun = None;
         for &[kind, number, _, _, a, b, c, d] in records {
             let value = i32::from_le_bytes([a, b, c, d]);
             let place = usize::from(number);
             match kind {
-                BEGUN => begun = Attempt::from_number(number),
+                BEGUN => begun = Check::from_number(number),
                 ENDED => {
-                    if let Some(attempt) = Attempt::from_number(number) {
-                        self.tried.set(attempt, outcome_of(value));
-                        begun = begun.filter(|begun| *begun != attempt);
+                    if let Some(check) = Check::from_number(number) {
+                        self.tried.set(check, outcome_of(value));
+                        begun = begun.filter(|begun| *begun != check);
                     }
                 }
                 OPCODES => self.opcodes = Some(Opcodes::from_bits(value)),
                 LOOPBACK => self.loopback_up = Some(value != 0),
-                MADE => self.made = BACKENDS.get(place).map(|backend| Made::By(*backend)),
-                FAILED => self.made = STEPS.get(place).map(|step| Made::Failed { step: *step, errno: value }),
+                MADE => self.made = BACKENDS.get(place).map(|backend| PairOutcome::By(*backend)),
+                FAILED => self.made = STEPS.get(place).map(|step| PairOutcome::Failed { step: *step, errno: value }),
                 _ => {}
             }
         }
-        // A child that came to its end between two attempts was on its way to the next one.
-        let on_its_way = (ending != Ending::Through).then(|| self.tried.first_untried(of)).flatten();
-        if let Some(attempt) = begun.or(on_its_way) {
-            self.tried.set(attempt, end_of_what_was_begun(ending));
+        // A child that ended between two checks was about to begin the next one.
+        let next = (ending != ChildEnding::Completed).then(|| self.tried.first_untried(of)).flatten();
+        if let Some(check) = begun.or(next) {
+            self.tried.set(check, end_of_what_was_begun(ending));
         }
     }
 }
@@ -160,11 +160,11 @@ fn outcome_of(errno: i32) -> Outcome {
     }
 }
 
-fn end_of_what_was_begun(ending: Ending) -> Outcome {
+fn end_of_what_was_begun(ending: ChildEnding) -> Outcome {
     match ending {
-        Ending::Overdue => Outcome::Late,
-        Ending::Killed(signal) => Outcome::Died { signal: Some(signal) },
-        Ending::Lost | Ending::Through => Outcome::Died { signal: None },
+        ChildEnding::Overdue => Outcome::Late,
+        ChildEnding::Killed(signal) => Outcome::Died { signal: Some(signal) },
+        ChildEnding::Lost | ChildEnding::Completed => Outcome::Died { signal: None },
     }
 }
 
@@ -172,28 +172,28 @@ fn end_of_what_was_begun(ending: Ending) -> Outcome {
 mod tests {
     use super::*;
 
-    fn read(records: &[Record], ending: Ending) -> Findings {
+    fn read(records: &[Record], ending: ChildEnding) -> Findings {
         let mut findings = Findings::none();
-        findings.add(Attempt::PLAIN.into_iter(), records, ending);
+        findings.add(Check::PLAIN.into_iter(), records, ending);
         findings
     }
 
     #[test]
-    fn a_child_ended_in_what_it_had_begun() {
-        let worked = [record(BEGUN, Attempt::Socket as u8, 0), record(ENDED, Attempt::Socket as u8, 0)];
-        let open = [worked[0], worked[1], record(BEGUN, Attempt::RingSetup as u8, 0)];
+    fn a_child_that_ends_is_blamed_on_the_check_it_had_begun() {
+        let worked = [record(BEGUN, Check::Socket as u8, 0), record(ENDED, Check::Socket as u8, 0)];
+        let open = [worked[0], worked[1], record(BEGUN, Check::RingSetup as u8, 0)];
         for (ending, outcome) in [
-            (Ending::Killed(31), Outcome::Died { signal: Some(31) }),
-            (Ending::Lost, Outcome::Died { signal: None }),
-            (Ending::Overdue, Outcome::Late),
+            (ChildEnding::Killed(31), Outcome::Died { signal: Some(31) }),
+            (ChildEnding::Lost, Outcome::Died { signal: None }),
+            (ChildEnding::Overdue, Outcome::Late),
         ] {
             let tried = read(&open, ending).tried;
-            assert_eq!(tried.outcome(Attempt::Socket), Outcome::Worked);
-            assert_eq!(tried.outcome(Attempt::RingSetup), outcome);
-            assert_eq!(tried.outcome(Attempt::RingEnter), Outcome::Untried);
-            // What had ended already is not blamed; what was to come next is.
+            assert_eq!(tried.outcome(Check::Socket), Outcome::Worked);
+            assert_eq!(tried.outcome(Check::RingSetup), outcome);
+            assert_eq!(tried.outcome(Check::RingEnter), Outcome::Untried);
+            // Without an open check, the next one is blamed.
             let tried = read(&worked, ending).tried;
-            assert_eq!((tried.outcome(Attempt::Socket), tried.outcome(Attempt::SetOption)), (Outcome::Worked, outcome));
+            assert_eq!((tried.outcome(Check::Socket), tried.outcome(Check::SetOption)), (Outcome::Worked, outcome));
         }
     }
 
@@ -212,31 +212,31 @@ mod tests {
     }
 
     #[test]
-    fn opcodes_come_through_the_pipe_as_they_were() {
+    fn opcodes_survive_the_log() {
         let mut known = Opcodes::from_bits(0);
         known.accept = true;
         known.recv = true;
-        let findings = read(&[record(OPCODES, 0, known.to_bits())], Ending::Through);
+        let findings = read(&[record(OPCODES, 0, known.to_bits())], ChildEnding::Completed);
         assert_eq!(findings.opcodes, Some(known));
     }
 
     #[test]
-    fn a_pair_that_was_made_or_failed_is_read_as_it_was() {
+    fn the_outcome_of_a_pair_survives_the_log() {
         for backend in BACKENDS {
-            let findings = read(&[record(MADE, place_in(&BACKENDS, backend), 0)], Ending::Through);
-            assert_eq!(findings.made, Some(Made::By(backend)));
+            let findings = read(&[record(MADE, place_in(&BACKENDS, backend), 0)], ChildEnding::Completed);
+            assert_eq!(findings.made, Some(PairOutcome::By(backend)));
         }
         for step in STEPS {
-            let report = Report::new();
-            report.failed(&step.failed()(Errno::EPERM));
-            let findings = read(&report.records(), Ending::Through);
-            assert_eq!(findings.made, Some(Made::Failed { step, errno: 1 }));
+            let log = Log::new();
+            log.failed(&step.failed()(Errno::EPERM));
+            let findings = read(&log.records(), ChildEnding::Completed);
+            assert_eq!(findings.made, Some(PairOutcome::Failed { step, errno: 1 }));
         }
     }
 
     #[test]
-    fn garbage_is_not_taken_for_a_finding() {
-        let findings = read(&[[9; 8], record(ENDED, 200, 0), record(BEGUN, 200, 0)], Ending::Through);
+    fn garbage_is_ignored() {
+        let findings = read(&[[9; 8], record(ENDED, 200, 0), record(BEGUN, 200, 0)], ChildEnding::Completed);
         assert_eq!((findings.tried, findings.made), (Tried::nothing(), None));
     }
 }

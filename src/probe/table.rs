@@ -1,18 +1,18 @@
-//! A probe as a table for people, the verdict first.
+//! A probe as a table, the verdict first.
 
 use std::fmt;
 
 use super::Probe;
-use super::attempt::{Attempt, Outcome, Tried};
 use super::cause::Named;
+use super::check::{Check, Outcome, Tried};
 use super::host::{Host, Limit};
 use super::opcodes::Opcodes;
 use super::verdict::Verdict;
 
-/// Columns of a terminal, if the format does not say.
+/// The default width, in columns.
 const WIDTH: usize = 80;
 const NAMES: usize = 15;
-/// Columns for the text beside the names at least.
+/// The minimum of columns for the text beside the names.
 const TEXT: usize = 20;
 
 impl fmt::Display for Probe {
@@ -49,14 +49,14 @@ impl Probe {
     }
 }
 
-/// A name, and the text beside it, in lines of this width.
+/// Formats a name with its text beside it, in lines of this width.
 fn row(name: &str, text: &str, width: usize) -> Vec<String> {
     let names = std::iter::once(name).chain(std::iter::repeat(""));
     let lines = wrapped(text, width).into_iter().zip(names);
     lines.map(|(line, name)| format!("{name:NAMES$}{line}")).collect()
 }
 
-/// Breaks between words, and inside one only where it does not fit at all. There is always a line.
+/// Breaks lines between words, and inside a word only if it is longer than a line. Returns at least one line.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
@@ -88,20 +88,20 @@ fn interface(host: &Host) -> &'static str {
     match host.loopback_up {
         Some(true) => "lo is up",
         Some(false) => "lo is down",
-        None => "whether lo is up is unknown",
+        None => "unknown whether lo is up",
     }
 }
 
 fn plain(tried: &Tried) -> String {
-    match tried.first_failure(&Attempt::PLAIN) {
-        Some((attempt, outcome)) => format!("{attempt} {}", outcome_text(outcome)),
-        None if tried.worked(Attempt::Accept) => "connect and accept by plain calls work".to_owned(),
+    match tried.first_failure(&Check::PLAIN) {
+        Some((check, outcome)) => format!("{check} {}", outcome_text(outcome)),
+        None if tried.worked(Check::Accept) => "connect and accept by plain calls work".to_owned(),
         None => outcome_text(Outcome::Untried),
     }
 }
 
 fn ipv6(tried: &Tried) -> String {
-    match tried.outcome(Attempt::PairOnIpv6) {
+    match tried.outcome(Check::PairOnIpv6) {
         Outcome::Worked => "pairs can be made".to_owned(),
         Outcome::Refused { errno } => format!("no pairs: {}", Named(errno)),
         outcome => outcome_text(outcome),
@@ -118,17 +118,17 @@ fn ports(host: &Host) -> String {
 
 fn ring(tried: &Tried) -> String {
     let is_an_answer = |outcome| matches!(outcome, Outcome::Refused { .. });
-    let [setup, register, used @ ..] = Attempt::RING;
+    let [setup, register, used @ ..] = Check::RING;
     let failure = tried
         .first_failure(&[setup, register])
-        .filter(|(attempt, outcome)| *attempt != register || !is_an_answer(*outcome));
+        .filter(|(check, outcome)| *check != register || !is_an_answer(*outcome));
     match failure.or_else(|| tried.first_failure(&used)) {
-        Some((Attempt::RingSetup, outcome)) => format!("io_uring_setup {}", outcome_text(outcome)),
-        Some((attempt, outcome)) => format!("a ring can be made; {attempt} {}", outcome_text(outcome)),
-        _ if tried.worked(Attempt::RingClose) => {
+        Some((Check::RingSetup, outcome)) => format!("io_uring_setup {}", outcome_text(outcome)),
+        Some((check, outcome)) => format!("a ring can be made; {check} {}", outcome_text(outcome)),
+        _ if tried.worked(Check::RingClose) => {
             "works; connect, accept, cancel, write, read, close were tried".to_owned()
         }
-        _ if tried.worked(Attempt::RingSetup) => "a ring can be made; nothing could be tried with it".to_owned(),
+        _ if tried.worked(Check::RingSetup) => "a ring can be made; its operations were not tried".to_owned(),
         _ => outcome_text(Outcome::Untried),
     }
 }
@@ -138,23 +138,23 @@ fn outcome_text(outcome: Outcome) -> String {
         Outcome::Untried => "not tried".to_owned(),
         Outcome::Worked => "works".to_owned(),
         Outcome::Refused { errno } => format!("is refused: {}", Named(errno)),
-        Outcome::Late => "is not through in time".to_owned(),
-        Outcome::Mismatched => "names another peer than the other end".to_owned(),
+        Outcome::Late => "does not complete in time".to_owned(),
+        Outcome::Mismatched => "returns another peer than the other end".to_owned(),
         Outcome::Died { signal: Some(signal) } => format!("is fatal: signal {signal}"),
         Outcome::Died { signal: None } => "is fatal".to_owned(),
     }
 }
 
 fn flags(tried: &Tried) -> String {
-    let short = |attempt: Attempt| match attempt {
-        Attempt::FlagsNone => "none".to_owned(),
+    let short = |check: Check| match check {
+        Check::FlagsNone => "none".to_owned(),
         flag => flag.to_string().replace("IORING_SETUP_", ""),
     };
-    let each = Attempt::FLAGS.map(|flag| match tried.outcome(flag) {
+    let each = Check::FLAGS.map(|flag| match tried.outcome(flag) {
         Outcome::Worked => short(flag),
         outcome => format!("{} {}", short(flag), outcome_text(outcome)),
     });
-    if Attempt::FLAGS.iter().all(|flag| tried.outcome(*flag) == Outcome::Untried) {
+    if Check::FLAGS.iter().all(|flag| tried.outcome(*flag) == Outcome::Untried) {
         return outcome_text(Outcome::Untried);
     }
     each.join(", ")
@@ -172,16 +172,16 @@ fn opcodes(opcodes: Opcodes) -> String {
 }
 
 fn no_opcodes(tried: &Tried) -> String {
-    match tried.outcome(Attempt::RingRegister) {
+    match tried.outcome(Check::RingRegister) {
         Outcome::Untried => outcome_text(Outcome::Untried),
-        outcome => format!("unknown: {} {}", Attempt::RingRegister, outcome_text(outcome)),
+        outcome => format!("unknown: {} {}", Check::RingRegister, outcome_text(outcome)),
     }
 }
 
 fn sysctl(host: &Host) -> String {
     let membership = match host.in_io_uring_group {
-        Some(true) => " (we are in it)",
-        Some(false) if host.io_uring_group.is_some_and(|group| group >= 0) => " (we are not in it)",
+        Some(true) => " (this process is in it)",
+        Some(false) if host.io_uring_group.is_some_and(|group| group >= 0) => " (this process is not in it)",
         Some(false) => " (no group)",
         None => "",
     };
@@ -196,7 +196,7 @@ fn seccomp(host: &Host) -> &'static str {
     match host.seccomp {
         Some(0) => "no filter",
         Some(1) => "strict mode",
-        Some(2) => "a filter is in force",
+        Some(2) => "a filter is active",
         _ => "unknown",
     }
 }
@@ -211,7 +211,7 @@ fn locked_memory(host: &Host) -> String {
         }
         Some(true) => format!("{limit}; not counted, with CAP_IPC_LOCK"),
         Some(false) => format!("{limit}; counted, without CAP_IPC_LOCK"),
-        None => format!("{limit}; whether it is counted is unknown"),
+        None => format!("{limit}; unknown whether it is counted"),
     }
 }
 
@@ -224,7 +224,7 @@ fn limit(limit: Option<Limit>, text: impl Fn(u64) -> String) -> String {
     match limit {
         None => "unknown".to_owned(),
         Some(limit) if limit.soft == limit.hard => text(limit.soft),
-        Some(limit) => format!("{}, to be raised up to {}", text(limit.soft), text(limit.hard)),
+        Some(limit) => format!("{}, can be raised to {}", text(limit.soft), text(limit.hard)),
     }
 }
 
@@ -235,16 +235,16 @@ fn time_wait(host: &Host) -> String {
         Some(2) => "2 (on loopback)",
         _ => "unknown",
     };
-    let (now, most) = (or_unknown(host.time_wait), or_unknown(host.tcp_max_tw_buckets));
-    format!("{now} now, tcp_max_tw_buckets {most}, tcp_tw_reuse {reuse}")
+    let (now, max) = (or_unknown(host.time_wait), or_unknown(host.tcp_max_tw_buckets));
+    format!("{now} now, tcp_max_tw_buckets {max}, tcp_tw_reuse {reuse}")
 }
 
 fn verdict(verdict: Verdict) -> String {
     let means = match verdict {
         Verdict::Ring => "pairs are made through io_uring",
         Verdict::Epoll => "pairs are made by plain calls, not through io_uring",
-        Verdict::Nothing => "no pairs can be made here as things are",
-        Verdict::Unknown => "whether pairs can be made could not be tried",
+        Verdict::Nothing => "no pairs can be made here",
+        Verdict::Unknown => "could not find out whether pairs can be made",
     };
     format!("{verdict}: {means}")
 }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_fits_whatever_the_host_says() {
+    fn a_table_keeps_its_width_on_any_host() {
         let host = Host {
             kernel_release: Some("6".repeat(300)),
             security_label: Some("ü".repeat(1000)),
@@ -287,18 +287,18 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_says_nothing_is_unknown_line_by_line() {
+    fn a_host_without_facts_is_unknown_in_every_row() {
         let findings = Findings { no_child: Some(11), ..Findings::none() };
         let table = Probe::judged(Host::default(), findings, false).to_string();
         let expected = "\
-verdict        unknown: whether pairs can be made could not be tried
-cause          a seccomp filter is in force, and no process could be started to
-               try whether it kills: EAGAIN
+verdict        unknown: could not find out whether pairs can be made
+cause          a seccomp filter is active, and no process could be started to find
+               out whether it kills: EAGAIN
 remedy         Let this user start processes: ulimit -u, the pids limit of the
                container (docker run --pids-limit) or the cgroup (pids.max), and
                memory.
 kernel         unknown
-loopback       whether lo is up is unknown; not tried
+loopback       unknown whether lo is up; not tried
   ::1          not tried
 io_uring       not tried
   flags        not tried
@@ -306,7 +306,7 @@ io_uring       not tried
 sysctl         kernel.io_uring_disabled unknown, kernel.io_uring_group unknown
 seccomp        unknown
 module         no label
-locked memory  unknown; whether it is counted is unknown
+locked memory  unknown; unknown whether it is counted
 descriptors    unknown; unknown open
 ports          unknown
 TIME_WAIT      unknown now, tcp_max_tw_buckets unknown, tcp_tw_reuse unknown
@@ -315,14 +315,14 @@ backlog        somaxconn unknown";
     }
 
     #[test]
-    fn every_outcome_has_its_words() {
+    fn every_outcome_has_its_text() {
         for (outcome, text) in [
             (Outcome::Untried, "not tried"),
             (Outcome::Worked, "works"),
             (Outcome::Refused { errno: 1 }, "is refused: EPERM"),
             (Outcome::Refused { errno: 4095 }, "is refused: errno 4095"),
-            (Outcome::Late, "is not through in time"),
-            (Outcome::Mismatched, "names another peer than the other end"),
+            (Outcome::Late, "does not complete in time"),
+            (Outcome::Mismatched, "returns another peer than the other end"),
             (Outcome::Died { signal: Some(31) }, "is fatal: signal 31"),
             (Outcome::Died { signal: None }, "is fatal"),
         ] {
@@ -331,15 +331,15 @@ backlog        somaxconn unknown";
     }
 
     #[test]
-    fn a_refused_question_hides_no_failure_of_the_ring() {
+    fn a_refused_register_hides_no_failure_of_the_ring() {
         let mut tried = Tried::nothing();
-        tried.set(Attempt::RingSetup, Outcome::Worked);
-        tried.set(Attempt::RingRegister, Outcome::Refused { errno: 1 });
-        assert_eq!(ring(&tried), "a ring can be made; nothing could be tried with it");
+        tried.set(Check::RingSetup, Outcome::Worked);
+        tried.set(Check::RingRegister, Outcome::Refused { errno: 1 });
+        assert_eq!(ring(&tried), "a ring can be made; its operations were not tried");
         assert_eq!(no_opcodes(&tried), "unknown: io_uring_register is refused: EPERM");
-        tried.set(Attempt::RingEnter, Outcome::Refused { errno: 1 });
+        tried.set(Check::RingEnter, Outcome::Refused { errno: 1 });
         assert_eq!(ring(&tried), "a ring can be made; io_uring_enter is refused: EPERM");
-        tried.set(Attempt::RingRegister, Outcome::Died { signal: None });
+        tried.set(Check::RingRegister, Outcome::Died { signal: None });
         assert_eq!(ring(&tried), "a ring can be made; io_uring_register is fatal");
     }
 }

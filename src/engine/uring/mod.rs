@@ -32,6 +32,7 @@ use nix::sys::socket::SockFlag;
 use socket2::{Domain, SockAddr, Type};
 
 use self::ring::Ring;
+pub(crate) use self::ring::set_up as set_up_ring;
 use super::{Completion, MAX_PAIRS};
 use crate::poll::poll_one;
 
@@ -268,7 +269,7 @@ impl Drop for Uring {
                 return;
             }
             self.nudge();
-            let _ = poll_one(self.descriptor(), PollFlags::POLLIN, 10u8);
+            let _ = poll_one(self.descriptor(), PollFlags::POLLIN, Duration::from_millis(10));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Facts on one side, verdict and cause on the other.
 
-use Attempt::*;
+use Check::*;
 
 use super::*;
 use crate::probe::Limit;
@@ -43,44 +43,44 @@ fn host_with(change: impl FnOnce(&mut Host)) -> Host {
 
 fn all_worked() -> Tried {
     let mut tried = Tried::nothing();
-    Attempt::all().for_each(|attempt| tried.set(attempt, Outcome::Worked));
+    Check::all().for_each(|check| tried.set(check, Outcome::Worked));
     tried
 }
 
-/// Everything works up to this attempt, and what would come after it is not tried; plain calls and rings by themselves.
-fn all_until(attempt: Attempt, outcome: Outcome) -> Tried {
+/// Everything works up to this check, and what would come after it is not tried; plain calls and rings by themselves.
+fn all_until(check: Check, outcome: Outcome) -> Tried {
     let mut tried = all_worked();
-    let plain = Attempt::PLAIN.contains(&attempt);
-    let after = Attempt::all().skip_while(|found| *found != attempt);
+    let plain = Check::PLAIN.contains(&check);
+    let after = Check::all().skip_while(|found| *found != check);
     after
-        .filter(|found| !plain || !Attempt::RING[..2].contains(found))
-        .filter(|found| !Attempt::PAIRS.contains(found))
+        .filter(|found| !plain || !Check::RING[..2].contains(found))
+        .filter(|found| !Check::PAIRS.contains(found))
         .for_each(|found| tried.set(found, Outcome::Untried));
-    tried.set(attempt, outcome);
+    tried.set(check, outcome);
     tried
 }
 
-fn refused(attempt: Attempt, errno: i32) -> Tried {
-    all_until(attempt, Outcome::Refused { errno })
+fn refused(check: Check, errno: i32) -> Tried {
+    all_until(check, Outcome::Refused { errno })
 }
 
-fn judged(host: &Host, tried: &Tried, made: Option<Made>) -> (Verdict, Option<Cause>) {
+fn judged(host: &Host, tried: &Tried, made: Option<PairOutcome>) -> (Verdict, Option<Cause>) {
     judge(host, &Findings { tried: tried.clone(), made, ..Findings::none() }, false)
 }
 
 /// The ring is absent, and a pair was made by epoll.
 fn assert_epoll(host: &Host, tried: &Tried, cause: Cause) {
-    let made = Some(Made::By(Backend::Epoll));
+    let made = Some(PairOutcome::By(Backend::Epoll));
     assert_eq!(judged(host, tried, made), (Verdict::Epoll, Some(cause)), "{host:?}");
 }
 
 /// A pair failed at this step, with the errno of the first part that was refused.
 fn assert_fails(step: Step, host: &Host, tried: &Tried, cause: Cause) {
-    let errno = Attempt::parts().find_map(|attempt| match tried.outcome(attempt) {
+    let errno = Check::parts().find_map(|check| match tried.outcome(check) {
         Outcome::Refused { errno } => Some(errno),
         _ => None,
     });
-    let made = Some(Made::Failed { step, errno: errno.unwrap_or(Errno::ETIMEDOUT as i32) });
+    let made = Some(PairOutcome::Failed { step, errno: errno.unwrap_or(Errno::ETIMEDOUT as i32) });
     assert_eq!(judged(host, tried, made), (Verdict::Nothing, Some(cause)), "{host:?}");
 }
 
@@ -88,7 +88,7 @@ fn assert_fails(step: Step, host: &Host, tried: &Tried, cause: Cause) {
 fn assert_ends(host: &Host, tried: &Tried, verdict: Verdict, cause: Cause) {
     let mut tried = tried.clone();
     let is_an_end = |outcome: &Outcome| matches!(outcome, Outcome::Died { .. } | Outcome::Late);
-    let end = Attempt::parts().map(|attempt| tried.outcome(attempt)).find(is_an_end);
+    let end = Check::parts().map(|check| tried.outcome(check)).find(is_an_end);
     tried.set(Pair, end.unwrap());
     assert_eq!(judged(host, &tried, None), (verdict, Some(cause)), "{host:?}");
 }
@@ -100,10 +100,10 @@ fn filtered(host: &mut Host) {
 #[test]
 fn a_pair_by_a_ring_is_a_ring_whatever_else_was_found() {
     let mut tried = all_worked();
-    for attempt in [RingRegister, RingWrite, RingRead, RingClose, FlagsNone, FlagCoopTaskrun, EpollCreate] {
-        tried.set(attempt, Outcome::Refused { errno: EINVAL });
+    for check in [RingRegister, RingWrite, RingRead, RingClose, FlagsNone, FlagCoopTaskrun, EpollCreate] {
+        tried.set(check, Outcome::Refused { errno: EINVAL });
     }
-    let ring = Some(Made::By(Backend::Uring));
+    let ring = Some(PairOutcome::By(Backend::Uring));
     for host in [host(), Host::default(), host_with(filtered), host_with(|host| host.io_uring_disabled = Some(2))] {
         assert_eq!(judged(&host, &all_worked(), ring), (Verdict::Ring, None));
         assert_eq!(judged(&host, &tried, ring), (Verdict::Ring, None));
@@ -112,7 +112,7 @@ fn a_pair_by_a_ring_is_a_ring_whatever_else_was_found() {
 
 #[test]
 fn epoll_that_the_environment_chose_has_that_for_a_cause() {
-    let made = Some(Made::By(Backend::Epoll));
+    let made = Some(PairOutcome::By(Backend::Epoll));
     let findings = Findings { tried: refused(RingSetup, EPERM), made, ..Findings::none() };
     assert_eq!(judge(&host(), &findings, true), (Verdict::Epoll, Some(Cause::ChosenByEnvironment)));
 }
@@ -134,8 +134,8 @@ fn enosys_is_told_apart_by_the_sysctl_of_io_uring() {
     let tried = refused(RingSetup, ENOSYS);
     let without = |host: &mut Host| host.io_uring_disabled = None;
     // The kernel has io_uring, so it is not the kernel that says so.
-    assert_epoll(&host_with(filtered), &tried, Cause::SeccompErrno { attempt: RingSetup, errno: ENOSYS });
-    assert_epoll(&host(), &tried, Cause::Sandbox { attempt: RingSetup, errno: ENOSYS });
+    assert_epoll(&host_with(filtered), &tried, Cause::SeccompErrno { check: RingSetup, errno: ENOSYS });
+    assert_epoll(&host(), &tried, Cause::Sandbox { check: RingSetup, errno: ENOSYS });
     assert_epoll(&host_with(without), &tried, Cause::NotBuiltIn);
     let in_a_container = host_with(|host| {
         without(host);
@@ -194,7 +194,7 @@ fn eperm_is_the_sysctl_if_that_explains_it() {
 #[test]
 fn eperm_is_the_filter_if_the_sysctl_does_not_explain_it() {
     let tried = refused(RingSetup, EPERM);
-    let cause = Cause::SeccompErrno { attempt: RingSetup, errno: EPERM };
+    let cause = Cause::SeccompErrno { check: RingSetup, errno: EPERM };
     assert_epoll(&host_with(filtered), &tried, cause);
     for allowed in
         [|host: &mut Host| host.cap_sys_admin = Some(true), |host: &mut Host| host.in_io_uring_group = Some(true)]
@@ -216,14 +216,14 @@ fn eperm_is_the_filter_if_the_sysctl_does_not_explain_it() {
 #[test]
 fn eperm_that_neither_explains_is_a_module_or_unknown() {
     let tried = refused(RingSetup, EPERM);
-    assert_epoll(&host(), &tried, Cause::SecurityModule { attempt: RingSetup, errno: EPERM });
-    assert_epoll(&Host::default(), &tried, Cause::Unknown { attempt: RingSetup, errno: EPERM });
+    assert_epoll(&host(), &tried, Cause::SecurityModule { check: RingSetup, errno: EPERM });
+    assert_epoll(&Host::default(), &tried, Cause::Unknown { check: RingSetup, errno: EPERM });
 }
 
 #[test]
 fn eacces_is_a_module_unless_only_a_filter_is_there() {
     let tried = refused(RingSetup, EACCES);
-    let module = Cause::SecurityModule { attempt: RingSetup, errno: EACCES };
+    let module = Cause::SecurityModule { check: RingSetup, errno: EACCES };
     let labelled = |label: &'static str| move |host: &mut Host| host.security_label = Some(label.to_owned());
     assert_epoll(&host(), &tried, module);
     assert_epoll(&Host::default(), &tried, module);
@@ -234,7 +234,7 @@ fn eacces_is_a_module_unless_only_a_filter_is_there() {
         })
     };
     assert_epoll(&both("system_u:system_r:container_t:s0:c1,c2"), &tried, module);
-    let filter = Cause::SeccompErrno { attempt: RingSetup, errno: EACCES };
+    let filter = Cause::SeccompErrno { check: RingSetup, errno: EACCES };
     assert_epoll(&both("unconfined"), &tried, filter);
     assert_epoll(&host_with(filtered), &tried, filter);
 }
@@ -242,8 +242,8 @@ fn eacces_is_a_module_unless_only_a_filter_is_there() {
 #[test]
 fn eopnotsupp_is_a_sandbox_unless_a_filter_is_there() {
     let tried = refused(RingSetup, EOPNOTSUPP);
-    assert_epoll(&host(), &tried, Cause::Sandbox { attempt: RingSetup, errno: EOPNOTSUPP });
-    assert_epoll(&host_with(filtered), &tried, Cause::SeccompErrno { attempt: RingSetup, errno: EOPNOTSUPP });
+    assert_epoll(&host(), &tried, Cause::Sandbox { check: RingSetup, errno: EOPNOTSUPP });
+    assert_epoll(&host_with(filtered), &tried, Cause::SeccompErrno { check: RingSetup, errno: EOPNOTSUPP });
 }
 
 #[test]
@@ -251,22 +251,22 @@ fn a_ring_that_fails_is_nothing_and_keeps_its_cause() {
     let tried = refused(RingSetup, ENOMEM);
     let fails = |host: &Host, cause| assert_fails(Step::Ring, host, &tried, cause);
     fails(&host(), Cause::LockedMemory);
-    let unknown = Cause::Unknown { attempt: RingSetup, errno: ENOMEM };
+    let unknown = Cause::Unknown { check: RingSetup, errno: ENOMEM };
     fails(&host_with(|host| host.cap_ipc_lock = Some(true)), unknown);
     fails(&host_with(|host| host.locked_memory = Some(Limit { soft: None, hard: None })), unknown);
     let elsewhere = host_with(|host| (host.cap_ipc_lock, host.initial_user_namespace) = (Some(true), Some(false)));
     fails(&elsewhere, Cause::LockedMemory);
     for errno in [EINVAL, Errno::EBADF as i32] {
         let tried = refused(RingSetup, errno);
-        assert_fails(Step::Ring, &host(), &tried, Cause::Unknown { attempt: RingSetup, errno });
-        assert_fails(Step::Ring, &host_with(filtered), &tried, Cause::Unknown { attempt: RingSetup, errno });
+        assert_fails(Step::Ring, &host(), &tried, Cause::Unknown { check: RingSetup, errno });
+        assert_fails(Step::Ring, &host_with(filtered), &tried, Cause::Unknown { check: RingSetup, errno });
     }
     assert_fails(Step::Ring, &host(), &refused(RingSetup, EMFILE), Cause::Descriptors { errno: EMFILE });
 }
 
 #[test]
 fn the_errno_of_the_pair_counts_if_its_parts_met_another() {
-    let made = |errno| Some(Made::Failed { step: Step::Ring, errno });
+    let made = |errno| Some(PairOutcome::Failed { step: Step::Ring, errno });
     let descriptors = (Verdict::Nothing, Some(Cause::Descriptors { errno: EMFILE }));
     assert_eq!(judged(&host(), &all_worked(), made(EMFILE)), descriptors);
     assert_eq!(judged(&host(), &refused(RingSetup, EPERM), made(EMFILE)), descriptors);
@@ -275,32 +275,32 @@ fn the_errno_of_the_pair_counts_if_its_parts_met_another() {
 #[test]
 fn a_ring_that_is_required_and_absent_is_nothing() {
     let tried = refused(RingSetup, EPERM);
-    let cause = Cause::SeccompErrno { attempt: RingSetup, errno: EPERM };
+    let cause = Cause::SeccompErrno { check: RingSetup, errno: EPERM };
     assert_fails(Step::Ring, &host_with(filtered), &tried, cause);
 }
 
 #[test]
 fn a_ring_that_cannot_be_entered_is_nothing() {
     for errno in [EPERM, ENOSYS, EACCES, EOPNOTSUPP] {
-        let cause = Cause::SeccompErrno { attempt: RingEnter, errno };
+        let cause = Cause::SeccompErrno { check: RingEnter, errno };
         assert_fails(Step::Ring, &host_with(filtered), &refused(RingEnter, errno), cause);
     }
     let busy = Errno::EBUSY as i32;
     let fails = |errno, cause| assert_fails(Step::Ring, &host(), &refused(RingEnter, errno), cause);
-    fails(busy, Cause::Unknown { attempt: RingEnter, errno: busy });
-    fails(ENOSYS, Cause::Sandbox { attempt: RingEnter, errno: ENOSYS });
+    fails(busy, Cause::Unknown { check: RingEnter, errno: busy });
+    fails(ENOSYS, Cause::Sandbox { check: RingEnter, errno: ENOSYS });
 }
 
 #[test]
 fn an_operation_that_is_refused_is_named_with_its_errno() {
-    for (attempt, step) in [(RingConnect, Step::Connect), (RingAccept, Step::Accept)] {
+    for (check, step) in [(RingConnect, Step::Connect), (RingAccept, Step::Accept)] {
         for errno in [EINVAL, EACCES, EOPNOTSUPP] {
-            assert_fails(step, &host(), &refused(attempt, errno), Cause::OperationRefused { attempt, errno });
+            assert_fails(step, &host(), &refused(check, errno), Cause::OperationRefused { check, errno });
         }
-        assert_fails(step, &host(), &refused(attempt, EMFILE), Cause::Descriptors { errno: EMFILE });
-        assert_fails(Step::Timeout, &host(), &all_until(attempt, Outcome::Late), Cause::Late { attempt });
+        assert_fails(step, &host(), &refused(check, EMFILE), Cause::Descriptors { errno: EMFILE });
+        assert_fails(Step::Timeout, &host(), &all_until(check, Outcome::Late), Cause::Late { check });
         let old = host_with(|host| host.kernel_release = Some("5.4.0".to_owned()));
-        assert_epoll(&old, &refused(attempt, EINVAL), Cause::KernelTooOld);
+        assert_epoll(&old, &refused(check, EINVAL), Cause::KernelTooOld);
     }
 }
 
@@ -310,41 +310,40 @@ fn a_filter_that_kills_for_setting_up_leaves_epoll() {
         [(host_with(filtered), Some(SIGSYS)), (Host::default(), Some(SIGSYS)), (host_with(filtered), None)]
     {
         let tried = all_until(RingSetup, Outcome::Died { signal });
-        assert_epoll(&host, &tried, Cause::SeccompKill { attempt: RingSetup });
+        assert_epoll(&host, &tried, Cause::SeccompKill { check: RingSetup });
     }
 }
 
 #[test]
 fn a_filter_that_kills_for_anything_else_leaves_nothing() {
-    for attempt in
-        [RingRegister, RingEnter, Socket, SetOption, Bind, LocalAddress, Listen, Connect, Accept, PeerAddress]
+    for check in [RingRegister, RingEnter, Socket, SetOption, Bind, LocalAddress, Listen, Connect, Accept, PeerAddress]
     {
-        let died = |signal| all_until(attempt, Outcome::Died { signal });
-        let cause = Cause::SeccompKill { attempt };
+        let died = |signal| all_until(check, Outcome::Died { signal });
+        let cause = Cause::SeccompKill { check };
         assert_ends(&host_with(filtered), &died(Some(SIGSYS)), Verdict::Nothing, cause);
         assert_ends(&host_with(filtered), &died(None), Verdict::Nothing, cause);
     }
     let mut tried = all_worked();
     tried.set(Pair, Outcome::Died { signal: Some(SIGSYS) });
-    let cause = Some(Cause::SeccompKill { attempt: Pair });
+    let cause = Some(Cause::SeccompKill { check: Pair });
     assert_eq!(judged(&host_with(filtered), &tried, None), (Verdict::Nothing, cause));
 }
 
 #[test]
 fn an_end_that_a_filter_does_not_explain_is_unknown() {
     let killed = all_until(RingEnter, Outcome::Died { signal: Some(9) });
-    let cause = Cause::Died { attempt: RingEnter, signal: Some(9) };
+    let cause = Cause::Died { check: RingEnter, signal: Some(9) };
     assert_ends(&host_with(filtered), &killed, Verdict::Unknown, cause);
     let late = all_until(RingEnter, Outcome::Late);
-    assert_ends(&host_with(filtered), &late, Verdict::Unknown, Cause::Late { attempt: RingEnter });
+    assert_ends(&host_with(filtered), &late, Verdict::Unknown, Cause::Late { check: RingEnter });
 }
 
 #[test]
 fn a_pair_that_is_late_though_its_parts_work_is_unknown() {
     let mut late = all_worked();
     late.set(Pair, Outcome::Late);
-    let made = Some(Made::Failed { step: Step::Timeout, errno: Errno::ETIMEDOUT as i32 });
-    assert_eq!(judged(&host(), &late, made), (Verdict::Unknown, Some(Cause::Late { attempt: Pair })));
+    let made = Some(PairOutcome::Failed { step: Step::Timeout, errno: Errno::ETIMEDOUT as i32 });
+    assert_eq!(judged(&host(), &late, made), (Verdict::Unknown, Some(Cause::Late { check: Pair })));
 }
 
 #[test]
@@ -355,7 +354,7 @@ fn a_process_that_cannot_be_started_leaves_it_unknown() {
 
 #[test]
 fn the_call_that_is_refused_is_the_one_to_allow() {
-    for (attempt, step) in [
+    for (check, step) in [
         (Socket, Step::Socket),
         (SetOption, Step::SetOption),
         (Bind, Step::Bind),
@@ -364,26 +363,26 @@ fn the_call_that_is_refused_is_the_one_to_allow() {
         (Accept, Step::Accept),
         (PeerAddress, Step::Verify),
     ] {
-        let cause = Cause::SeccompErrno { attempt, errno: EPERM };
-        assert_fails(step, &host_with(filtered), &refused(attempt, EPERM), cause);
+        let cause = Cause::SeccompErrno { check, errno: EPERM };
+        assert_fails(step, &host_with(filtered), &refused(check, EPERM), cause);
     }
     for absence in [Outcome::Refused { errno: ENOSYS }, Outcome::Died { signal: Some(SIGSYS) }] {
         let mut tried = all_until(RingSetup, absence);
         tried.set(EpollCreate, Outcome::Refused { errno: EPERM });
-        let made = Some(Made::Failed { step: Step::Ring, errno: EPERM });
-        let cause = Cause::SeccompErrno { attempt: EpollCreate, errno: EPERM };
+        let made = Some(PairOutcome::Failed { step: Step::Ring, errno: EPERM });
+        let cause = Cause::SeccompErrno { check: EpollCreate, errno: EPERM };
         assert_eq!(judged(&host_with(filtered), &tried, made), (Verdict::Nothing, Some(cause)));
     }
     // Routes and firewalls answer through connect, so a filter is not to blame just for being there.
-    let barred = Cause::LoopbackRefused { attempt: Connect, errno: EACCES };
+    let barred = Cause::LoopbackRefused { check: Connect, errno: EACCES };
     assert_fails(Step::Connect, &host_with(filtered), &refused(Connect, EACCES), barred);
 }
 
 #[test]
 fn a_step_whose_parts_worked_names_the_call_of_the_step() {
-    let failed = |step| judged(&host_with(filtered), &all_worked(), Some(Made::Failed { step, errno: EPERM }));
-    for (step, attempt) in [(Step::SetOption, SetOption), (Step::Verify, PeerAddress), (Step::Bind, Bind)] {
-        assert_eq!(failed(step), (Verdict::Nothing, Some(Cause::SeccompErrno { attempt, errno: EPERM })));
+    let failed = |step| judged(&host_with(filtered), &all_worked(), Some(PairOutcome::Failed { step, errno: EPERM }));
+    for (step, check) in [(Step::SetOption, SetOption), (Step::Verify, PeerAddress), (Step::Bind, Bind)] {
+        assert_eq!(failed(step), (Verdict::Nothing, Some(Cause::SeccompErrno { check, errno: EPERM })));
     }
 }
 
@@ -391,8 +390,8 @@ fn a_step_whose_parts_worked_names_the_call_of_the_step() {
 fn what_bars_any_pair_comes_before_what_bars_a_ring() {
     let mut tried = refused(Connect, ENETUNREACH);
     tried.set(RingSetup, Outcome::Refused { errno: EPERM });
-    let made = Some(Made::Failed { step: Step::Ring, errno: EPERM });
-    let cause = Cause::LoopbackRefused { attempt: Connect, errno: ENETUNREACH };
+    let made = Some(PairOutcome::Failed { step: Step::Ring, errno: EPERM });
+    let cause = Cause::LoopbackRefused { check: Connect, errno: ENETUNREACH };
     assert_eq!(judged(&host(), &tried, made), (Verdict::Nothing, Some(cause)));
 }
 
@@ -402,9 +401,9 @@ fn loopback_that_fails_has_its_own_causes() {
     assert_fails(Step::Bind, &down, &refused(Bind, EADDRNOTAVAIL), Cause::LoopbackDown);
     assert_fails(Step::Connect, &down, &refused(Connect, ENETUNREACH), Cause::LoopbackDown);
     assert_fails(Step::Timeout, &down, &all_until(Connect, Outcome::Late), Cause::LoopbackDown);
-    let unreachable = Cause::LoopbackRefused { attempt: Connect, errno: ENETUNREACH };
+    let unreachable = Cause::LoopbackRefused { check: Connect, errno: ENETUNREACH };
     assert_fails(Step::Connect, &host(), &refused(Connect, ENETUNREACH), unreachable);
-    assert_fails(Step::Timeout, &host(), &all_until(Accept, Outcome::Late), Cause::Late { attempt: Accept });
+    assert_fails(Step::Timeout, &host(), &all_until(Accept, Outcome::Late), Cause::Late { check: Accept });
     let rewritten = all_until(PeerAddress, Outcome::Mismatched);
     assert_fails(Step::Timeout, &host(), &rewritten, Cause::AddressesRewritten);
     let mut redirected = all_worked();

@@ -1,36 +1,36 @@
-//! What the probe tries, one thing at a time, and how each of them went.
+//! The checks of the probe, and their outcomes.
 
 use std::fmt;
 
-/// Something that [`probe`](crate::probe()) tries.
+/// One check of [`probe`](crate::probe()): a system call, a ring operation, or a pair.
 ///
-/// Its `Display` is the name that manual pages have for it: `io_uring_setup`, `IORING_OP_CONNECT`.
+/// `Display` is the name in manual pages: `io_uring_setup`, `IORING_OP_CONNECT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 #[repr(u8)]
-pub enum Attempt {
+pub enum Check {
     /// Opening an epoll, by `epoll_create1(2)`.
     EpollCreate,
     /// Opening TCP sockets, by `socket(2)`.
     Socket,
     /// Setting their options, by `setsockopt(2)`.
     SetOption,
-    /// Binding one of them to a free port of 127.0.0.1, by `bind(2)`.
+    /// Binding a socket to a free port of 127.0.0.1, by `bind(2)`.
     Bind,
-    /// Asking for that port, by `getsockname(2)`.
+    /// Reading that port, by `getsockname(2)`.
     LocalAddress,
     /// Listening on it, by `listen(2)`.
     Listen,
-    /// Connecting to it, by `connect(2)`.
+    /// Connecting to the listener, by `connect(2)`.
     Connect,
     /// Accepting the connection, by `accept4(2)`.
     Accept,
-    /// Asking each end for its peer, by `getpeername(2)`: it must be the other end.
+    /// Reading the peer of each end, which must be the other end, by `getpeername(2)`.
     PeerAddress,
     /// Making a ring, with the flags that the ring engine uses.
     RingSetup,
-    /// Asking the ring for its opcodes. A refusal is no hindrance; being killed for it is.
+    /// Reading the opcodes that the ring supports. Pairs need no answer, but a filter must not kill the caller.
     RingRegister,
     /// Submitting to the ring.
     RingEnter,
@@ -40,7 +40,7 @@ pub enum Attempt {
     RingAccept,
     /// Cancelling through the ring.
     RingCancel,
-    /// Writing through the ring. Used by streams of tokio-uring, not to make pairs.
+    /// Writing through the ring: needed by tokio-uring's streams, not for making pairs.
     RingWrite,
     /// Reading through the ring, likewise.
     RingRead,
@@ -56,42 +56,40 @@ pub enum Attempt {
     FlagDeferTaskrun,
     /// Making a pair with the default options: what [`Backend::Auto`](crate::Backend::Auto) does here.
     Pair,
-    /// The same on `::1`.
+    /// Making a pair on `::1`.
     PairOnIpv6,
-    /// Making a pair with [`Backend::Epoll`](crate::Backend::Epoll). Tried only if there is no pair otherwise.
+    /// Making a pair with [`Backend::Epoll`](crate::Backend::Epoll). Only tried if no pair was made otherwise.
     PairByEpoll,
 }
 
-use Attempt::*;
+use Check::*;
 
-impl Attempt {
-    /// Pairs by plain system calls, in the order in which they are tried.
-    pub(super) const PLAIN: [Attempt; 8] =
-        [Socket, SetOption, Bind, LocalAddress, Listen, Connect, Accept, PeerAddress];
-    /// What is done with a ring, likewise.
-    pub(super) const RING: [Attempt; 9] =
+impl Check {
+    /// The plain system calls of a pair, in order.
+    pub(super) const PLAIN: [Check; 8] = [Socket, SetOption, Bind, LocalAddress, Listen, Connect, Accept, PeerAddress];
+    /// The operations of a ring, in order.
+    pub(super) const RING: [Check; 9] =
         [RingSetup, RingRegister, RingEnter, RingConnect, RingAccept, RingCancel, RingWrite, RingRead, RingClose];
-    /// The part of it that makes pairs.
-    pub(super) const RING_PAIR: [Attempt; 6] =
-        [RingSetup, RingRegister, RingEnter, RingConnect, RingAccept, RingCancel];
-    /// Set-up flags, likewise.
-    pub(super) const FLAGS: [Attempt; 4] = [FlagsNone, FlagCoopTaskrun, FlagSingleIssuer, FlagDeferTaskrun];
+    /// Those of them that make pairs.
+    pub(super) const RING_PAIR: [Check; 6] = [RingSetup, RingRegister, RingEnter, RingConnect, RingAccept, RingCancel];
+    /// Set-up flags, in order.
+    pub(super) const FLAGS: [Check; 4] = [FlagsNone, FlagCoopTaskrun, FlagSingleIssuer, FlagDeferTaskrun];
     /// Pairs as callers make them.
-    pub(super) const PAIRS: [Attempt; 3] = [Pair, PairOnIpv6, PairByEpoll];
+    pub(super) const PAIRS: [Check; 3] = [Pair, PairOnIpv6, PairByEpoll];
     const COUNT: usize = PairByEpoll as usize + 1;
 
     /// Single system calls and operations.
-    pub(super) fn parts() -> impl Iterator<Item = Attempt> {
+    pub(super) fn parts() -> impl Iterator<Item = Check> {
         [EpollCreate].into_iter().chain(Self::PLAIN).chain(Self::RING).chain(Self::FLAGS)
     }
 
-    /// Everything that is tried.
-    pub(super) fn all() -> impl Iterator<Item = Attempt> {
+    /// All checks.
+    pub(super) fn all() -> impl Iterator<Item = Check> {
         Self::parts().chain(Self::PAIRS)
     }
 
-    pub(super) fn from_number(number: u8) -> Option<Attempt> {
-        Self::all().find(|attempt| *attempt as u8 == number)
+    pub(super) fn from_number(number: u8) -> Option<Check> {
+        Self::all().find(|check| *check as u8 == number)
     }
 
     fn name(self) -> &'static str {
@@ -125,67 +123,67 @@ impl Attempt {
     }
 }
 
-impl fmt::Display for Attempt {
+impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// How an [`Attempt`] went.
+/// The outcome of a [`Check`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize), serde(tag = "outcome", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It was not tried, because something before it did not work.
+    /// Not tried, because an earlier check failed.
     #[default]
     Untried,
     /// It worked.
     Worked,
-    /// The kernel, or whoever answers in its place, said no.
+    /// The kernel, a filter or a sandbox returned an error.
     Refused {
-        /// What it said.
+        /// The errno.
         errno: i32,
     },
-    /// It was not through in time.
+    /// It did not complete in time.
     Late,
-    /// It worked, and the peer of an end is not the other end.
+    /// It worked, but the peer of an end is not the other end.
     Mismatched,
-    /// The process that tried it died of it.
+    /// It ended the process that tried it.
     Died {
-        /// The signal; `None` if other code of this program reaped the process, or a filter refuses to.
+        /// The signal; `None` if other code of this program reaped the process, or a filter bars reaping it.
         signal: Option<i32>,
     },
 }
 
-/// The outcome of every attempt.
+/// The outcome of every check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tried([Outcome; Attempt::COUNT]);
+pub(super) struct Tried([Outcome; Check::COUNT]);
 
 impl Tried {
     pub(super) fn nothing() -> Tried {
-        Tried([Outcome::Untried; Attempt::COUNT])
+        Tried([Outcome::Untried; Check::COUNT])
     }
 
-    pub(super) fn outcome(&self, attempt: Attempt) -> Outcome {
-        self.0[attempt as usize]
+    pub(super) fn outcome(&self, check: Check) -> Outcome {
+        self.0[check as usize]
     }
 
-    pub(super) fn set(&mut self, attempt: Attempt, outcome: Outcome) {
-        self.0[attempt as usize] = outcome;
+    pub(super) fn set(&mut self, check: Check, outcome: Outcome) {
+        self.0[check as usize] = outcome;
     }
 
-    pub(super) fn worked(&self, attempt: Attempt) -> bool {
-        self.outcome(attempt) == Outcome::Worked
+    pub(super) fn worked(&self, check: Check) -> bool {
+        self.outcome(check) == Outcome::Worked
     }
 
     /// The first of these that was not tried.
-    pub(super) fn first_untried(&self, mut of: impl Iterator<Item = Attempt>) -> Option<Attempt> {
-        of.find(|attempt| self.outcome(*attempt) == Outcome::Untried)
+    pub(super) fn first_untried(&self, mut of: impl Iterator<Item = Check>) -> Option<Check> {
+        of.find(|check| self.outcome(*check) == Outcome::Untried)
     }
 
     /// The first of these that was tried and did not work.
-    pub(super) fn first_failure(&self, of: &[Attempt]) -> Option<(Attempt, Outcome)> {
-        let outcomes = of.iter().map(|attempt| (*attempt, self.outcome(*attempt)));
+    pub(super) fn first_failure(&self, of: &[Check]) -> Option<(Check, Outcome)> {
+        let outcomes = of.iter().map(|check| (*check, self.outcome(*check)));
         outcomes.into_iter().find(|(_, outcome)| !matches!(outcome, Outcome::Worked | Outcome::Untried))
     }
 }
@@ -193,7 +191,7 @@ impl Tried {
 #[cfg(feature = "cli")]
 impl serde::Serialize for Tried {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(Attempt::all().map(|attempt| (attempt, self.outcome(attempt))))
+        serializer.collect_map(Check::all().map(|check| (check, self.outcome(check))))
     }
 }
 
@@ -202,12 +200,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_attempt_has_a_number_of_its_own() {
-        let numbers: Vec<usize> = Attempt::all().map(|attempt| attempt as usize).collect();
-        assert_eq!(numbers, (0..Attempt::COUNT).collect::<Vec<_>>());
-        for attempt in Attempt::all() {
-            assert_eq!(Attempt::from_number(attempt as u8), Some(attempt));
+    fn every_check_has_a_number_of_its_own() {
+        let numbers: Vec<usize> = Check::all().map(|check| check as usize).collect();
+        assert_eq!(numbers, (0..Check::COUNT).collect::<Vec<_>>());
+        for check in Check::all() {
+            assert_eq!(Check::from_number(check as u8), Some(check));
         }
-        assert_eq!(Attempt::from_number(Attempt::COUNT as u8), None);
+        assert_eq!(Check::from_number(Check::COUNT as u8), None);
     }
 }
