@@ -1,4 +1,4 @@
-//! One end of the stream that is checked. Every failure names the end and what was being done.
+//! One end of the checked stream. Every failure names the end and the operation.
 
 use std::error::Error;
 use std::future::pending;
@@ -17,30 +17,30 @@ use super::pattern::{compare, pattern};
 use super::task::{Alarm, both};
 use super::timer::at_most;
 use super::verdict::{Failure, Verdict, fail};
-use super::watch::{Act, Watch};
+use super::watch::{Act, Side, Watch};
 
-/// What a check knows of a stream.
+/// The traits that a check uses.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
-/// An end, and its name in failures: `near`, from which a check is told, or `far`.
+/// An end of the checked stream.
 pub(super) struct End<'p> {
     stream: Box<dyn Duplex + 'p>,
-    pub(super) name: &'static str,
+    pub(super) side: Side,
     watch: Rc<Watch>,
-    /// How long a write that is pending has to stay so before it counts as blocked.
+    /// How long a write must stay pending to count as blocked.
     patience: Option<Duration>,
 }
 
-/// How many bytes are read or written at a time when the number does not matter.
+/// The size of reads and writes whose size does not matter.
 pub(super) const CHUNK: usize = 16 * 1024;
 
-/// How often a poll may be pending and wake its task at once, before it counts as pending.
+/// How often an operation may return pending and wake its task at once before it counts as pending.
 const RETRIES: usize = 100;
 
 impl<'p> End<'p> {
-    pub(super) fn new(stream: Box<dyn Duplex + 'p>, name: &'static str, watch: Rc<Watch>) -> End<'p> {
-        End { stream, name, watch, patience: None }
+    pub(super) fn new(stream: Box<dyn Duplex + 'p>, side: Side, watch: Rc<Watch>) -> End<'p> {
+        End { stream, side, watch, patience: None }
     }
 
     /// For streams whose operations start only when the runtime has nothing else to do.
@@ -49,13 +49,13 @@ impl<'p> End<'p> {
         self
     }
 
-    // --- waiting for it
+    // --- async
 
     /// Writes all bytes, and flushes.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Verdict {
-        let name = self.name;
-        self.write_all(bytes).await.map_err(failed("write", name))?;
-        self.flush().await.map_err(failed("flush", name))
+        let side = self.side;
+        self.write_all(bytes).await.map_err(failed("write", side))?;
+        self.flush().await.map_err(failed("flush", side))
     }
 
     /// Reads exactly these bytes.
@@ -63,10 +63,10 @@ impl<'p> End<'p> {
         let mut read = vec![0; bytes.len()];
         let mut count = 0;
         while count < bytes.len() {
-            count += some(self.read(&mut read[count..]).await, self.name, count)?;
+            count += some(self.read(&mut read[count..]).await, self.side, count)?;
             if read[..count] != bytes[..count] {
                 let (read, expected) = (read[..count].escape_ascii(), bytes.escape_ascii());
-                return fail(format!("the {} end read \"{read}\", but \"{expected}\" was written", self.name));
+                return fail(format!("the {} end read \"{read}\", but \"{expected}\" was written", self.side));
             }
         }
         Ok(())
@@ -74,7 +74,7 @@ impl<'p> End<'p> {
 
     /// Shuts down the writing side.
     pub(super) async fn finish(&mut self) -> Verdict {
-        self.shutdown().await.map_err(failed("shutdown", self.name))
+        self.shutdown().await.map_err(failed("shutdown", self.side))
     }
 
     /// Reads end of file.
@@ -86,9 +86,9 @@ impl<'p> End<'p> {
     pub(super) async fn expect_end_into(&mut self, buffer: &mut [u8]) -> Verdict {
         match self.read(buffer).await {
             Ok(0) => Ok(()),
-            Ok(count) => fail(format!("the {} end read {count} bytes instead of end of file", self.name)),
+            Ok(count) => fail(format!("the {} end read {count} bytes instead of end of file", self.side)),
             Err(error) => {
-                fail(format!("the {} end read an error instead of end of file: {}", self.name, causes(&error)))
+                fail(format!("the {} end read an error instead of end of file: {}", self.side, causes(&error)))
             }
         }
     }
@@ -97,35 +97,35 @@ impl<'p> End<'p> {
     pub(super) async fn expect_end_or_error(&mut self) -> Verdict {
         match self.read(&mut [0; 64]).await {
             Ok(0) | Err(_) => Ok(()),
-            Ok(count) => fail(format!("the {} end read {count} bytes that were never written", self.name)),
+            Ok(count) => fail(format!("the {} end read {count} bytes that were never written", self.side)),
         }
     }
 
     /// Writes a part of the pattern, and flushes.
     pub(super) async fn send_pattern(&mut self, part: Range<usize>) -> Verdict {
-        let name = self.name;
-        Bulk::whole(part).send(self, name).await
+        let side = self.side;
+        Bulk::whole(part).send(self, side).await
     }
 
     /// Reads a part of the pattern.
     pub(super) async fn expect_pattern(&mut self, part: Range<usize>) -> Verdict {
-        let name = self.name;
-        Bulk::whole(part).expect(self, name).await
+        let side = self.side;
+        Bulk::whole(part).expect(self, side).await
     }
 
-    /// Reads the pattern from `position` up to `end`, and then waits until it is dropped. Keeps `position` up to date.
+    /// Reads the pattern from `position` to `end`, then stays pending. Keeps `position` up to date.
     pub(super) async fn drain(&mut self, position: &mut usize, end: usize) -> Verdict {
         let mut buffer = vec![0; CHUNK];
         while *position < end {
             let size = CHUNK.min(end - *position);
-            let count = some(self.read(&mut buffer[..size]).await, self.name, *position)?;
-            compare(&buffer[..count], self.name, *position)?;
+            let count = some(self.read(&mut buffer[..size]).await, self.side, *position)?;
+            compare(&buffer[..count], self.side, *position)?;
             *position += count;
         }
         pending().await
     }
 
-    // --- polling it
+    // --- polling
 
     /// Polls a read once.
     pub(super) fn try_read(&mut self, alarm: &Alarm, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -134,17 +134,17 @@ impl<'p> End<'p> {
         polled.map_ok(|()| buffer.filled().len())
     }
 
-    /// Polls a read once that has nothing to read, and must be pending.
+    /// Polls a read once. It must be pending, because there is nothing to read.
     pub(super) fn read_nothing_yet(&mut self, alarm: &Alarm) -> Verdict {
         match self.try_read(alarm, &mut [0; 64]) {
             Poll::Pending => Ok(()),
-            Poll::Ready(Ok(0)) => fail(format!("the {} end read end of file, but its peer is open", self.name)),
-            Poll::Ready(Ok(count)) => fail(format!("the {} end read {count} bytes that were never written", self.name)),
-            Poll::Ready(Err(error)) => Err(failed("read", self.name)(error)),
+            Poll::Ready(Ok(0)) => fail(format!("the {} end read end of file, but its peer is open", self.side)),
+            Poll::Ready(Ok(count)) => fail(format!("the {} end read {count} bytes that were never written", self.side)),
+            Poll::Ready(Err(error)) => Err(failed("read", self.side)(error)),
         }
     }
 
-    /// Leaves a read pending that has nothing to read.
+    /// Leaves a read pending, with nothing to read.
     pub(super) async fn begin_read(&mut self, alarm: &Alarm) -> Verdict {
         for _ in 0..RETRIES {
             self.read_nothing_yet(alarm)?;
@@ -158,19 +158,19 @@ impl<'p> End<'p> {
 
     /// Polls a write of the pattern once.
     pub(super) fn try_write(&mut self, alarm: &Alarm, position: usize) -> Poll<Result<usize, Failure>> {
-        let name = self.name;
+        let side = self.side;
         let chunk = pattern(position..position + CHUNK);
         Pin::new(self).poll_write(&mut Context::from_waker(&alarm.waker()), chunk).map(|written| match written {
-            Ok(0) => fail(format!("a write at the {name} end took nothing, and did not wait")),
+            Ok(0) => fail(format!("a write at the {side} end took nothing, and did not wait")),
             Ok(count) => Ok(count),
-            Err(error) => Err(failed("write", name)(error)),
+            Err(error) => Err(failed("write", side)(error)),
         })
     }
 
-    /// Writes the pattern from `position` on until a write is left pending. Returns `false` if none is before `most` bytes.
-    pub(super) async fn fill(&mut self, alarm: &Alarm, position: &mut usize, most: usize) -> Result<bool, Failure> {
+    /// Writes the pattern from `position` until a write blocks. Returns false if no write blocks before `max` bytes.
+    pub(super) async fn fill(&mut self, alarm: &Alarm, position: &mut usize, max: usize) -> Result<bool, Failure> {
         let mut retries = 0;
-        while *position < most {
+        while *position < max {
             match self.try_write(alarm, *position) {
                 Poll::Ready(written) => (*position, retries) = (*position + written?, 0),
                 Poll::Pending if retries < RETRIES && self.may_go_on(alarm).await => retries += 1,
@@ -192,19 +192,18 @@ impl<'p> End<'p> {
         has_rung
     }
 
-    /// Notes what a poll came to, and lets none through once the time is up: a check that is busy and never waits is then
-    /// pending too, and its timer gets a turn.
+    /// Notes the result of a poll. Once the time is up, every poll is pending, so that the timer of a busy check gets a turn.
     fn watched<T>(&mut self, act: Act, poll: impl FnOnce(Pin<&mut (dyn Duplex + 'p)>) -> Poll<T>) -> Poll<T> {
         if self.watch.is_over() {
             return Poll::Pending;
         }
         let polled = poll(Pin::new(&mut *self.stream));
-        self.watch.note(self.name, act, polled.is_pending());
+        self.watch.note(self.side, act, polled.is_pending());
         polled
     }
 }
 
-/// A write must not say that it took more than it was given.
+/// Fails if a write claims to have taken more than it was given.
 fn at_most_given(written: Poll<io::Result<usize>>, given: usize) -> Poll<io::Result<usize>> {
     match written {
         Poll::Ready(Ok(count)) if count > given => {
@@ -247,29 +246,29 @@ impl AsyncWrite for End<'_> {
     }
 }
 
-/// Sends a few bytes each way: what follows is then said of a stream that works.
+/// Sends a few bytes each way, so that later failures concern a stream that works.
 pub(super) async fn greet(near: &mut End<'_>, far: &mut End<'_>) -> Verdict {
     both(far.send(b"hello, near"), near.expect(b"hello, near")).await?;
     both(near.send(b"hello, far"), far.expect(b"hello, far")).await
 }
 
-/// Sends a few last bytes, so that bytes that were lost or doubled before them show.
+/// Sends a few last bytes, to detect bytes that were lost or doubled before them.
 pub(super) async fn settle(near: &mut End<'_>, far: &mut End<'_>) -> Verdict {
     both(near.send(b"and that was all"), far.expect(b"and that was all")).await
 }
 
 /// Returns how many bytes were read; end of file is a failure.
-pub(super) fn some(read: io::Result<usize>, name: &str, so_far: usize) -> Result<usize, Failure> {
+pub(super) fn some(read: io::Result<usize>, side: Side, so_far: usize) -> Result<usize, Failure> {
     match read {
-        Ok(0) => fail(format!("the {name} end read end of file after {so_far} bytes, but more were written")),
+        Ok(0) => fail(format!("the {side} end read end of file after {so_far} bytes, but more were written")),
         Ok(count) => Ok(count),
-        Err(error) => Err(failed("read", name)(error)),
+        Err(error) => Err(failed("read", side)(error)),
     }
 }
 
-/// Makes the closure that turns an error into a failure, for `map_err`.
-pub(super) fn failed(what: &str, name: &str) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::Broken(format!("a {what} failed at the {name} end: {}", causes(&error)))
+/// Returns the closure that turns an error into a failure, for `map_err`.
+pub(super) fn failed(what: &str, side: Side) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::Broken(format!("a {what} failed at the {side} end: {}", causes(&error)))
 }
 
 /// Returns the text of an error and of all its sources.

@@ -1,4 +1,4 @@
-//! The traits of `futures::io`, as those of tokio.
+//! Adapts streams with the traits of `futures::io` to the traits of tokio.
 
 use std::io;
 use std::pin::Pin;

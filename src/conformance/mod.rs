@@ -1,4 +1,4 @@
-//! Checks whether a stream behaves as a stream should: for authors of streams and stream wrappers. Feature `tokio`.
+//! Checks that a stream behaves as a stream should. For authors of streams and stream wrappers. Feature `tokio`.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -11,8 +11,8 @@
 //! # }
 //! ```
 //!
-//! Pass a closure that makes a connected pair; the two ends may be of different types. Each check gets a fresh pair and is run
-//! twice, told from either end, unless it does the same at both. The *near* end is the one from which a check is told.
+//! Pass a closure that makes a connected pair; the two ends may have different types. Each check gets a fresh pair, and runs
+//! twice, once from each end, unless it does the same at both. The *near* end is the end that a check describes.
 //!
 //! | the stream has | call |
 //! |---|---|
@@ -32,7 +32,7 @@
 //! | `writes-of-any-size` | single writes of 1 byte to 1 MiB arrive whole |
 //! | `reads-into-any-size` | reads into buffers of 2 bytes to 1 MiB bring every byte, and no end of file |
 //! | `small-reads-lose-nothing` | bytes that do not fit into a reader's buffer of one byte are there for the next read |
-//! | `read-appends-to-its-buffer` | a read leaves alone what a `ReadBuf` holds already, and puts its bytes after that |
+//! | `read-appends-to-its-buffer` | a read keeps what a `ReadBuf` already holds, and appends its bytes |
 //! | `empty-read-takes-nothing` | a read into no room neither takes bytes nor ends the stream |
 //! | `empty-write-sends-nothing` | a write of no bytes takes none, and is no end of file to the peer |
 //! | `vectored-writes-keep-order` | slices arrive one after the other, with empty ones among them |
@@ -41,18 +41,18 @@
 //! | `write-wakes-reader` | a write of a single byte wakes a pending read |
 //! | `shutdown-wakes-reader` | a shutdown wakes the peer's pending read, which returns end of file |
 //! | `drop-wakes-reader` | a drop wakes the peer's pending read, which returns end of file or an error |
-//! | `pending-read-stays-quiet` | a read with nothing to read does not wake its task again and again, but does when bytes come |
-//! | `write-blocks-without-reader` | a write is left pending at last if the peer does not read |
-//! | `pending-write-stays-quiet` | a write with no room does not wake its task again and again |
+//! | `pending-read-stays-quiet` | a read with nothing to read does not wake its task in a loop, but does when bytes arrive |
+//! | `write-blocks-without-reader` | a write blocks eventually if the peer does not read |
+//! | `pending-write-stays-quiet` | a write without room does not wake its task in a loop |
 //! | `read-wakes-writer` | a read wakes the peer's pending write, and the bytes that follow arrive in order |
 //! | `drop-wakes-writer` | a drop wakes the peer's pending write, whatever it returns |
 //! | `pending-read-allows-writes` | an end can write while its read is pending, and its peer's |
 //! | `pending-write-allows-reads` | an end can read while its write is pending |
 //! | `read-wakes-last-poller` | a pending read that a second task polls wakes the second task |
 //! | `write-wakes-last-poller` | a pending write that a second task polls wakes the second task |
-//! | `reader-and-writer-wake-separately` | if one task waits to read and another to write, each is woken for its own |
-//! | `cancelled-read-loses-nothing` | bytes that arrive after a read was given up are there for the next one, however many reads are given up |
-//! | `cancelled-write-sends-nothing` | no byte of a write that was given up while pending is sent, and other bytes can be written after it |
+//! | `reader-and-writer-wake-separately` | if one task waits to read and another to write, each is woken for its own operation |
+//! | `cancelled-read-loses-nothing` | bytes that arrive after a read was cancelled are there for the next read, however many reads are cancelled |
+//! | `cancelled-write-sends-nothing` | no byte of a cancelled pending write is sent, and other bytes can be written after it |
 //! | `shutdown-sends-what-was-written` | bytes that were written and not flushed arrive before end of file |
 //! | `shutdown-sends-much-that-was-written` | the same for more bytes than most buffers hold |
 //! | `shutdown-keeps-unread-bytes` | an end that has shut down can still read what had arrived before |
@@ -68,49 +68,48 @@
 //! | `flushed-bytes-survive-drop` | many bytes that were written and flushed arrive although the writer is dropped, and then end of file as above |
 //! | `received-bytes-come-before-an-error` | bytes that had arrived before a drop are read before its end of file or error |
 //! | `read-ends-after-drop` | after a drop every read returns end of file or an error |
-//! | `write-fails-after-drop` | a write to a dropped peer fails at last |
+//! | `write-fails-after-drop` | a write to a dropped peer fails eventually |
 //!
 //! `check_stream_on_two_threads` adds `ends-work-on-two-threads`: each end works on a thread of its own, and on the first
 //! thread afterwards.
 //!
-//! A check passes, fails, times out, or is *not exercised*: a stream that takes every write at once has no pending write to be
-//! woken. See [`Outcome`].
+//! A check passes, fails, times out, or is *not exercised*: for example, a stream that takes every write at once has no pending
+//! write to wake. See [`Outcome`].
 //!
 //! # Streams that reset on drop
 //!
-//! A TCP stream with zero linger, such as a pair with the default [`Linger::Reset`](crate::Linger::Reset), resets the connection
+//! A TCP stream with zero linger, like a pair with the default [`Linger::Reset`](crate::Linger::Reset), resets the connection
 //! when it is dropped. The peer then reads an error instead of end of file, and bytes that were not sent yet are lost:
-//! `eof-after-drop` fails with *reset on drop*, and most likely `flushed-bytes-survive-drop` and `eof-after-shutdown-and-drop` do.
-//! If that is what you want, leave these out by [`without`](Conformance::without).
+//! `eof-after-drop` fails with *reset on drop*, and usually `flushed-bytes-survive-drop` and `eof-after-shutdown-and-drop` fail
+//! too. If that is what you want, leave these checks out with [`without`](Conformance::without).
 //!
-//! # Checks of others
+//! # Checks of other libraries
 //!
-//! `tests/foreign` states these again in Rust, and runs them on pairs. The suite asks part of them:
+//! `tests/foreign` has these in Rust, and runs them on pairs. The suite covers most of them:
 //!
 //! | Go's `nettest.TestConn` | here |
 //! |---|---|
 //! | `BasicIO` | `bytes-arrive-in-order`, `flushed-bytes-survive-drop`, `eof-after-drop` |
 //! | `PingPong` | `requests-and-answers`, `eof-after-drop` |
-//! | `RacyRead`, `RacyWrite` | not asked: two reads or two writes at once do not compile. One that is given up: `cancelled-read-loses-nothing`, `cancelled-write-sends-nothing` |
+//! | `RacyRead`, `RacyWrite` | not covered: two reads or two writes at once do not compile. A cancelled one: `cancelled-read-loses-nothing`, `cancelled-write-sends-nothing` |
 //! | `ReadTimeout` | `pending-read-allows-writes` |
 //! | `WriteTimeout` | `pending-write-allows-reads` |
-//! | `PastTimeout`, `PresentTimeout`, `FutureTimeout` | not asked: these streams have no deadlines. A timeout drops a future: the two on cancelled operations |
-//! | `CloseTimeout` | not asked: an end that is in use cannot be dropped. For its peer: `drop-wakes-reader`, `drop-wakes-writer` |
-//! | `ConcurrentMethods` | not asked, but for a read and a write at once: `both-directions-at-once`, `reader-and-writer-wake-separately` |
+//! | `PastTimeout`, `PresentTimeout`, `FutureTimeout` | not covered: these streams have no deadlines. A timeout drops a future: the two checks of cancelled operations |
+//! | `CloseTimeout` | not covered: an end in use cannot be dropped. For its peer: `drop-wakes-reader`, `drop-wakes-writer` |
+//! | `ConcurrentMethods` | not covered, except for a read and a write at once: `both-directions-at-once`, `reader-and-writer-wake-separately` |
 //!
 //! | trio's `trio.testing` | here |
 //! |---|---|
 //! | `check_one_way_stream`: bytes arrive, also after the sender has closed, and then end of file, again and again | `bytes-arrive-in-order`, `received-bytes-come-before-an-error`, `eof-after-drop`, `eof-stays` |
 //! | `check_one_way_stream`: a sender whose receiver has closed gets an error | `write-fails-after-drop` |
 //! | `check_one_way_stream`: a full stream blocks the sender, until the receiver reads | `write-blocks-without-reader`, `read-wakes-writer` |
-//! | `check_one_way_stream`: calls at once, on a closed stream, or with wrong arguments are errors; checkpoints | not asked: these do not compile, or do not exist |
-//! | `check_two_way_stream` | `both-directions-at-once`; every check that differs by end is run from either |
+//! | `check_one_way_stream`: calls at once, on a closed stream, or with wrong arguments are errors; checkpoints | not covered: these do not compile, or do not exist |
+//! | `check_two_way_stream` | `both-directions-at-once`; every check that differs by end runs from each |
 //! | `check_half_closeable_stream` | `half-close-keeps-other-direction`, `write-after-shutdown-fails`, `second-shutdown-succeeds` |
 //!
 //! # What is not checked
 //!
-//! Speed, and what a stream does with options of its own. A stream that has passed has not been proven right: a bug that needs
-//! a rare schedule is not found in a common one.
+//! Speed, and options of the stream. A stream that passes is not proven correct: a bug that needs a rare schedule may not show.
 
 mod bulk;
 mod checks;

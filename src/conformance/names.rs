@@ -1,4 +1,4 @@
-//! Names that checks had before, so that what was left out by one stays left out.
+//! Former names of checks, so that a check that was left out by its former name stays left out.
 
 /// Old name, new name.
 const RENAMED: &[(&str, &str)] = &[
@@ -34,8 +34,8 @@ const RENAMED: &[(&str, &str)] = &[
     ("a-write-fails-at-last-after-the-peer-was-dropped", "write-fails-after-drop"),
 ];
 
-/// Returns the name that a check has today.
-pub(super) fn of_today(name: &str) -> &str {
+/// Returns the current name of a check.
+pub(super) fn current(name: &str) -> &str {
     RENAMED.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new)
 }
 
@@ -49,8 +49,8 @@ mod tests {
         for (old, new) in RENAMED {
             assert!(changelog.contains(&format!("| `{old}` | `{new}` |")), "{old}");
             assert!(super::super::checks().any(|(name, _)| name == *new), "{new}");
-            assert_eq!(of_today(old), *new);
+            assert_eq!(current(old), *new);
         }
-        assert_eq!(of_today("eof-stays"), "eof-stays");
+        assert_eq!(current("eof-stays"), "eof-stays");
     }
 }

@@ -1,4 +1,4 @@
-//! Streams whose operations own their buffers, with the traits of tokio.
+//! Adapts streams whose operations own their buffers to the traits of tokio.
 
 use std::future::Future;
 use std::io;
@@ -11,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The result of an operation, and the buffers that it owned.
 pub type OwnedResult<B> = (io::Result<usize>, B);
 
-/// A stream whose operations own their buffers until they complete: one of tokio-uring, compio or monoio.
+/// A stream whose operations own their buffers until they complete, as in tokio-uring, compio and monoio.
 ///
-/// It is implemented for `tokio_uring::net::TcpStream` (feature `tokio-uring`). For a stream whose calls need `&mut self`,
-/// implement it for a pair of halves in two cells: a read and a write run at once, but never two of a kind.
+/// Implemented for `tokio_uring::net::TcpStream` (feature `tokio-uring`). For a stream whose calls need `&mut self`, implement it
+/// for a pair of halves in two cells: a read and a write run at once, but never two reads or two writes.
 ///
 /// ```
 /// # #[cfg(feature = "tokio-uring")] mod shown {
@@ -40,27 +40,27 @@ pub type OwnedResult<B> = (io::Result<usize>, B);
 /// # }
 /// ```
 pub trait OwnedBufStream {
-    /// Reads at most `buffer.capacity()` bytes. The buffer is empty before, and holds what was read afterwards.
+    /// Reads at most `buffer.capacity()` bytes into an empty buffer, and returns the buffer.
     ///
     /// # Errors
     ///
-    /// Those of the stream, beside the buffer.
+    /// Those of the stream, with the buffer.
     fn read(&self, buffer: Vec<u8>) -> impl Future<Output = OwnedResult<Vec<u8>>>;
 
-    /// Writes some of the bytes.
+    /// Writes some of the bytes, and returns the buffer.
     ///
     /// # Errors
     ///
-    /// Those of the stream, beside the bytes.
+    /// Those of the stream, with the buffer.
     fn write(&self, bytes: Vec<u8>) -> impl Future<Output = OwnedResult<Vec<u8>>>;
 
-    /// Writes some of the bytes of several buffers, in their order.
+    /// Writes some of the bytes of several buffers, in order, and returns the buffers.
     ///
-    /// By default it writes some of the first buffer that is not empty.
+    /// By default it writes a part of the first buffer that is not empty.
     ///
     /// # Errors
     ///
-    /// Those of the stream, beside the buffers.
+    /// Those of the stream, with the buffers.
     fn write_vectored(&self, mut buffers: Vec<Vec<u8>>) -> impl Future<Output = OwnedResult<Vec<Vec<u8>>>> {
         async {
             let Some(first) = buffers.iter_mut().find(|buffer| !buffer.is_empty()) else { return (Ok(0), buffers) };
@@ -70,7 +70,7 @@ pub trait OwnedBufStream {
         }
     }
 
-    /// Sends what was written and is still in a buffer of the stream. By default there is none.
+    /// Sends bytes that are still in a buffer of the stream. By default there is no buffer.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl OwnedBufStream for tokio_uring::net::TcpStream {
         tokio_uring::net::TcpStream::write(self, bytes).submit().await
     }
 
-    /// Offers at most 1024 buffers to the kernel, which takes no more.
+    /// Passes at most 1024 buffers, the kernel's limit.
     async fn write_vectored(&self, mut buffers: Vec<Vec<u8>>) -> OwnedResult<Vec<Vec<u8>>> {
         let mut more = buffers.split_off(buffers.len().min(1024));
         let (written, mut buffers) = self.writev(buffers).await;
@@ -112,18 +112,18 @@ impl OwnedBufStream for tokio_uring::net::TcpStream {
 
 type Operation<'p, T> = Option<Pin<Box<dyn Future<Output = T> + 'p>>>;
 
-/// A stream with owned buffers, polled: an operation that is pending is kept for the next poll.
+/// A stream with owned buffers, with the traits of tokio. Keeps a pending operation for the next poll.
 ///
-/// A write is taken when it is handed to the stream, and its error is returned by the next call.
+/// A write returns when the stream has got its bytes. The next call returns its error.
 pub(super) struct OfOwned<'p, S> {
-    // Before the stream: they hold it.
+    // Operations use the stream, so they are dropped first.
     read: Operation<'p, OwnedResult<Vec<u8>>>,
     write: Operation<'p, io::Result<()>>,
     finish: Operation<'p, io::Result<()>>,
     stream: Rc<S>,
     /// Room that the pending read was given.
     room: usize,
-    /// What a read brought and its last poll had no room for.
+    /// Bytes of a read for which its last poll had no room.
     left: Vec<u8>,
 }
 
@@ -132,12 +132,12 @@ impl<'p, S: OwnedBufStream + 'p> OfOwned<'p, S> {
         OfOwned { read: None, write: None, finish: None, stream: Rc::new(stream), room: 0, left: Vec::new() }
     }
 
-    /// Waits for the write that is under way.
+    /// Waits for the pending write.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         poll_operation(&mut self.write, cx).map(|written| written.unwrap_or(Ok(())))
     }
 
-    /// Starts a write of all the bytes, once the one before it is through.
+    /// Starts a write of all bytes after the previous write has completed.
     fn poll_begin(
         &mut self,
         cx: &mut Context<'_>,
@@ -153,7 +153,7 @@ impl<'p, S: OwnedBufStream + 'p> OfOwned<'p, S> {
     }
 }
 
-/// Polls an operation, and forgets it when it is through.
+/// Polls an operation, and removes it when it has completed.
 fn poll_operation<T>(operation: &mut Operation<'_, T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
     let Some(future) = operation else { return Poll::Ready(None) };
     let done = ready!(future.as_mut().poll(cx));
@@ -161,7 +161,7 @@ fn poll_operation<T>(operation: &mut Operation<'_, T>, cx: &mut Context<'_>) -> 
     Poll::Ready(Some(done))
 }
 
-/// Returns how many bytes a write took, which must be some, and no more than it was given.
+/// Returns how many bytes a write took: at least one, and no more than it was given.
 fn taken(written: io::Result<usize>, given: usize) -> io::Result<usize> {
     match written? {
         0 if given > 0 => Err(io::ErrorKind::WriteZero.into()),
@@ -225,7 +225,7 @@ impl<'p, S: OwnedBufStream + 'p> AsyncRead for OfOwned<'p, S> {
             }
             self.left = bytes;
             if count == 0 && (self.room > 0 || buf.remaining() == 0) {
-                return Poll::Ready(Ok(())); // otherwise it was a read into no room, and says nothing about this one
+                return Poll::Ready(Ok(())); // otherwise that read had no room, so it was not end of file
             }
         }
         let count = self.left.len().min(buf.remaining());

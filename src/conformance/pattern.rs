@@ -1,9 +1,10 @@
-//! The bytes that are sent when there are many.
+//! The bytes of long transfers.
 
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::verdict::{Verdict, fail};
+use super::watch::Side;
 
 /// The pattern repeats after a prime number of bytes, so that a lost or doubled buffer shifts it.
 const PERIOD: usize = 65_521;
@@ -25,12 +26,12 @@ pub(super) fn pattern(part: Range<usize>) -> &'static [u8] {
     &BYTES[begin..begin + part.len()]
 }
 
-/// Compares bytes that were read with the pattern from `position` on.
-pub(super) fn compare(read: &[u8], name: &str, position: usize) -> Verdict {
+/// Compares bytes that were read with the pattern at `position`.
+pub(super) fn compare(read: &[u8], side: Side, position: usize) -> Verdict {
     let expected = pattern(position..position + read.len());
     if read == expected {
         return Ok(());
     }
     let right = read.iter().zip(expected).take_while(|(read, expected)| read == expected).count();
-    fail(format!("the {name} end read a wrong byte at position {}", position + right))
+    fail(format!("the {side} end read a wrong byte at position {}", position + right))
 }

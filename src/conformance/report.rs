@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Every check with its outcome, in the order in which they ran.
 ///
-/// `Display` is a table of one line a check, with their sum in the last.
+/// `Display` is a table with one line per check and a summary line.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -19,7 +19,7 @@ use std::fmt;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// One for every check, in the order of [`checks`](super::checks).
+    /// One entry per check, in the order of [`checks`](super::checks).
     pub checks: Vec<Checked>,
 }
 
@@ -64,9 +64,9 @@ pub enum Outcome {
     Passed,
     /// The stream breaks the promise; the text says how.
     Failed(String),
-    /// The check had not ended when its time was up; the text says what was pending.
+    /// The check did not end in time; the text names the pending operations.
     TimedOut(String),
-    /// The check could not bring about what it is for, and says nothing about the stream; the text says why.
+    /// The check could not create its situation, so it says nothing about the stream; the text says why.
     NotExercised(String),
     /// The check was left out, for this reason.
     LeftOut(String),
@@ -93,7 +93,7 @@ impl Report {
         self.checks.iter().filter(|checked| matches!(checked.outcome, Outcome::Failed(_) | Outcome::TimedOut(_)))
     }
 
-    /// Panics with the whole table if the stream is not conformant; the last line of a test.
+    /// Panics with the whole table if the stream is not conformant.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

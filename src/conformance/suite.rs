@@ -1,4 +1,4 @@
-//! Chooses the checks, and runs them.
+//! Chooses and runs the checks.
 
 use std::io;
 use std::rc::Rc;
@@ -7,19 +7,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::unconstrained;
 
-use super::checks::{CHECKS, Check, Face, From, IDLE, Plan, Scene};
+use super::checks::{CHECKS, Check, Face, IDLE, Plan, Runs, Scene};
 use super::end::{Duplex, End, causes};
 use super::faces::OfFutures;
-use super::names::of_today;
+use super::names;
 use super::owned::{OfOwned, OwnedBufStream};
 use super::report::{Checked, Outcome, Report};
 use super::task::Caught;
 use super::threads::{TWO_THREADS, ends_work_on_two_threads};
 use super::timer::at_most;
 use super::verdict::{Failure, Verdict};
-use super::watch::Watch;
+use super::watch::{Side, Watch};
 
-/// Chooses the checks, and how long and how much they may take.
+/// Chooses the checks, their time limit, and how much they send.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -37,26 +37,27 @@ use super::watch::Watch;
 pub struct Conformance {
     watchdog: Duration,
     transfer: usize,
-    most_in_flight: usize,
+    max_in_flight: usize,
     idle: Duration,
     left_out: Vec<(String, String)>,
 }
 
 impl Conformance {
-    /// All checks, with 30 s for each, 16 MiB for those that send much, a pause of 500 ms, and 64 MiB that a stream may hold.
+    /// Creates the default options: all checks, 30 s for each, transfers of 16 MiB, a pause of 500 ms, and at most 64 MiB in
+    /// flight.
     pub fn new() -> Conformance {
         Conformance {
             watchdog: Duration::from_secs(30),
             transfer: 16 << 20,
-            most_in_flight: 64 << 20,
+            max_in_flight: 64 << 20,
             idle: Duration::from_millis(500),
             left_out: Vec::new(),
         }
     }
 
-    /// Sets how long a check may take from one end, the making of its pair included. Default: 30 s.
+    /// Sets how long a check may take from one end, including making its pair. Default: 30 s.
     ///
-    /// After each check that times out the next ones get half of the time, but at least a 32nd part.
+    /// Each time-out halves the limit for the following checks, down to a 32nd of it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -73,11 +74,10 @@ impl Conformance {
         self
     }
 
-    /// Sets how many bytes the checks send that send many: fewer for a slow stream, more for one with large buffers.
+    /// Sets how many bytes a long transfer sends: fewer for a slow stream, more for one with large buffers. Default: 16 MiB.
     ///
-    /// Default: 16 MiB. There is a request and an answer for every 2 KiB of it. A stream that moves few bytes at a time is sent
-    /// less: a transfer ends early after 25,000 reads and writes. Single reads and writes are of up to a
-    /// quarter of it, and of at most 1 MiB.
+    /// There is a request and an answer for every 2 KiB of it. A transfer ends early after 25,000 reads and writes, for streams
+    /// that move few bytes at a time. Single reads and writes have up to a quarter of it, and at most 1 MiB.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -92,23 +92,23 @@ impl Conformance {
         self
     }
 
-    /// Sets how many bytes a stream may take before a write is left pending or, once the peer is dropped, fails. Default: 64 MiB.
+    /// Sets how many bytes a stream may take before a write must block or, after the peer was dropped, fail. Default: 64 MiB.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # use ringpair::conformance::Conformance;
-    /// let report = Conformance::new().most_in_flight(4096).check_stream(async || Ok(tokio::io::duplex(8192))).await;
+    /// let report = Conformance::new().max_in_flight(4096).check_stream(async || Ok(tokio::io::duplex(8192))).await;
     /// assert_eq!(report.failures().next().unwrap().name, "write-blocks-without-reader");
     /// # }
     /// ```
-    pub fn most_in_flight(mut self, bytes: usize) -> Conformance {
-        self.most_in_flight = bytes;
+    pub fn max_in_flight(mut self, bytes: usize) -> Conformance {
+        self.max_in_flight = bytes;
         self
     }
 
-    /// Sets the pause of `idle-stream-still-works`. Default: 500 ms. Longer than a keep-alive or an idle timeout of the stream
-    /// finds more.
+    /// Sets the pause of `idle-stream-still-works`. Default: 500 ms. To test a keep-alive or an idle timeout of the stream, choose
+    /// a longer pause.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -124,10 +124,9 @@ impl Conformance {
         self
     }
 
-    /// Leaves a check out, for a reason that the report shows.
+    /// Leaves a check out. The report shows the reason.
     ///
-    /// A name that no check has is a failure in the report, and so is a reason without a letter. Names of earlier versions
-    /// still work.
+    /// An unknown name is a failure in the report, and so is a reason without a letter. Names of earlier versions still work.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -140,18 +139,18 @@ impl Conformance {
     /// ```
     pub fn without(mut self, name: impl Into<String>, reason: impl Into<String>) -> Conformance {
         let name = name.into();
-        self.left_out.push((of_today(&name).to_owned(), reason.into()));
+        self.left_out.push((names::current(&name).to_owned(), reason.into()));
         self
     }
 
-    /// Checks the streams that `make_pair` makes. It is called once or twice for every check.
+    /// Checks the streams that `make_pair` makes. Calls it once or twice for every check.
     ///
-    /// The future is not `Send`, and the streams need not be: await it in a test's body, not in a spawned task. A panic on the
-    /// way is a failure of its check; the panic hook prints it too. A check that is busy is cut off at its next operation when
-    /// its time is up. A poll that never returns cannot be cut off.
+    /// The future is not `Send`, and the streams need not be: await it in a test's body, not in a spawned task. A panic is a
+    /// failure of its check; the panic hook prints it too. A busy check is stopped at its next operation when its time is up. A
+    /// poll that never returns cannot be stopped.
     ///
-    /// It needs no runtime by itself. In tokio's, a paused clock tells at once that a stream in memory hangs; a stream that waits
-    /// for the kernel or for another thread may time out there without reason.
+    /// Works in any executor. In a tokio runtime with a paused clock, a stream in memory that hangs times out at once; a stream
+    /// that waits for the kernel or for another thread may time out there although it works.
     ///
     /// # Panics
     ///
@@ -166,8 +165,8 @@ impl Conformance {
 
     /// Checks streams with the traits of `futures::io`, as [`check_stream`](Conformance::check_stream) does.
     ///
-    /// `close` is taken for the shutdown of the writing side. A stream that only flushes then, such as
-    /// `async_io::Async<TcpStream>`, times out in every check that waits for end of file; `async_net::TcpStream` shuts down.
+    /// `close` must shut down the writing side. A stream whose `close` only flushes, for example `async_io::Async<TcpStream>`,
+    /// times out in every check that waits for end of file; `async_net::TcpStream` shuts down.
     ///
     /// # Panics
     ///
@@ -183,8 +182,8 @@ impl Conformance {
 
     /// Checks streams whose operations own their buffers, as [`check_stream`](Conformance::check_stream) does.
     ///
-    /// The checks that give up an operation are not exercised: a runtime that owns the buffer may lose the bytes of a read that
-    /// is dropped.
+    /// Checks that drop a pending operation are not exercised: a runtime that owns the buffer may lose the bytes of a dropped
+    /// read.
     ///
     /// # Panics
     ///
@@ -198,7 +197,7 @@ impl Conformance {
         self.check(Face::Owned, make_pair).await
     }
 
-    /// Checks the streams as [`check_stream`](Conformance::check_stream) does, and then once with an end on another thread.
+    /// Checks the streams as [`check_stream`](Conformance::check_stream) does, and then with one end on another thread.
     ///
     /// # Panics
     ///
@@ -231,7 +230,7 @@ impl Conformance {
                 None => patient.run(check, face, &make_pair).await,
             };
             if matches!(outcome, Outcome::TimedOut(_)) {
-                patient.watchdog = (patient.watchdog / 2).max(self.watchdog / 32); // it fails anyway
+                patient.watchdog = (patient.watchdog / 2).max(self.watchdog / 32); // the stream fails anyway
             }
             report.checks.push(Checked { name: check.name.to_owned(), outcome });
         }
@@ -242,7 +241,7 @@ impl Conformance {
         self.left_out.iter().find(|(left_out, _)| left_out == name).map(|(_, reason)| reason.clone())
     }
 
-    /// Returns a failure for everything that cannot be left out.
+    /// Returns a failure for each name or reason that is invalid.
     fn mistakes(&self) -> Vec<Checked> {
         let mistake = |(name, reason): &(String, String)| {
             let why = if name != TWO_THREADS && CHECKS.iter().all(|check| check.name != name) {
@@ -257,7 +256,7 @@ impl Conformance {
         self.left_out.iter().filter_map(mistake).collect()
     }
 
-    /// Runs a check from either end, or from one if that says all.
+    /// Runs a check from each end, or from one if that is enough.
     async fn run<A: Duplex, B: Duplex>(
         &self,
         check: &Check,
@@ -265,14 +264,14 @@ impl Conformance {
         make_pair: &impl AsyncFn() -> io::Result<(A, B)>,
     ) -> Outcome {
         let first = self.outcome("first", self.watched(check, face, make_pair).await);
-        if check.from == From::OneEnd || matches!(first, Outcome::Failed(_) | Outcome::TimedOut(_)) {
+        if check.runs == Runs::Once || matches!(first, Outcome::Failed(_) | Outcome::TimedOut(_)) {
             return first;
         }
         let swapped = async || make_pair().await.map(|(first, second)| (second, first));
         worse(first, self.outcome("second", self.watched(check, face, swapped).await))
     }
 
-    /// Runs a check under the watchdog; returns `Err` with what was pending if its time ran out.
+    /// Runs a check under the watchdog. Returns `Err` with the pending operations if its time ran out.
     async fn watched<A: Duplex, B: Duplex>(
         &self,
         check: &Check,
@@ -282,10 +281,10 @@ impl Conformance {
         let pause = if check.name == IDLE { self.idle } else { Duration::ZERO };
         self.in_time(pause, async |watch| {
             let (near, far) = pair(make_pair).await?;
-            let near = End::new(Box::new(near), "near", watch.clone()).with_patience(patience(face));
-            let far = End::new(Box::new(far), "far", watch.clone()).with_patience(patience(face));
-            let Conformance { transfer, most_in_flight, idle, .. } = *self;
-            let plan = Plan { transfer, most_in_flight, idle, patience: self.watchdog / 4, face };
+            let near = End::new(Box::new(near), Side::Near, watch.clone()).with_patience(patience(face));
+            let far = End::new(Box::new(far), Side::Far, watch.clone()).with_patience(patience(face));
+            let Conformance { transfer, max_in_flight, idle, .. } = *self;
+            let plan = Plan { transfer, max_in_flight, idle, patience: self.watchdog / 4, face };
             (check.run)(Scene { near, far, plan }).await
         })
         .await
@@ -327,12 +326,12 @@ async fn pair<A, B>(make_pair: impl AsyncFn() -> io::Result<(A, B)>) -> Result<(
     make_pair().await.map_err(|error| Failure::Broken(format!("there is no pair: {}", causes(&error))))
 }
 
-/// Returns how long a pending write of such a stream must stay pending to count as blocked. Rings start theirs late.
+/// Returns how long a write must stay pending to count as blocked. A ring starts operations late.
 fn patience(face: Face) -> Option<Duration> {
     (face == Face::Owned).then_some(Duration::from_millis(20))
 }
 
-/// Returns the outcome that says more against the stream, or less for it.
+/// Returns the outcome that is worse for the stream.
 fn worse(first: Outcome, second: Outcome) -> Outcome {
     let rank = |outcome: &Outcome| match outcome {
         Outcome::Failed(_) => 4,

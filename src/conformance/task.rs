@@ -1,5 +1,5 @@
-//! Futures beside each other in one task, each with a waker of its own, so that a lost wake shows: a future that is not
-//! woken is not polled again, even if its neighbour is.
+//! Runs two futures in one task, each with a waker of its own, so that a lost wake shows: a future is polled again only if its
+//! own waker was called.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -13,10 +13,10 @@ use tokio::task::yield_now;
 
 use super::verdict::{Failure, Verdict};
 
-/// Turns of the runtime that are enough for it to deliver what the kernel has ready.
+/// Turns of the runtime that suffice to deliver pending events of the kernel.
 const TURNS: usize = 50;
 
-/// A waker that can be asked whether it was woken, and waited for.
+/// A waker that records its wakes, and that can be awaited.
 #[derive(Clone, Default)]
 pub(super) struct Alarm(Arc<Bell>);
 
@@ -41,12 +41,12 @@ impl Alarm {
         self.0.clone().into()
     }
 
-    /// Whether it has rung since it was last asked.
+    /// Returns whether it has rung since the last call.
     pub(super) fn has_rung(&self) -> bool {
         self.0.rung.swap(false, Ordering::AcqRel)
     }
 
-    /// Has the task of `cx` told of the next ring.
+    /// Wakes the task of `cx` at the next ring.
     pub(super) fn tell(&self, cx: &Context<'_>) {
         *self.0.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
     }
@@ -72,7 +72,7 @@ impl Alarm {
     }
 }
 
-/// A future that is polled only when it was woken itself.
+/// A future that is polled only after its own waker was called.
 struct Task<F> {
     future: F,
     alarm: Alarm,
@@ -94,7 +94,7 @@ impl<F: Future + Unpin> Task<F> {
     }
 }
 
-/// Runs both until both have ended well, or one has failed. The first is polled first, and gets as far as it can.
+/// Runs both until both have succeeded, or one has failed. Polls the first one first.
 pub(super) async fn both(first: impl Future<Output = Verdict>, second: impl Future<Output = Verdict>) -> Verdict {
     let (first, second) = (pin!(first), pin!(second));
     let (mut first, mut second) = (Task::new(first), Task::new(second));
@@ -128,7 +128,7 @@ pub(super) async fn either(first: impl Future<Output = Verdict>, second: impl Fu
     .await
 }
 
-/// A verdict that a panic, in the stream or in the check, turns into a failure.
+/// A future whose panic, in the stream or in the check, becomes a failure.
 pub(super) struct Caught<'f>(Option<Pin<Box<dyn Future<Output = Verdict> + 'f>>>);
 
 impl<'f> Caught<'f> {
@@ -141,12 +141,12 @@ impl Future for Caught<'_> {
     type Output = Verdict;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
-        // What a panic leaves half done is dropped below and never used.
+        // Unwind safe: after a panic the future is never polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let Some(future) = &mut self.0 else { return Poll::Pending };
             let verdict = future.as_mut().poll(cx);
             if verdict.is_ready() {
-                self.0 = None; // streams are dropped here, and may panic in that
+                self.0 = None; // drops the streams, which may panic
             }
             verdict
         }));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_woken_is_not_polled_again() {
+    fn a_future_is_polled_again_only_if_woken() {
         let (mut polled, outer) = (0, Alarm::default());
         let deaf = poll_fn(|_| {
             polled += 1;
@@ -196,14 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_ends_both() {
+    fn a_failure_of_one_ends_both() {
         let fails = async { Err(Failure::Broken("so it is".to_owned())) };
         let verdict = poll_once(pin!(both(std::future::pending(), fails)), &Alarm::default());
         assert!(matches!(verdict, Poll::Ready(Err(Failure::Broken(why))) if why == "so it is"));
     }
 
     #[test]
-    fn a_panic_is_a_failure_that_tells_its_message() {
+    fn a_panic_is_a_failure_with_its_message() {
         struct DropsBadly;
         impl Drop for DropsBadly {
             fn drop(&mut self) {

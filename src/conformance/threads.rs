@@ -1,12 +1,12 @@
-//! The check that takes two threads: it needs ends that are `Send`.
+//! The check on two threads, for ends that are `Send`.
 
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,14 +14,15 @@ use tokio::runtime::Handle;
 use super::end::{Duplex, End, settle};
 use super::task::{Alarm, Caught, both};
 use super::verdict::{Failure, Verdict, fail};
-use super::watch::Watch;
+use super::watch::{Side, Watch};
+use crate::wait::Unparks;
 
 pub(super) const TWO_THREADS: &str = "ends-work-on-two-threads";
 
 const TURNS: u64 = 500;
-const MOST: usize = 1 << 16;
+const MAX: usize = 1 << 16;
 
-/// Uses each end on a thread of its own, by turns and for many bytes at once, and then both on this one again.
+/// Uses each end on a thread of its own, in turns and for many bytes, and then both on this thread.
 pub(super) async fn ends_work_on_two_threads<A: Duplex, B: Duplex + Send + 'static>(
     near: A,
     mut far: B,
@@ -29,9 +30,9 @@ pub(super) async fn ends_work_on_two_threads<A: Duplex, B: Duplex + Send + 'stat
     time: Duration,
     transfer: usize,
 ) -> Verdict {
-    let transfer = transfer.min(MOST);
-    let mut near = End::new(Box::new(near), "near", watch.clone());
-    let mut here = End::new(Box::new(&mut far), "far", watch.clone());
+    let transfer = transfer.min(MAX);
+    let mut near = End::new(Box::new(near), Side::Near, watch.clone());
+    let mut here = End::new(Box::new(&mut far), Side::Far, watch.clone());
     here.begin_read(&Alarm::default()).await?; // the next poll of this read comes from the other thread
     drop(here);
     let mut moved = Elsewhere::start(far, time, transfer)
@@ -51,12 +52,12 @@ pub(super) async fn ends_work_on_two_threads<A: Duplex, B: Duplex + Send + 'stat
     };
     both(joins, there).await?;
     let Some(far) = back.take() else { return fail("the far end did not come back from its thread") };
-    let mut far = End::new(Box::new(far), "far", watch.clone());
+    let mut far = End::new(Box::new(far), Side::Far, watch.clone());
     settle(&mut near, &mut far).await?;
     settle(&mut far, &mut near).await
 }
 
-/// What the far end does on its thread.
+/// Runs the far end on its thread.
 async fn answer(far: &mut End<'_>, transfer: usize) -> Verdict {
     for turn in 0..TURNS {
         far.expect(&turn.to_le_bytes()).await?;
@@ -81,7 +82,7 @@ impl<B: Duplex + Send + 'static> Elsewhere<B> {
             let _entered = runtime.as_ref().map(Handle::enter);
             let watch = Rc::new(Watch::new(time));
             let verdict = {
-                let mut end = End::new(Box::new(&mut far), "far", watch.clone());
+                let mut end = End::new(Box::new(&mut far), Side::Far, watch.clone());
                 block_on(Caught::new(answer(&mut end, transfer)), &watch)
             };
             let result = match verdict {
@@ -104,17 +105,9 @@ impl<B: Duplex + Send + 'static> Elsewhere<B> {
     }
 }
 
-struct Unparks(Thread);
-
-impl Wake for Unparks {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
 /// Runs a future on this thread until the time is up.
 fn block_on<T>(future: impl Future<Output = T>, watch: &Watch) -> Option<T> {
-    let waker = Arc::new(Unparks(thread::current())).into();
+    let waker = Unparks::this_thread();
     let mut future = pin!(future);
     while !watch.is_over() {
         if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(&waker)) {

@@ -1,4 +1,4 @@
-//! Time: in a tokio runtime its clock, which may be paused; in every executor that of the reactor.
+//! A timer by two clocks: the reactor's, in every executor, and that of a tokio runtime, which may be paused.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -13,7 +13,7 @@ use crate::wait::Alarm;
 
 /// Goes off once.
 struct Timer {
-    /// `None` if it is later than an `Instant` can be.
+    /// `None` if an `Instant` cannot hold it.
     at: Option<Instant>,
     alarm: Option<Alarm>,
     of_tokio: Option<Pin<Box<Sleep>>>,
@@ -35,7 +35,7 @@ impl Future for Timer {
             return Poll::Ready(());
         }
         if let Some(at) = self.at {
-            self.alarm = Alarm::wake(self.alarm.take(), at, cx.waker()); // without one, tokio's clock is still there
+            self.alarm = Alarm::wake(self.alarm.take(), at, cx.waker()); // if this fails, tokio's clock remains
         }
         Poll::Pending
     }
@@ -52,11 +52,11 @@ pub(super) async fn at_most<T>(time: Duration, future: impl Future<Output = T>) 
     .await
 }
 
-/// Lets time pass: on the runtime's clock, and on the wall.
+/// Waits, by the runtime's clock and by the wall clock.
 pub(super) async fn pause(time: Duration) {
     let begin = Instant::now();
     Timer::new(time).await;
-    thread::sleep(time.saturating_sub(begin.elapsed())); // only under a paused clock is there any left
+    thread::sleep(time.saturating_sub(begin.elapsed())); // needed only with a paused clock
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 pub(super) enum Failure {
     /// The stream broke the promise.
     Broken(String),
-    /// The check could not bring about what it is for.
+    /// The check could not create its situation.
     NotExercised(String),
 }
 

@@ -1,7 +1,24 @@
-//! When the time of a check is up, and which of its operations was pending last.
+//! The time limit of a check, and which of its operations are pending.
 
 use std::cell::Cell;
+use std::fmt;
 use std::time::{Duration, Instant};
+
+/// One end of the checked stream: a check describes the near end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Near,
+    Far,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Near => "near",
+            Side::Far => "far",
+        })
+    }
+}
 
 #[derive(Clone, Copy)]
 pub(super) enum Act {
@@ -17,17 +34,15 @@ pub(super) struct Watch {
     pending: [[Cell<bool>; 4]; 2],
 }
 
-const NAMES: [&str; 2] = ["near", "far"];
-
 impl Watch {
     pub(super) fn new(time: Duration) -> Watch {
         let begin = Instant::now();
-        // An end that no clock can tell is none: the timer is then as far away.
+        // `Instant` cannot hold a longer limit; the timer then has none.
         let end = begin.checked_add(time).unwrap_or(begin + Duration::from_secs(u32::MAX.into()));
         Watch { end, over: Cell::new(false), pending: Default::default() }
     }
 
-    /// Returns whether the time is up. Once it is, it stays so.
+    /// Returns whether the time is up.
     pub(super) fn is_over(&self) -> bool {
         if !self.over.get() {
             self.over.set(Instant::now() >= self.end);
@@ -40,23 +55,23 @@ impl Watch {
         self.end.saturating_duration_since(Instant::now())
     }
 
-    /// Returns whether a poll was held back because the time was up.
+    /// Returns whether a poll was refused because the time was up.
     pub(super) fn was_over(&self) -> bool {
         self.over.get()
     }
 
-    pub(super) fn note(&self, name: &str, act: Act, pending: bool) {
-        self.pending[usize::from(name == NAMES[1])][act as usize].set(pending);
+    pub(super) fn note(&self, side: Side, act: Act, pending: bool) {
+        self.pending[side as usize][act as usize].set(pending);
     }
 
-    /// Returns what was pending last, in words.
+    /// Returns the pending operations, in words.
     pub(super) fn pending(&self) -> String {
         let acts = ["read", "write", "flush", "shutdown"];
-        let of_end = |end: usize| {
-            let pending = move |act: &usize| self.pending[end][*act].get();
-            (0..acts.len()).filter(pending).map(move |act| format!("a {} at the {} end", acts[act], NAMES[end]))
+        let of_side = |side: Side| {
+            let pending = move |act: &usize| self.pending[side as usize][*act].get();
+            (0..acts.len()).filter(pending).map(move |act| format!("a {} at the {side} end", acts[act]))
         };
-        let pending: Vec<String> = (0..NAMES.len()).flat_map(of_end).collect();
+        let pending: Vec<String> = [Side::Near, Side::Far].into_iter().flat_map(of_side).collect();
         if pending.is_empty() { "nothing".to_owned() } else { pending.join(", ") }
     }
 }

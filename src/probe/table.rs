@@ -292,8 +292,8 @@ mod tests {
         let table = Probe::judged(Host::default(), findings, false).to_string();
         let expected = "\
 verdict        unknown: could not find out whether pairs can be made
-cause          a seccomp filter is active, and no process could be started to find
-               out whether it kills: EAGAIN
+cause          a seccomp filter is active, and no process could be started to
+               find out whether it kills: EAGAIN
 remedy         Let this user start processes: ulimit -u, the pids limit of the
                container (docker run --pids-limit) or the cgroup (pids.max), and
                memory.

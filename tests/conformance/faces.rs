@@ -117,7 +117,7 @@ impl futures_io::AsyncWrite for Overflowing {
 
 #[test]
 fn a_futures_stream_that_overflows_is_told_so() {
-    let conformance = patient().most_in_flight(1 << 16);
+    let conformance = patient().max_in_flight(1 << 16);
     let make_pair = async || Ok((Overflowing, Overflowing));
     let report = where_time_stands_still().block_on(conformance.check_futures_stream(make_pair));
     let expected =

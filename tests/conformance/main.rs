@@ -29,13 +29,13 @@ fn where_time_stands_still() -> Runtime {
 }
 
 /// More than the pipe takes in.
-const MOST_IN_FLIGHT: usize = 2 << 20;
+const MAX_IN_FLIGHT: usize = 2 << 20;
 
 fn patient() -> Conformance {
     Conformance::new()
         .watchdog(Duration::from_secs(600))
         .transfer(1 << 20)
-        .most_in_flight(MOST_IN_FLIGHT)
+        .max_in_flight(MAX_IN_FLIGHT)
         .idle(Duration::from_millis(5))
 }
 
@@ -277,7 +277,7 @@ impl AsyncWrite for Greedy {
 
 #[test]
 fn a_check_that_is_busy_is_cut_off() {
-    let conformance = Conformance::new().watchdog(Duration::from_millis(20)).most_in_flight(usize::MAX);
+    let conformance = Conformance::new().watchdog(Duration::from_millis(20)).max_in_flight(usize::MAX);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let report = runtime.block_on(conformance.check_stream(async || Ok((Greedy, Greedy))));
     let busy = |checked: &&ringpair::conformance::Checked| matches!(checked.outcome, Outcome::TimedOut(_));

@@ -40,7 +40,7 @@ const SLOW: usize = 1 << 13;
 #[test]
 fn streams_in_memory_pass() {
     for (room, transfer) in [(1, SLOW), (2, SLOW), (100, SLOW), (4096, 1 << 20), (3 << 20, 1 << 20)] {
-        let conformance = patient().transfer(transfer).most_in_flight(4 << 20);
+        let conformance = patient().transfer(transfer).max_in_flight(4 << 20);
         where_time_stands_still().block_on(conformance.check_stream(async || Ok(duplex(room)))).assert();
     }
 }

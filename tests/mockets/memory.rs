@@ -195,7 +195,7 @@ mod in_tasks {
     #[test]
     fn a_pair_in_memory_passes_every_check() {
         let check = async |options: &MocketOptions, transfer| {
-            let conformance = Conformance::new().transfer(transfer).most_in_flight(1 << 20);
+            let conformance = Conformance::new().transfer(transfer).max_in_flight(1 << 20);
             conformance.check_stream(async || Ok(options.memory_pair()?)).await.assert();
         };
         crate::faces::tokio_runtime().block_on(async {

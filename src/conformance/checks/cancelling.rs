@@ -1,4 +1,4 @@
-//! That an operation can be given up: polled, found pending, and dropped, as a timeout or `select!` does it.
+//! An operation can be cancelled: polled once, and dropped while pending, as by a timeout or `select!`.
 
 use std::task::Poll;
 
@@ -10,21 +10,21 @@ use crate::conformance::end::{failed, settle, some};
 use crate::conformance::pattern::compare;
 use crate::conformance::task::{Alarm, both};
 use crate::conformance::verdict::{Verdict, not_exercised};
+use crate::conformance::watch::Side;
 
-const OWNED: &str =
-    "the suite finishes each operation that owns its buffer, because its runtime may lose one that is dropped";
+const OWNED: &str = "an operation that owns its buffer is always finished, because its runtime may lose a dropped one";
 
 pub(super) async fn cancelled_read_loses_nothing(scene: Scene<'_>) -> Verdict {
-    /// Less than the read that is given up had room for.
+    /// Less room than the cancelled read had.
     const ROOM: usize = 16;
     const FIRST: usize = 64;
-    /// Bytes that are read while reads are given up; more would take long, as each read is small.
-    const MOST: usize = 1 << 18;
+    /// The maximum of bytes read while reads are cancelled. More would take long, because each read is small.
+    const MAX: usize = 1 << 18;
     let Scene { mut near, mut far, plan } = scene;
     if plan.face == Face::Owned {
         return not_exercised(OWNED);
     }
-    let whole = FIRST + (plan.transfer / 4).min(MOST);
+    let whole = FIRST + (plan.transfer / 4).min(MAX);
     let alarm = Alarm::default();
 
     far.begin_read(&alarm).await?;
@@ -42,8 +42,8 @@ pub(super) async fn cancelled_read_loses_nothing(scene: Scene<'_>) -> Verdict {
             let mut buffer = vec![0; (ROOM + position % 1000).min(whole - position)];
             match far.try_read(&alarm, &mut buffer) {
                 Poll::Ready(read) => {
-                    let count = some(read, far.name, position)?;
-                    compare(&buffer[..count], far.name, position)?;
+                    let count = some(read, far.side, position)?;
+                    compare(&buffer[..count], far.side, position)?;
                     position += count;
                 }
                 Poll::Pending => yield_now().await,
@@ -61,10 +61,10 @@ pub(super) async fn cancelled_write_sends_nothing(scene: Scene<'_>) -> Verdict {
         return not_exercised(OWNED);
     }
     let mut written = 0;
-    if !near.fill(&Alarm::default(), &mut written, plan.most_in_flight).await? {
+    if !near.fill(&Alarm::default(), &mut written, plan.max_in_flight).await? {
         return not_exercised(super::NEVER_BLOCKED);
     }
-    let flushes = async { near.flush().await.map_err(failed("flush", "near")) };
+    let flushes = async { near.flush().await.map_err(failed("flush", Side::Near)) };
     both(flushes, far.expect_pattern(0..written)).await?;
     both(near.send(b"something else"), far.expect(b"something else")).await
 }

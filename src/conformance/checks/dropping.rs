@@ -1,4 +1,4 @@
-//! What a drop leaves at the peer.
+//! What a peer sees after a drop.
 
 use std::io::ErrorKind;
 
@@ -12,21 +12,22 @@ use crate::conformance::end::{End, causes, greet};
 use crate::conformance::pattern::pattern;
 use crate::conformance::task::both;
 use crate::conformance::verdict::{Verdict, fail};
+use crate::conformance::watch::Side;
 
-// An end that is dropped with unread bytes resets a TCP connection. So each check greets first: TLS then has read its tickets.
+// Dropping an end with unread bytes resets a TCP connection. So each check greets first, which makes TLS read its tickets.
 
 pub(super) async fn eof_after_shutdown_and_drop(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, plan } = scene;
     greet(&mut near, &mut far).await?;
     let bulk = &Bulk::new(0..plan.transfer, plan.patience);
     let closes = async move {
-        bulk.send(&mut near, "near").await?;
+        bulk.send(&mut near, Side::Near).await?;
         near.finish().await?;
         drop(near);
         Ok(())
     };
     let reads = async {
-        bulk.expect(&mut far, "far").await?;
+        bulk.expect(&mut far, Side::Far).await?;
         far.expect_end().await
     };
     both(closes, reads).await
@@ -39,7 +40,7 @@ pub(super) async fn eof_after_drop(scene: Scene<'_>) -> Verdict {
     end_after_drop(&mut far).await
 }
 
-/// Reads end of file, or the error of a stream that tells a drop from an end, as TLS does.
+/// Reads end of file, or the error of a stream that tells a drop from a shutdown, as TLS does.
 async fn end_after_drop(far: &mut End<'_>) -> Verdict {
     match far.read(&mut [0; 64]).await {
         Ok(0) => Ok(()),
@@ -54,11 +55,11 @@ pub(super) async fn flushed_bytes_survive_drop(scene: Scene<'_>) -> Verdict {
     greet(&mut near, &mut far).await?;
     let bulk = &Bulk::new(0..plan.transfer, plan.patience);
     let writes = async move {
-        bulk.send(&mut near, "near").await?;
+        bulk.send(&mut near, Side::Near).await?;
         drop(near);
         Ok(())
     };
-    both(writes, bulk.expect(&mut far, "far")).await?;
+    both(writes, bulk.expect(&mut far, Side::Far)).await?;
     end_after_drop(&mut far).await
 }
 
@@ -89,11 +90,11 @@ pub(super) async fn write_fails_after_drop(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, plan } = scene;
     greet(&mut near, &mut far).await?;
     drop(far);
-    for _ in 0..plan.most_in_flight.div_ceil(CHUNK) {
+    for _ in 0..plan.max_in_flight.div_ceil(CHUNK) {
         if near.send(pattern(0..CHUNK)).await.is_err() {
             return Ok(());
         }
         yield_now().await; // another task may have to deliver the error
     }
-    fail(format!("the near end wrote {} bytes to a peer that was dropped", plan.most_in_flight))
+    fail(format!("the near end wrote {} bytes to a peer that was dropped", plan.max_in_flight))
 }

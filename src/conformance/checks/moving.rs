@@ -1,4 +1,4 @@
-//! That bytes get across: many, in both directions, by turns, and after a pause.
+//! Bytes arrive: many, in both directions, in turns, and after a pause.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -11,22 +11,23 @@ use crate::conformance::end::{End, greet, settle};
 use crate::conformance::task::{Alarm, both};
 use crate::conformance::timer::pause;
 use crate::conformance::verdict::Verdict;
+use crate::conformance::watch::Side;
 
 pub(super) async fn bytes_arrive_in_order(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, plan } = scene;
     let bulk = Bulk::new(0..plan.transfer, plan.patience);
-    both(bulk.send(&mut near, "near"), bulk.expect(&mut far, "far")).await?;
+    both(bulk.send(&mut near, Side::Near), bulk.expect(&mut far, Side::Far)).await?;
     settle(&mut near, &mut far).await
 }
 
 pub(super) async fn both_directions_at_once(scene: Scene<'_>) -> Verdict {
     let plan = scene.plan;
     let there = Bulk::new(0..plan.transfer, plan.patience);
-    let back = Bulk::new(1000..1000 + plan.transfer, plan.patience); // other bytes: an end that reads what it wrote is wrong
+    let back = Bulk::new(1000..1000 + plan.transfer, plan.patience); // other bytes, so that an end cannot read its own
     let (mut near_reads, mut near_writes) = split(scene.near);
     let (mut far_reads, mut far_writes) = split(scene.far);
-    let writers = both(there.send(&mut near_writes, "near"), back.send(&mut far_writes, "far"));
-    let readers = both(back.expect(&mut near_reads, "near"), there.expect(&mut far_reads, "far"));
+    let writers = both(there.send(&mut near_writes, Side::Near), back.send(&mut far_writes, Side::Far));
+    let readers = both(back.expect(&mut near_reads, Side::Near), there.expect(&mut far_reads, Side::Far));
     both(writers, readers).await?;
     let (mut near, mut far) = (near_reads.unsplit(near_writes), far_reads.unsplit(far_writes));
     settle(&mut near, &mut far).await?;
@@ -35,16 +36,16 @@ pub(super) async fn both_directions_at_once(scene: Scene<'_>) -> Verdict {
 
 /// Bytes of a transfer for each turn.
 const BYTES_A_TURN: usize = 2048;
-const LEAST_TURNS: usize = 100;
+const MIN_TURNS: usize = 100;
 
 pub(super) async fn requests_and_answers(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, plan } = scene;
     let begin = Instant::now();
-    let turns = Cell::new((plan.transfer / BYTES_A_TURN).max(LEAST_TURNS));
+    let turns = Cell::new((plan.transfer / BYTES_A_TURN).max(MIN_TURNS));
     let asks = async {
         let mut turn = 0;
         while turn < turns.get() {
-            if turn >= LEAST_TURNS && begin.elapsed() > plan.patience {
+            if turn >= MIN_TURNS && begin.elapsed() > plan.patience {
                 turns.set(turn + 1); // it is slow, not broken
             }
             near.send(&turn.to_le_bytes()).await?;
@@ -78,7 +79,7 @@ pub(super) async fn idle_stream_still_works(scene: Scene<'_>) -> Verdict {
     goes_on(&mut near, &mut far).await
 }
 
-/// Sends words in two writes, so that a loss of the first shows at once.
+/// Sends two writes, so that a loss of the first shows at once.
 async fn goes_on(from: &mut End<'_>, to: &mut End<'_>) -> Verdict {
     let writes = async {
         from.send(b"after the pause").await?;

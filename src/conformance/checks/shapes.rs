@@ -1,4 +1,4 @@
-//! That buffers of every size and number work: small, large, partly filled, empty, many at once.
+//! Buffers of every size and number work: small, large, partly filled, empty, many at once.
 
 use std::future::poll_fn;
 use std::io::IoSlice;
@@ -8,16 +8,17 @@ use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::{Face, Scene};
-use crate::conformance::bulk::{Bulk, MOST_CALLS};
+use crate::conformance::bulk::{Bulk, MAX_CALLS};
 use crate::conformance::end::{End, failed, greet, settle, some};
 use crate::conformance::pattern::{compare, pattern};
 use crate::conformance::task::{Alarm, both};
 use crate::conformance::verdict::{Failure, Verdict, fail, not_exercised};
+use crate::conformance::watch::Side;
 
-/// Sizes at which buffers tend to end: small ones, and around every power of two up to 1 MiB, but at most `most`.
-fn sizes(first: usize, most: usize) -> impl Iterator<Item = usize> {
+/// Typical buffer sizes: small ones, and around every power of two up to 1 MiB, but at most `max`.
+fn sizes(first: usize, max: usize) -> impl Iterator<Item = usize> {
     let around_powers = (8..=20).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1]);
-    (first..=130).chain(around_powers).chain([1_000, 10_000, 100_000]).filter(move |size| *size <= most.max(130))
+    (first..=130).chain(around_powers).chain([1_000, 10_000, 100_000]).filter(move |size| *size <= max.max(130))
 }
 
 /// Bytes of a second write, so that a lost tail of the first shows at once.
@@ -28,14 +29,14 @@ pub(super) async fn writes_of_any_size(scene: Scene<'_>) -> Verdict {
     greet(&mut near, &mut far).await?;
     let (mut position, mut calls) = (0, 0);
     for size in sizes(1, plan.transfer / 4) {
-        let bulk = Bulk::limited(position..position + size + MORE, MOST_CALLS - calls);
+        let bulk = Bulk::limited(position..position + size + MORE, MAX_CALLS - calls);
         let writes = async {
-            bulk.write(&mut near, "near", |at| if at == position { size } else { MORE }).await?;
-            near.flush().await.map_err(failed("flush", near.name))
+            bulk.write(&mut near, Side::Near, |at| if at == position { size } else { MORE }).await?;
+            near.flush().await.map_err(failed("flush", near.side))
         };
-        both(writes, bulk.expect(&mut far, "far")).await?;
+        both(writes, bulk.expect(&mut far, Side::Far)).await?;
         (position, calls) = (bulk.end(), calls + bulk.calls());
-        if calls >= MOST_CALLS {
+        if calls >= MAX_CALLS {
             break; // it moves a few bytes at a time
         }
     }
@@ -48,8 +49,8 @@ pub(super) async fn small_reads_lose_nothing(scene: Scene<'_>) -> Verdict {
     let reads = async {
         for position in 0..COUNT {
             let mut byte = [0];
-            some(far.read(&mut byte).await, far.name, position)?;
-            compare(&byte, far.name, position)?;
+            some(far.read(&mut byte).await, far.side, position)?;
+            compare(&byte, far.side, position)?;
         }
         Ok(())
     };
@@ -62,22 +63,22 @@ pub(super) async fn reads_into_any_size(scene: Scene<'_>) -> Verdict {
     greet(&mut near, &mut far).await?;
     let (mut position, mut calls) = (0, 0);
     for size in sizes(2, plan.transfer / 4) {
-        let bulk = Bulk::limited(position..position + size, MOST_CALLS - calls);
-        both(bulk.send(&mut near, "near"), read_into(&mut far, size, position, &bulk)).await?;
+        let bulk = Bulk::limited(position..position + size, MAX_CALLS - calls);
+        both(bulk.send(&mut near, Side::Near), read_into(&mut far, size, position, &bulk)).await?;
         (position, calls) = (bulk.end(), calls + bulk.calls());
-        if calls >= MOST_CALLS {
+        if calls >= MAX_CALLS {
             break; // it moves a few bytes at a time
         }
     }
     settle(&mut near, &mut far).await
 }
 
-/// Reads what is under way, with a buffer of this size for each read.
+/// Reads a transfer, with a buffer of this size for each read.
 async fn read_into(far: &mut End<'_>, size: usize, mut position: usize, bulk: &Bulk) -> Verdict {
     let mut buffer = vec![0; size];
     while position < bulk.end() {
-        let count = some(far.read(&mut buffer).await, far.name, position)?;
-        compare(&buffer[..count], far.name, position)?;
+        let count = some(far.read(&mut buffer).await, far.side, position)?;
+        compare(&buffer[..count], far.side, position)?;
         position += count;
         bulk.count();
     }
@@ -99,7 +100,7 @@ pub(super) async fn read_appends_to_its_buffer(scene: Scene<'_>) -> Verdict {
         while buffer.filled().len() < b"before, after".len() {
             let before = buffer.filled().len();
             let read = poll_fn(|cx| Pin::new(&mut far).poll_read(cx, &mut buffer)).await;
-            read.map_err(failed("read", far.name))?;
+            read.map_err(failed("read", far.side))?;
             let now = buffer.filled().len();
             if now <= before {
                 return fail(format!("a read took the far end's buffer from {before} filled bytes to {now}"));
@@ -127,10 +128,10 @@ pub(super) async fn empty_read_takes_nothing(scene: Scene<'_>) -> Verdict {
     settle(&mut near, &mut far).await
 }
 
-/// Pending is fine too: a socket may have to be readable first.
+/// May also be pending: some sockets must be readable first.
 fn read_into_no_room(end: &mut End<'_>) -> Verdict {
     match end.try_read(&Alarm::default(), &mut []) {
-        Poll::Ready(Err(error)) => Err(failed("read into no room", end.name)(error)),
+        Poll::Ready(Err(error)) => Err(failed("read into no room", end.side)(error)),
         Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
     }
 }
@@ -139,13 +140,13 @@ pub(super) async fn empty_write_sends_nothing(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
     let writes = async {
         for words in [b"one", b"two"] {
-            let count = near.write(&[]).await.map_err(failed("write of no bytes", near.name))?;
+            let count = near.write(&[]).await.map_err(failed("write of no bytes", near.side))?;
             if count > 0 {
                 return fail(format!("a write of no bytes took {count} at the near end"));
             }
             near.send(words).await?;
             let slices = [IoSlice::new(&[]), IoSlice::new(&[])];
-            let count = near.write_vectored(&slices).await.map_err(failed("write of empty slices", near.name))?;
+            let count = near.write_vectored(&slices).await.map_err(failed("write of empty slices", near.side))?;
             if count > 0 {
                 return fail(format!("a write of empty slices took {count} at the near end"));
             }
@@ -166,9 +167,9 @@ pub(super) async fn vectored_writes_keep_order(scene: Scene<'_>) -> Verdict {
 }
 
 pub(super) async fn vectored_writes_of_many_slices(scene: Scene<'_>) -> Verdict {
-    /// Around limits of libraries and of the kernel, whose own is 1024.
+    /// Around limits of libraries and of the kernel, which is 1024.
     const COUNTS: [usize; 15] = [9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 129, 257, 1023, 1024, 1025];
-    const MOST_WRITES: usize = 2000;
+    const MAX_WRITES: usize = 2000;
     let Scene { mut near, mut far, .. } = scene;
     let (mut position, mut writes) = (0, 0);
     let slices = COUNTS.map(|count| (0..count).map(|place| 1 + place % 3).collect());
@@ -180,7 +181,7 @@ pub(super) async fn vectored_writes_of_many_slices(scene: Scene<'_>) -> Verdict 
         };
         both(writes_all, far.expect_pattern(position..end + MORE)).await?;
         position = end + MORE;
-        if writes > MOST_WRITES {
+        if writes > MAX_WRITES {
             break; // it moves a few bytes at a time
         }
     }
@@ -197,7 +198,7 @@ async fn write_slices(near: &mut End<'_>, position: usize, lengths: &[usize]) ->
     }
     let (mut slices, mut left, mut writes) = (&mut slices[..], left - position, 0);
     while left > 0 {
-        let count = near.write_vectored(slices).await.map_err(failed("vectored write", near.name))?;
+        let count = near.write_vectored(slices).await.map_err(failed("vectored write", near.side))?;
         if count == 0 {
             return fail(format!("a vectored write of {left} bytes took none at the near end"));
         }
@@ -205,7 +206,7 @@ async fn write_slices(near: &mut End<'_>, position: usize, lengths: &[usize]) ->
         left -= count;
         writes += 1;
     }
-    near.flush().await.map_err(failed("flush", near.name))?;
+    near.flush().await.map_err(failed("flush", near.side))?;
     Ok(writes)
 }
 
@@ -213,8 +214,8 @@ pub(super) async fn flush_of_nothing_completes(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
     let writes = async {
         for words in [b"one", b"two"] {
-            near.flush().await.map_err(failed("flush of nothing", near.name))?;
-            near.flush().await.map_err(failed("flush of nothing", near.name))?;
+            near.flush().await.map_err(failed("flush of nothing", near.side))?;
+            near.flush().await.map_err(failed("flush of nothing", near.side))?;
             near.send(words).await?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! How a direction of a stream ends: by a shutdown.
+//! A shutdown ends one direction of a stream.
 
 use std::io::{self, IoSlice};
 use std::time::Duration;
@@ -13,14 +13,15 @@ use crate::conformance::pattern::{compare, pattern};
 use crate::conformance::task::{Alarm, both, either};
 use crate::conformance::timer::pause;
 use crate::conformance::verdict::{Verdict, fail, not_exercised};
+use crate::conformance::watch::Side;
 
-/// Enough for a part of it to lie in some buffer, and little enough to fit into most.
+/// Enough bytes to use a buffer, and few enough to fit into most buffers.
 pub(super) const SOME: usize = 3000;
 
 pub(super) async fn shutdown_sends_what_was_written(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
     let writes = async {
-        near.write_all(pattern(0..SOME)).await.map_err(failed("write", near.name))?; // and no flush
+        near.write_all(pattern(0..SOME)).await.map_err(failed("write", near.side))?; // and no flush
         near.finish().await
     };
     let reads = async {
@@ -34,11 +35,11 @@ pub(super) async fn shutdown_sends_much_that_was_written(scene: Scene<'_>) -> Ve
     let Scene { mut near, mut far, plan } = scene;
     let bulk = &Bulk::new(0..plan.transfer / 4, plan.patience);
     let writes = async {
-        bulk.write(&mut near, "near", |_| CHUNK).await?; // and no flush
+        bulk.write(&mut near, Side::Near, |_| CHUNK).await?; // and no flush
         near.finish().await
     };
     let reads = async {
-        bulk.expect(&mut far, "far").await?;
+        bulk.expect(&mut far, Side::Far).await?;
         far.expect_end().await
     };
     both(writes, reads).await
@@ -84,11 +85,11 @@ pub(super) async fn half_close_allows_long_answer(scene: Scene<'_>) -> Verdict {
     let answer = &Bulk::new(0..plan.transfer / 4, plan.patience);
     let asks = async {
         near.finish().await?;
-        answer.expect(&mut near, "near").await
+        answer.expect(&mut near, Side::Near).await
     };
     let answers = async {
         far.expect_end().await?;
-        answer.send(&mut far, "far").await?;
+        answer.send(&mut far, Side::Far).await?;
         far.finish().await
     };
     both(asks, answers).await
@@ -98,8 +99,8 @@ pub(super) async fn shutdown_keeps_unread_bytes(scene: Scene<'_>) -> Verdict {
     let Scene { mut near, mut far, .. } = scene;
     let reads = async {
         let mut first = [0; 2];
-        let count = some(near.read(&mut first).await, near.name, 0)?; // the rest may lie in a buffer of this end now
-        compare(&first[..count], near.name, 0)?;
+        let count = some(near.read(&mut first).await, near.side, 0)?; // the rest may be in a buffer of this end now
+        compare(&first[..count], near.side, 0)?;
         near.finish().await?;
         near.expect_pattern(count..SOME).await
     };
@@ -122,7 +123,7 @@ pub(super) async fn shutdown_leaves_read_pending(scene: Scene<'_>) -> Verdict {
 }
 
 pub(super) async fn bytes_survive_both_shutdowns(scene: Scene<'_>) -> Verdict {
-    /// Turns of the runtime after which a stream counts as one that needs its peer to read.
+    /// Turns of the runtime after which the stream counts as one whose shutdown needs a reading peer.
     const TURNS: usize = 1000;
     let Scene { mut near, mut far, plan } = scene;
     greet(&mut near, &mut far).await?;
@@ -172,7 +173,7 @@ pub(super) async fn write_after_shutdown_fails(scene: Scene<'_>) -> Verdict {
     both(writes, far.expect_end()).await
 }
 
-/// A write after a shutdown must fail, or its flush; a stream may find out late.
+/// A write after a shutdown must fail, or its flush: a stream may detect it late.
 async fn refuse(written: io::Result<usize>, near: &mut End<'_>) -> Verdict {
     match written {
         Ok(count) if near.flush().await.is_ok() => {
@@ -187,7 +188,7 @@ pub(super) async fn second_shutdown_succeeds(scene: Scene<'_>) -> Verdict {
     greet(&mut near, &mut far).await?;
     let shuts_down = async {
         near.finish().await?;
-        near.shutdown().await.map_err(failed("second shutdown", near.name))
+        near.shutdown().await.map_err(failed("second shutdown", near.side))
     };
     both(shuts_down, far.expect_end()).await?;
     settle(&mut far, &mut near).await
