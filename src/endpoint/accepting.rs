@@ -42,18 +42,18 @@ impl Accepting {
         self.addr
     }
 
-    /// Waits for the next connection, in any executor. Several calls may wait at once.
+    /// Waits for the next connection, in any executor. Several calls can wait at once.
     ///
     /// # Errors
     ///
     /// [`Step::Timeout`] if nothing connects within [`EndpointOptions::timeout`](super::EndpointOptions::timeout);
-    /// [`Step::Accept`], `EMFILE` for one; [`Step::Convert`] if the stream cannot be made.
+    /// [`Step::Accept`], for example with `EMFILE`; [`Step::Convert`] if the stream cannot be made.
     ///
     /// # Source
     ///
     /// `accept4(2)`, and `epoll(7)` to wait.
     pub async fn accept<S: PairSocket>(&self) -> Result<S> {
-        let mut call = Call { endpoint: self, deadline: Deadline::after(self.timeout), listener: None };
+        let mut call = AcceptCall { endpoint: self, deadline: Deadline::after(self.timeout), listener: None };
         let accepted = poll_fn(|context| call.poll(context)).await?;
         drop(call);
         S::from_fd(accepted).map_err(Step::Convert.failed())
@@ -79,7 +79,7 @@ impl Accepting {
         }
     }
 
-    /// Accepts a connection that is there.
+    /// Accepts a waiting connection, if there is one.
     fn take(&self) -> Result<Option<OwnedFd>> {
         loop {
             match self.listener.accept() {
@@ -97,14 +97,14 @@ impl Accepting {
 }
 
 /// A call that waits for a connection.
-struct Call<'a> {
+struct AcceptCall<'a> {
     endpoint: &'a Accepting,
     deadline: Deadline,
-    /// A duplicate once it waits: the reactor knows each descriptor once, and several calls may wait.
+    /// A duplicate, opened when the call must wait: several calls may wait, and an epoll takes each descriptor once.
     listener: Option<(Socket, Waiting)>,
 }
 
-impl Call<'_> {
+impl AcceptCall<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<OwnedFd>> {
         if let Some(accepted) = self.endpoint.take()? {
             return Poll::Ready(Ok(accepted));
@@ -121,7 +121,7 @@ impl Call<'_> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for AcceptCall<'_> {
     fn drop(&mut self) {
         if let Some((listener, waiting)) = &mut self.listener {
             waiting.end(Some(listener.as_fd()));

@@ -1,4 +1,4 @@
-//! A thread that serves an endpoint until the endpoint goes.
+//! A thread that serves an endpoint until the endpoint is dropped.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -18,7 +18,7 @@ pub(crate) struct Background<T> {
 }
 
 impl<T: Send + 'static> Background<T> {
-    /// Starts a thread with all signals blocked. `body` must return soon after the descriptor has become readable.
+    /// Starts a thread with all signals blocked. `body` must return soon after the descriptor becomes readable.
     pub(crate) fn start(name: &str, body: impl FnOnce(&EventFd) -> T + Send + 'static) -> io::Result<Background<T>> {
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let stops = Arc::clone(&stop);
@@ -28,7 +28,7 @@ impl<T: Send + 'static> Background<T> {
 }
 
 impl<T> Background<T> {
-    /// Ends the thread. `None` if it has ended before, if it panicked, or in a forked child, which has no such thread.
+    /// Ends the thread. `None` if it was ended before, if it panicked, or in a forked child, which does not have the thread.
     pub(crate) fn end(&mut self) -> Option<T> {
         let thread = self.thread.take().filter(|_| self.token.is_current())?;
         let _ = self.stop.write(1);
@@ -42,10 +42,10 @@ impl<T> Drop for Background<T> {
     }
 }
 
-/// Waits until one of these can be read, or written if that is asked for. Returns whether the first can be read.
+/// Waits until one of the descriptors is readable, or writable if its flag is set. Returns whether the first is readable.
 pub(crate) fn wait_for<'a>(descriptors: impl Iterator<Item = (BorrowedFd<'a>, bool)>, timeout: PollTimeout) -> bool {
     let wanted = |writes| if writes { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
     let mut polled: Vec<_> = descriptors.map(|(descriptor, writes)| PollFd::new(descriptor, wanted(writes))).collect();
-    let _ = poll(&mut polled, timeout); // EINTR is an empty look
+    let _ = poll(&mut polled, timeout); // EINTR counts as no events
     polled.first().is_some_and(|first| first.any().unwrap_or(false))
 }

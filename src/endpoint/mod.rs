@@ -1,12 +1,12 @@
-//! Addresses for code that dials by itself, and what happens to it there.
+//! Addresses for code that dials: each treats its clients in one way.
 //!
 //! | a client that connects there | endpoint |
 //! |---|---|
 //! | gets `ECONNREFUSED` | [`refusing`] |
 //! | waits for the handshake, until [`release`](Hanging::release) | [`hanging`] |
-//! | is connected, and never hears anything | [`silent`] |
+//! | is connected, and never gets an answer | [`silent`] |
 //! | is connected, and reset: at once, or after some bytes | [`resetting`] |
-//! | is connected to a stream of yours | [`accepting`] |
+//! | is connected to a stream that you accept | [`accepting`] |
 //!
 //! ```
 //! use std::io::ErrorKind;
@@ -21,8 +21,8 @@
 //! ```
 //!
 //! Each endpoint is one value: `addr()` returns its address, and dropping it ends it at once and closes all of its connections.
-//! [`EndpointOptions`] chooses address, port and more. Only loopback addresses can be chosen. Any process of the host can connect
-//! to an endpoint, and cannot be told from your client.
+//! [`EndpointOptions`] sets the address, the port and more. Only loopback addresses are allowed. Any process of the host can
+//! connect to an endpoint; it cannot be told from your client.
 //!
 //! For a server that plays a script, see [`mocket`](crate::mocket). To break a connection later on, see [`link`](crate::link).
 
@@ -44,10 +44,10 @@ pub use self::resetting::Resetting;
 use crate::error::{Result, Step};
 use crate::options::{FinalLinger, Linger, checked};
 
-/// Connections that the kernel completes before anybody accepts them; `net.core.somaxconn` may lower it.
+/// Connections that the kernel completes before they are accepted; `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 1024;
 
-/// An address that refuses: `ECONNREFUSED`. As [`EndpointOptions::refusing`] with the default options.
+/// Opens an address that refuses with `ECONNREFUSED`. As [`EndpointOptions::refusing`] with the default options.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub fn refusing() -> Result<Refusing> {
     EndpointOptions::new().refusing()
 }
 
-/// An address where a connect waits. As [`EndpointOptions::hanging`] with the default options.
+/// Opens an address where a connect waits. As [`EndpointOptions::hanging`] with the default options.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub fn hanging() -> Result<Hanging> {
     EndpointOptions::new().hanging()
 }
 
-/// An address that connects and never answers. As [`EndpointOptions::silent`] with the default options.
+/// Opens an address that connects and never answers. As [`EndpointOptions::silent`] with the default options.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn silent() -> Result<Silent> {
     EndpointOptions::new().silent()
 }
 
-/// An address that connects and resets. As [`EndpointOptions::resetting`] with the default options: at once.
+/// Opens an address that connects and resets at once. As [`EndpointOptions::resetting`] with the default options.
 ///
 /// # Errors
 ///
@@ -83,7 +83,7 @@ pub fn resetting() -> Result<Resetting> {
     EndpointOptions::new().resetting()
 }
 
-/// An address whose connections are handed out as streams. As [`EndpointOptions::accepting`] with the default options.
+/// Opens an address whose connections are handed out as streams. As [`EndpointOptions::accepting`] with the default options.
 ///
 /// # Errors
 ///
@@ -157,12 +157,12 @@ impl EndpointOptions {
         self
     }
 
-    /// Opens an address that refuses: a socket is bound there and never listens. No other process can take the port meanwhile.
+    /// Opens an address that refuses: a socket is bound there but does not listen. No other process can take the port meanwhile.
     ///
     /// # Errors
     ///
     /// [`Step::Options`] before anything is opened; [`Step::Socket`]; [`Step::Bind`], `EADDRINUSE` if the port is taken;
-    /// [`Step::Verify`] if the socket is bound elsewhere.
+    /// [`Step::Verify`] if the socket was bound to another address.
     ///
     /// # Source
     ///
@@ -251,10 +251,10 @@ impl EndpointOptions {
         let wanted = SocketAddr::new(self.address, self.port);
         let socket = Socket::new(Domain::for_address(wanted), Type::STREAM, None).map_err(Step::Socket.failed())?;
         socket.set_linger(Some(Duration::ZERO)).map_err(Step::SetOption.failed())?;
-        // A port in TIME_WAIT can be listened at. A port that refuses must not be shared.
+        // A listener may use a port in TIME_WAIT. A port that refuses must not be shared.
         socket.set_reuse_address(will_listen && self.port != 0).map_err(Step::SetOption.failed())?;
         socket.bind(&wanted.into()).map_err(Step::Bind.failed())?;
-        socket.set_reuse_address(will_listen).map_err(Step::SetOption.failed())?; // a TIME_WAIT of it inherits this
+        socket.set_reuse_address(will_listen).map_err(Step::SetOption.failed())?; // its TIME_WAITs inherit this
         let bound = socket.local_addr().map_err(Step::Verify.failed())?.as_socket();
         match bound {
             Some(bound) if bound.ip() == wanted.ip() && (self.port == 0 || bound.port() == self.port) => {

@@ -1,4 +1,4 @@
-//! Endpoints at which the kernel does everything.
+//! Endpoints for which the kernel does all the work.
 
 use std::io;
 use std::net::SocketAddr;
@@ -65,7 +65,7 @@ impl Hanging {
         self.addr
     }
 
-    /// Lets connects through. One that waits is through when its kernel sends the SYN again: 1, 3, 7, 15… seconds after it began.
+    /// Lets connects succeed. A waiting connect succeeds when the kernel resends its SYN: 1, 3, 7, 15… seconds after it began.
     ///
     /// # Errors
     ///

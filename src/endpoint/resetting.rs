@@ -62,14 +62,14 @@ struct Client {
     left: usize,
 }
 
-/// How long the thread waits for a descriptor, in milliseconds.
+/// Without free descriptors, the pause before the thread accepts again, in milliseconds.
 const WITHOUT_DESCRIPTORS: u16 = 10;
 
 impl Server {
-    /// Waits for something to do, and does it. False at the end.
+    /// Serves all clients, then waits for events. False at the end.
     fn serve_once(&mut self, stop: &EventFd) -> bool {
         let has_descriptors = self.accept_all().is_ok();
-        self.clients.retain_mut(Client::goes_on); // a client that is dropped is reset
+        self.clients.retain_mut(Client::goes_on); // dropping a client resets it
         let timeout = if has_descriptors { PollTimeout::NONE } else { PollTimeout::from(WITHOUT_DESCRIPTORS) };
         let listener = has_descriptors.then_some(self.listener.as_fd());
         let clients = self.clients.iter().map(|client| client.socket.as_fd());
@@ -93,13 +93,13 @@ impl Server {
 }
 
 impl Client {
-    /// Reads what is there. False when it is time to reset.
+    /// Reads what has arrived. False when it is time to reset.
     fn goes_on(&mut self) -> bool {
         let mut bytes = [0; 4096];
         while self.left > 0 {
-            let most = self.left.min(bytes.len());
-            match self.socket.read(&mut bytes[..most]) {
-                Ok(0) => return false, // as many bytes will never arrive
+            let max = self.left.min(bytes.len());
+            match self.socket.read(&mut bytes[..max]) {
+                Ok(0) => return false, // the client has shut down, so the rest never arrives
                 Ok(count) => self.left -= count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

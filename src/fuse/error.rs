@@ -1,4 +1,4 @@
-//! How a body broke under a fuse.
+//! The errors of a fuse.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Point;
 
-/// How a body broke under a fuse. `{:?}` is the text, too: it is what `unwrap` prints.
+/// Why a body failed under a fuse. `{:?}`, which `unwrap` prints, is the same text.
 ///
 /// ```
 /// use std::io;
@@ -54,7 +54,7 @@ pub enum Error {
     NeverEnds {
         /// How many are allowed.
         max_points: usize,
-        /// The first that was one too many.
+        /// The first point beyond that.
         last: Point,
     },
 }
@@ -99,7 +99,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The text, and after it the cause unless the text contains it: this is what `unwrap` prints.
+/// The text, followed by the cause unless the text contains it: this is what `unwrap` prints.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
@@ -119,7 +119,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// The text of an error that is also a panic, and what the points past the last one fail with.
+/// The text of [`Error::NeverEnds`], of the panic, and of the failures of further points.
 pub(super) struct NeverEnding<'a>(pub(super) usize, pub(super) &'a Point);
 
 impl fmt::Display for NeverEnding<'_> {
@@ -128,7 +128,7 @@ impl fmt::Display for NeverEnding<'_> {
     }
 }
 
-/// The text of an error that is also the report of a watchdog, and what the points of a run that hangs fail with.
+/// The text of [`Error::Hung`], of the watchdog's message, and of the failures of further points.
 pub(super) struct Hanging<'a>(pub(super) Option<&'a Point>, pub(super) Duration);
 
 impl fmt::Display for Hanging<'_> {

@@ -1,4 +1,4 @@
-//! Failing at every point in turn: does the code under test survive each failure, wherever it comes from?
+//! Makes the code under test fail at every point in turn: does it survive each failure?
 //!
 //! ```
 //! use std::io;
@@ -20,14 +20,13 @@
 //! assert_eq!(points.unwrap(), 2);
 //! ```
 //!
-//! The body runs again and again. In its first run the first point fails, in its second run the second one, until a run
-//! reaches no point that still has to fail. A run in which a point failed may end in two ways: with that failure, as the error of
-//! the body or among its causes, or with success, if the body can do without. Any other end, a panic above all, stops
-//! everything: the [`Error`] names the point by number and source location. A run that hangs is given up, and its point
-//! named, after [a minute](FuseOptions::watchdog).
+//! The body runs repeatedly. In its first run the first point fails, in its second run the second point, until a run has fewer
+//! points. A run in which a point failed may end with that failure, as the error of the body or among its causes, or with
+//! success. Any other end, for example a panic, is an [`Error`] that names the point by number and source location. A run that
+//! hangs is abandoned after [a minute](FuseOptions::watchdog), and its point is named.
 //!
-//! If the code under test turns the failure into an error of its own, without naming it as the cause, the body has to say that
-//! this is right: `if fuse.has_blown() { return Ok(()) }`.
+//! If the code under test replaces the failure by an error of its own, without keeping it as the cause, the body must accept
+//! that: `if fuse.has_blown() { return Ok(()) }`.
 //!
 //! Points are where the code calls [`maybe_fail`](Fuse::maybe_fail), and every read, write and shutdown of a mocket that was
 //! [given the fuse](crate::mocket::MocketOptions::fuse).
@@ -49,11 +48,11 @@ pub use point::{Blown, Point};
 
 use error::{Hanging, NeverEnding};
 use point::stems_from;
-use running::{End, run_caught, run_caught_blocking};
+use running::{RunEnd, run_caught, run_caught_blocking};
 
 /// Fails at one point of a run. Cheap to clone; clones count the same points.
 ///
-/// The default is a fuse that never blows, for code that takes one and is not being tested for failures.
+/// The default never fails, for code that takes a fuse outside of such tests.
 ///
 /// ```
 /// # use ringpair::fuse::Fuse;
@@ -65,29 +64,29 @@ pub struct Fuse {
     run: Arc<Mutex<Run>>,
 }
 
-/// What is to happen in one run.
+/// The settings of one run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Setting {
-    /// The number of the point that fails; none does if there is none.
+    /// The number of the point that fails, if any.
     blows_at: Option<usize>,
-    /// More points than this, and the run is taken for one that never ends.
+    /// A run with more points than this counts as endless.
     max_points: Option<usize>,
     kind: Option<ErrorKind>,
 }
 
-/// What a run has come to.
+/// The state of a run.
 #[derive(Debug, Default)]
 struct Run {
     points: usize,
     blown: Option<Point>,
     overrun: Option<Point>,
-    /// It has taken longer than this.
+    /// The time limit, once the run has exceeded it.
     hung: Option<Duration>,
 }
 
 impl Fuse {
-    /// Runs `body` again and again, failing at the first point, then at the second, until a run is clean. Returns how many
-    /// points there were.
+    /// Runs `body` repeatedly, failing at the first point, then at the second, until no point is left. Returns the number of
+    /// points.
     ///
     /// ```
     /// # use ringpair::fuse::Fuse;
@@ -103,7 +102,7 @@ impl Fuse {
     ///
     /// # Errors
     ///
-    /// That of the first run that did not end as it should; see [`Error`]. [`FuseOptions`] sets how many points there may be.
+    /// The [`Error`] of the first run that did not end correctly. [`FuseOptions`] limits the number of points.
     pub async fn armed(body: impl AsyncFn(Fuse) -> io::Result<()>) -> Result<usize, Error> {
         FuseOptions::new().armed(body).await
     }
@@ -122,7 +121,7 @@ impl Fuse {
         FuseOptions::new().armed_blocking(body)
     }
 
-    /// Runs `body` once, with no point failing. Returns how many points it passed.
+    /// Runs `body` once, without a failure. Returns the number of points.
     ///
     /// ```
     /// # use ringpair::fuse::Fuse;
@@ -167,7 +166,7 @@ impl Fuse {
     ///
     /// # Panics
     ///
-    /// If those failures do not end the run either: after twice as many points as are allowed.
+    /// If those failures do not end the run either: after twice the allowed number of points.
     #[track_caller]
     pub fn maybe_fail(&self) -> io::Result<()> {
         self.reach(Location::caller(), || None)
@@ -199,7 +198,7 @@ impl Fuse {
         self.lock().points
     }
 
-    /// As `maybe_fail`, for a point that is in the library and has a name.
+    /// As `maybe_fail`, for a point inside the library, with a name.
     pub(crate) fn reach(
         &self,
         location: &'static Location<'static>,
@@ -225,7 +224,7 @@ impl Fuse {
         Err(io::Error::new(ErrorKind::TimedOut, NeverEnding(max_points, &point).to_string()))
     }
 
-    /// Gives this run up; its points fail from here on. Returns a report.
+    /// Abandons this run: from here on its points fail. Returns the message.
     fn hang(&self, limit: Duration) -> String {
         let mut run = self.lock();
         run.hung = Some(limit);
@@ -240,8 +239,8 @@ impl Fuse {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides what the end of a run means: whether there may be another point, or why to stop.
-    fn judge(&self, end: End) -> Result<bool, Error> {
+    /// Judges the end of a run: whether there may be another point, or the error.
+    fn judge(&self, end: RunEnd) -> Result<bool, Error> {
         let run = self.lock();
         if let (Some(last), Some(max_points)) = (&run.overrun, self.setting.max_points) {
             return Err(Error::NeverEnds { max_points, last: last.clone() });
@@ -250,14 +249,14 @@ impl Fuse {
             return Err(Error::Hung { point: run.blown.clone(), limit });
         }
         match (run.blown.clone(), end) {
-            (_, End::Hung) => Ok(false), // only a run whose time is up
-            (None, End::Returned(Ok(()))) => Ok(false),
-            (None, End::Returned(Err(source))) => Err(Error::Failed { source }),
-            (None, End::Panicked(message)) => Err(Error::FailedByPanic { message }),
-            (Some(_), End::Returned(Ok(()))) => Ok(true),
-            (Some(point), End::Returned(Err(source))) if stems_from(&source, &point) => Ok(true),
-            (Some(point), End::Returned(Err(source))) => Err(Error::Strayed { point, source }),
-            (Some(point), End::Panicked(message)) => Err(Error::Panicked { point, message }),
+            (_, RunEnd::Hung) => Ok(false), // unreachable: only an abandoned run, see above
+            (None, RunEnd::Returned(Ok(()))) => Ok(false),
+            (None, RunEnd::Returned(Err(source))) => Err(Error::Failed { source }),
+            (None, RunEnd::Panicked(message)) => Err(Error::FailedByPanic { message }),
+            (Some(_), RunEnd::Returned(Ok(()))) => Ok(true),
+            (Some(point), RunEnd::Returned(Err(source))) if stems_from(&source, &point) => Ok(true),
+            (Some(point), RunEnd::Returned(Err(source))) => Err(Error::Strayed { point, source }),
+            (Some(point), RunEnd::Panicked(message)) => Err(Error::Panicked { point, message }),
         }
     }
 }

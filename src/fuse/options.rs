@@ -1,4 +1,4 @@
-//! [`FuseOptions`]: how many points there may be, how they fail, how long a run may take.
+//! [`FuseOptions`]: the maximum of points, how they fail, how long a run may take.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -37,12 +37,12 @@ pub struct FuseOptions {
 }
 
 impl FuseOptions {
-    /// Returns the defaults: at most 10,000 points, which fail with [`ErrorKind::Other`], and 60 seconds for each run.
+    /// Creates the default options: at most 10,000 points, failures of [`ErrorKind::Other`], 60 seconds for each run.
     pub fn new() -> Self {
         FuseOptions { max_points: MAX_POINTS, kind: ErrorKind::Other, watchdog: WATCHDOG }
     }
 
-    /// Sets how many points there may be [default: 10,000]. A body with more is stopped with [`Error::NeverEnds`].
+    /// Sets the maximum of points [default: 10,000]. A body with more fails with [`Error::NeverEnds`].
     ///
     /// ```
     /// # use ringpair::fuse::FuseOptions;
@@ -62,9 +62,9 @@ impl FuseOptions {
 
     /// Sets how long each run may take by the wall clock [default: 60 s]. `Duration::MAX` is no limit.
     ///
-    /// A run that takes longer breaks the body with [`Error::Hung`], which names the point that failed: code often hangs because
-    /// of a failure that it did not expect. An async body that waits is dropped. A thread that blocks cannot be ended, so its
-    /// point is written to standard error at once; the error is returned if the run ends later on, and each further point fails.
+    /// A run that takes longer fails with [`Error::Hung`], which names the point that failed: code often hangs after an unexpected
+    /// failure. A waiting async body is dropped. A blocked thread cannot be ended, so the point is printed on standard error at
+    /// once; further points fail, and the error is returned if the run ends later.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -124,7 +124,7 @@ impl FuseOptions {
         }
     }
 
-    /// Beyond `max_points` no point fails on purpose, and one that is reached there is one too many.
+    /// Beyond `max_points` no point fails on purpose: reaching one there is an error.
     fn fuse_that_blows_at(&self, number: usize) -> Fuse {
         let blows_at = (number <= self.max_points).then_some(number);
         let setting = Setting { blows_at, max_points: Some(self.max_points), kind: Some(self.kind) };

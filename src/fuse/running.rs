@@ -10,10 +10,10 @@ use super::Fuse;
 use super::watchdog::Watchdog;
 
 /// How a run of the body ended.
-pub(super) enum End {
+pub(super) enum RunEnd {
     Returned(io::Result<()>),
     Panicked(String),
-    /// It did not: it was given up.
+    /// The run was abandoned.
     Hung,
 }
 
@@ -21,28 +21,28 @@ pub(super) async fn run_caught(
     body: &impl AsyncFn(Fuse) -> io::Result<()>,
     fuse: &Fuse,
     watchdog: Option<&Watchdog>,
-) -> End {
+) -> RunEnd {
     let mut run = pin!(body(fuse.clone()));
     let wakes = |waker: Option<&Waker>| watchdog.into_iter().for_each(|watchdog| watchdog.wakes(waker));
-    // Unwind safe enough: after a panic the future is dropped, and whoever shares its state has been told by then.
+    // Unwind safe: after a panic the future is dropped, and the panic is reported.
     poll_fn(|context| {
         wakes(None);
         let end = match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(context))) {
-            Ok(Poll::Ready(outcome)) => return Poll::Ready(End::Returned(outcome)),
-            Err(panic) => return Poll::Ready(End::Panicked(message_of(&*panic))),
+            Ok(Poll::Ready(outcome)) => return Poll::Ready(RunEnd::Returned(outcome)),
+            Err(panic) => return Poll::Ready(RunEnd::Panicked(message_of(&*panic))),
             Ok(Poll::Pending) => Poll::Pending,
         };
         wakes(Some(context.waker()));
-        // After the waker is there, or a time that is up in between would wake nothing.
-        if fuse.has_hung() { Poll::Ready(End::Hung) } else { end }
+        // Checked after the waker is set: a time-out before that would wake nothing.
+        if fuse.has_hung() { Poll::Ready(RunEnd::Hung) } else { end }
     })
     .await
 }
 
-pub(super) fn run_caught_blocking(body: &impl Fn(Fuse) -> io::Result<()>, fuse: &Fuse) -> End {
+pub(super) fn run_caught_blocking(body: &impl Fn(Fuse) -> io::Result<()>, fuse: &Fuse) -> RunEnd {
     match catch_unwind(AssertUnwindSafe(|| body(fuse.clone()))) {
-        Ok(outcome) => End::Returned(outcome),
-        Err(panic) => End::Panicked(message_of(&*panic)),
+        Ok(outcome) => RunEnd::Returned(outcome),
+        Err(panic) => RunEnd::Panicked(message_of(&*panic)),
     }
 }
 

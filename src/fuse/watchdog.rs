@@ -1,4 +1,4 @@
-//! A thread that notices a run that does not end, and names the point at which it was made to fail.
+//! A thread that detects a run that hangs, and names the point at which it failed.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Fuse;
 
-/// Watches the runs of one call, one after the other. Dropped, its thread ends.
+/// Watches the runs of one call, one after the other. Dropping it ends the thread.
 pub(super) struct Watchdog(Arc<Shared>);
 
 struct Shared {
@@ -20,13 +20,13 @@ struct Shared {
 #[derive(Default)]
 struct State {
     run: Option<(Fuse, Instant)>,
-    /// Wakes the body if it is async, and while it waits.
+    /// The waker of a waiting async body.
     waker: Option<Waker>,
     is_over: bool,
 }
 
 impl Watchdog {
-    /// Without a thread, if none can be started, runs are not watched.
+    /// Starts the thread. If that fails, runs are not watched.
     pub(super) fn start(limit: Duration) -> Watchdog {
         let shared = Arc::new(Shared { limit, state: Mutex::default(), changed: Condvar::new() });
         let watched = Arc::clone(&shared);
@@ -34,16 +34,16 @@ impl Watchdog {
         Watchdog(shared)
     }
 
-    /// A run begins. A limit beyond all time is none.
+    /// Begins a run. A limit that `Instant` cannot hold is no limit.
     pub(super) fn begin(&self, fuse: &Fuse) {
         self.0.lock().run = Instant::now().checked_add(self.0.limit).map(|until| (fuse.clone(), until));
         self.0.changed.notify_one();
     }
 
-    /// The body waits, and has to be woken; or, without a waker, it runs.
+    /// Sets the waker of the body while it waits; `None` while it runs.
     pub(super) fn wakes(&self, waker: Option<&Waker>) {
         let old = std::mem::replace(&mut self.0.lock().waker, waker.cloned());
-        drop(old); // without the lock: it may run anything
+        drop(old); // without the lock: it may run any code
     }
 }
 
@@ -73,8 +73,8 @@ impl Shared {
         }
     }
 
-    /// A body that waits returns an error. One that blocks cannot be ended: the report has to reach the terminal before
-    /// another time limit ends the process, and so is written past the test harness.
+    /// A waiting body returns an error. A blocked body cannot be ended, so the message is printed past the test harness's
+    /// capture, before another time limit ends the process.
     fn bark(&self, fuse: &Fuse, waits: bool) {
         let report = fuse.hang(self.limit);
         if !waits {
