@@ -29,7 +29,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// Checking the options and the place of the call, before anything is opened.
+    /// Checking the options and the runtime, before anything is opened.
     Options,
     /// Opening the engine, submitting to it or waiting for it: `io_uring_setup(2)`, `io_uring_enter(2)`,
     /// `epoll_create1(2)`.
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_begins_behind_the_cause() {
+    fn a_chain_begins_after_the_cause() {
         let error = Step::Convert.failed()(io::Error::other(Outer(io::Error::other("inner"))));
         assert_eq!(error.to_string(), "conversion to the stream type failed: outer");
         assert_eq!(error.source().unwrap().to_string(), "outer");

@@ -1,16 +1,17 @@
 //! The calls of a factory, async and blocking side by side.
 
-use std::fmt;
+mod batch;
+mod stats;
+
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use nix::errno::Errno;
-
-use crate::attempt::{Attempt, Ends, Made};
-use crate::error::{Result, Step};
+use self::batch::Batch;
+pub use self::stats::FactoryStats;
+use crate::attempt::Attempt;
+use crate::error::Result;
 use crate::finish::finish;
-use crate::hazards::descriptors::can_open;
 use crate::hazards::fork::PerProcess;
 use crate::hazards::memlock::patiently;
 use crate::lease::{Acquire, Lease};
@@ -21,7 +22,7 @@ use crate::stream::PairStream;
 use crate::streams::PairSocket;
 use crate::wait::Deadline;
 
-/// Makes many pairs with engines and listeners that are kept between calls.
+/// Makes many pairs, with engines and listeners that it keeps between calls.
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -37,51 +38,35 @@ use crate::wait::Deadline;
 /// # }
 /// ```
 ///
-/// **Threads.** A factory and its futures are `Send` and `Sync`. While a call makes pairs, it has an engine, a listener and a
-/// spare socket to itself: three descriptors, and two pages of locked memory for a ring. Between calls the factory keeps at most
-/// one such set per CPU. At most 64 are in use at once; further calls wait their turn, first come first served, as long as
-/// their [timeout](PairOptions::timeout) allows.
+/// **Threads.** A factory and its futures are `Send` and `Sync`. A call has an engine, a listener and a spare socket to itself
+/// while it makes pairs: three descriptors, and two pages of locked memory for a ring. Between calls the factory keeps at most
+/// one such set per CPU. At most 64 are in use at once; further calls wait within their [timeout](PairOptions::timeout), first
+/// come first served.
 ///
-/// **Ports.** After 2,048 pairs, or if a connect finds no free port, a call turns to a fresh listener. Pairs outlive the factory.
+/// **Ports.** After 2,048 pairs, or if a connect finds no free port, a call opens a fresh listener. Pairs outlive the factory.
 ///
 /// **Strangers.** Every pair is verified. Connections from other processes are reset and counted; if many come, the factory's
 /// listeners accept only connections of its own.
 ///
-/// **Fork.** After `fork(2)` the factory works on both sides, also if other threads were in a call. The child opens its own
-/// engines and listeners and leaves the parent's alone. Futures that wait at that moment are of no use in the child.
+/// **Fork.** After `fork(2)` the factory works in both processes, even if other threads were in a call. The child opens its own
+/// engines and listeners and leaves the parent's alone. Pending futures cannot be used in the child.
 pub struct PairFactory {
     pub(crate) plan: Plan,
-    /// The engine in use, never a choice of two.
+    /// The engine in use; never `UringOrEpoll`.
     pub(crate) choice: Choice,
     backend: Backend,
     pool: PerProcess<Pool<Maker>>,
 }
 
-/// Counts of a factory; see [`PairFactory::stats`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FactoryStats {
-    /// Pairs made and handed out.
-    pub pairs: u64,
-    /// Of those, pairs that were through when the submission returned.
-    pub inline: u64,
-    /// Of those, pairs that the caller had to wait for.
-    pub parked: u64,
-    /// Connections of other processes to a listener, which were accepted and reset.
-    pub strangers: u64,
-    /// Ports listened on, those in use included.
-    pub listeners: u64,
-}
-
 impl PairOptions {
-    /// Creates a factory, with one engine and one listener.
+    /// Creates a factory, and opens one engine and one listener.
     ///
     /// ```
     /// use std::time::Duration;
     /// use ringpair::{PairOptions, Step};
     ///
     /// let error = PairOptions::new().timeout(Duration::ZERO).factory().unwrap_err();
-    /// assert_eq!(error.step(), Step::Options); // reported here, and not by the first pair
+    /// assert_eq!(error.step(), Step::Options); // reported here, not by the first pair
     /// ```
     ///
     /// # Errors
@@ -170,7 +155,7 @@ impl PairFactory {
         self.make_blocking(self.deadline_for::<S>()?, S::from_fd)
     }
 
-    /// Makes one pair of any stream, which `convert` makes of each end's descriptor. No feature needed.
+    /// Makes one pair of any stream type: `convert` makes a stream from each descriptor. No feature needed.
     ///
     /// See [`PairOptions::make_pair_with`] for how to write `convert`.
     ///
@@ -292,7 +277,7 @@ impl PairFactory {
         self.hand_out_all(batch)
     }
 
-    /// Makes `count` pairs one after the other, each when it is asked for. The stream ends after an error.
+    /// Makes `count` pairs one by one, each when the stream is polled for it. The stream ends after an error.
     ///
     /// ```
     /// # fn main() -> ringpair::Result<()> {
@@ -306,7 +291,7 @@ impl PairFactory {
     /// let mut pairs = factory.stream::<TcpStream>(1000);
     /// let (accepted, connected) = pairs.next().await.unwrap()?;
     /// assert_eq!(accepted.peer_addr().unwrap(), connected.local_addr().unwrap());
-    /// assert_eq!(factory.stats().pairs, 1); // the others have not been asked for
+    /// assert_eq!(factory.stats().pairs, 1); // the others are made on demand
     /// # Ok(())
     /// # })
     /// # }
@@ -314,57 +299,12 @@ impl PairFactory {
     ///
     /// # Errors
     ///
-    /// Each item's are those of [`pair`](PairFactory::pair).
+    /// The errors of each item are those of [`pair`](PairFactory::pair).
     pub fn stream<S: PairSocket>(&self, count: usize) -> PairStream<'_, S> {
         PairStream::new(self, count)
     }
 
-    /// Returns the engine in use, never `Auto`.
-    ///
-    /// ```
-    /// use ringpair::{Backend, PairOptions};
-    ///
-    /// let factory = PairOptions::new().factory().unwrap();
-    /// assert_ne!(factory.backend(), Backend::Auto);
-    /// ```
-    pub fn backend(&self) -> Backend {
-        self.backend
-    }
-
-    /// Returns what the factory has done so far.
-    ///
-    /// Strangers that wait at listeners of no call are turned away first, and counted. A call that makes pairs turns away
-    /// those at its own listener, and they are counted when it ends.
-    ///
-    /// ```
-    /// use std::net::TcpStream;
-    /// use ringpair::PairOptions;
-    ///
-    /// let factory = PairOptions::new().factory().unwrap();
-    /// let (accepted, _connected) = factory.pair_blocking::<TcpStream>().unwrap();
-    /// let _stranger = TcpStream::connect(accepted.local_addr().unwrap()).unwrap();
-    ///
-    /// let stats = factory.stats();
-    /// assert_eq!((stats.pairs, stats.strangers, stats.listeners), (1, 1, 1));
-    /// assert_eq!(stats.inline + stats.parked, stats.pairs);
-    /// ```
-    pub fn stats(&self) -> FactoryStats {
-        let pool = self.pool();
-        pool.for_each_idle(|maker| {
-            maker.turn_away_waiting();
-            pool.add(Count::Strangers, std::mem::take(&mut maker.tally.strangers));
-        });
-        let (inline, parked) = (pool.sum(Count::Inline), pool.sum(Count::Parked));
-        FactoryStats {
-            pairs: inline + parked,
-            inline,
-            parked,
-            strangers: pool.sum(Count::Strangers),
-            listeners: pool.sum(Count::Listeners),
-        }
-    }
-
-    /// Returns the pool of this process. The one place that asks whether there was a fork.
+    /// Returns the pool of this process. Only here a factory checks for a fork.
     pub(crate) fn pool(&self) -> &Pool<Maker> {
         self.pool.get(|parents| {
             parents.take_all().for_each(Maker::close_copy);
@@ -430,7 +370,7 @@ impl PairFactory {
     ) -> Result<(T, T)> {
         let (ends, made) = attempt.take_pair()?;
         let pool = attempt.pool();
-        drop(attempt); // before code of the caller runs, which may use the factory
+        drop(attempt); // before the caller's code runs, which may use the factory
         let pair = finish(&self.plan, self.backend, ends, convert)?;
         if let Some(pool) = pool {
             made.count(pool);
@@ -452,49 +392,5 @@ impl PairFactory {
 impl Drop for PairFactory {
     fn drop(&mut self) {
         self.pool();
-    }
-}
-
-impl fmt::Debug for PairFactory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sum = |count| self.pool().sum(count);
-        f.debug_struct("PairFactory")
-            .field("backend", &self.backend)
-            .field("inline", &sum(Count::Inline))
-            .field("parked", &sum(Count::Parked))
-            .finish_non_exhaustive()
-    }
-}
-
-/// The pairs of a batch that have been made so far.
-struct Batch {
-    count: usize,
-    ends: Vec<Ends>,
-    made: Made,
-}
-
-impl Batch {
-    /// Refuses more pairs than there are descriptors for.
-    fn of(count: usize) -> Result<Batch> {
-        if count > 0 && !can_open(count.saturating_mul(2))? {
-            return Err(Step::Socket.failed()(Errno::EMFILE));
-        }
-        Ok(Batch { count, ends: Vec::with_capacity(count), made: Made::default() })
-    }
-
-    /// Begins the next submission; false if all pairs are there.
-    fn begin_next(&self, attempt: &mut Attempt<'_>) -> Result<bool> {
-        let next = (self.count - self.ends.len()).min(attempt.room());
-        if next > 0 {
-            attempt.begin(next)?;
-        }
-        Ok(next > 0)
-    }
-
-    fn take(&mut self, attempt: &mut Attempt<'_>) -> Result<()> {
-        let made = attempt.take_pairs(|ends| self.ends.push(ends))?;
-        self.made.inline += made.inline;
-        self.made.parked += made.parked;
-        Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::streams::PairSocket;
 use crate::wait::Deadline;
 
 impl PairOptions {
-    /// Makes one pair, with a listener of its own, which stops listening before the pair is handed out.
+    /// Makes one pair with a listener of its own, which stops listening before the pair is handed out.
     ///
     /// Works in any executor. The future is `Send`, never waits inside the kernel, and can be dropped at any point.
     ///
@@ -72,7 +72,7 @@ impl PairOptions {
     /// # Errors
     ///
     /// Any [`Step`](crate::Step). The process then has no more descriptors than before. `EMFILE` and `ENFILE` come from the step
-    /// that needed one more: [`Ring`](crate::Step::Ring), [`Socket`](crate::Step::Socket) or
+    /// that needed another descriptor: [`Ring`](crate::Step::Ring), [`Socket`](crate::Step::Socket) or
     /// [`Accept`](crate::Step::Accept). A pair takes two descriptors, and two more while it is made: the engine and the listener.
     ///
     /// # Source
@@ -83,7 +83,7 @@ impl PairOptions {
         make_blocking(&self.plan_for::<S>()?, S::from_fd)
     }
 
-    /// Makes one pair of any stream, which `convert` makes of each end's descriptor. No feature needed.
+    /// Makes one pair of any stream type: `convert` makes a stream from each descriptor. No feature needed.
     ///
     /// `convert` is called for the accepted end, then for the connected one. The socket is connected, close-on-exec and in
     /// blocking mode. Most runtimes want it non-blocking: call `set_nonblocking(true)` first, as here.

@@ -1,15 +1,16 @@
-//! What a caller may choose about a pair, and the check that turns these options into a plan before anything is opened.
+//! The options of pairs.
+
+mod plan;
 
 use std::fmt;
-use std::io::{self, ErrorKind, ErrorKind::InvalidInput};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::environment;
-use crate::error::{Error, Result, Step};
+pub(crate) use self::plan::{Choice, FinalLinger, Plan, Shape, checked, chosen_by_the_environment, needs_the_ring};
 
 /// What closing an end does to the other end: `SO_LINGER` of `socket(7)`.
 ///
@@ -43,10 +44,11 @@ pub enum Linger {
     /// `close` returns at once, and FIN follows the last written byte: the other end reads to the end of file, and the end that
     /// closed first is left in TIME_WAIT. `SO_LINGER {0, 0}`.
     Graceful,
-    /// As `Graceful`, but `close`, and so dropping the end, blocks until the other end's kernel has every byte, this long at
-    /// most. Whole seconds from 1 to 4,294,967 (49 days): the kernel counts in seconds, 0 would be a reset, and more overflows
-    /// the clock ticks of older kernels. The other end's kernel may delay its acknowledgement by 40 ms. A signal ends the wait
-    /// early, and so may a completion on a ring of the same thread, or dropping one (seen on 6.18). `SO_LINGER {1, seconds}`.
+    /// As `Graceful`, but `close`, and so dropping the end, blocks until the other end's kernel has every byte, at most for
+    /// this time. Whole seconds from 1 to 4,294,967 (49 days): the kernel counts in seconds, 0 would be a reset, and older
+    /// kernels overflow beyond that. The other end's kernel may delay its acknowledgement by 40 ms. A signal ends the wait
+    /// early, and so may a completion on a ring of the same thread, or dropping a ring (seen on 6.18).
+    /// `SO_LINGER {1, seconds}`.
     Wait(Duration),
 }
 
@@ -64,33 +66,22 @@ pub enum Linger {
 #[cfg_attr(feature = "cli", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Backend {
-    /// The ring, or epoll if the calling thread cannot have a ring and the feature `epoll` is enabled. Only absence falls back:
-    /// `ENOSYS`, `EPERM`, `EACCES` and `EOPNOTSUPP` from `io_uring_setup(2)`, and a seccomp filter that kills its callers, or
-    /// that cannot be tried because no process can be started. Any other error reaches the caller.
+    /// The ring, or epoll if the ring is absent and the feature `epoll` is enabled. Absence means `ENOSYS`, `EPERM`, `EACCES` or
+    /// `EOPNOTSUPP` from `io_uring_setup(2)`, or a seccomp filter that kills its callers, or that may kill them while no child
+    /// process can be started. Any other error reaches the caller.
     ///
-    /// Whether a filter of the thread kills is tried in a child process, a fork of this one, as [`probe`](crate::probe()) does:
-    /// once for the filters that the process began with, and once in each thread that has added filters. A thread without
-    /// filters, as is usual outside containers, does not fork.
+    /// A child process, a fork of this one, finds out whether a filter of the thread kills: once for the filters that the
+    /// process began with, and once in each thread that has added filters. A thread without filters, as is usual outside
+    /// containers, does not fork.
     ///
     /// `RINGPAIR_BACKEND=uring` or `epoll` in the environment selects the engine instead. `RINGPAIR_REQUIRE_URING=1`
-    /// (or `true`, `yes`, `on`) turns the fallback off. Any other value than these and `0`, `false`, `no`, `off` is refused.
+    /// (or `true`, `yes`, `on`) turns the fallback off; `0`, `false`, `no` and `off` leave it on. Other values are an error.
     #[default]
     Auto,
     /// io_uring.
     Uring,
     /// epoll and plain system calls that never wait. Needs the feature `epoll`.
     Epoll,
-}
-
-/// The engine to open, after options, features and environment have been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
-    Uring,
-    #[cfg(feature = "epoll")]
-    Epoll,
-    /// The ring, or epoll if there is no ring.
-    #[cfg(feature = "epoll")]
-    UringOrEpoll,
 }
 
 /// Which end of a pair; see [`PairOptions::configure`].
@@ -152,7 +143,7 @@ impl PairOptions {
         }
     }
 
-    /// Creates the default options, but for a graceful close: as `PairOptions::new().linger(Linger::Graceful)`.
+    /// Creates the default options with a graceful close: `PairOptions::new().linger(Linger::Graceful)`.
     ///
     /// ```
     /// use std::io::Read;
@@ -199,11 +190,11 @@ impl PairOptions {
         self
     }
 
-    /// Sets how long one pair, or one submission of a batch, may be waited for. Default: ten seconds. Zero is refused.
+    /// Sets how long a call may wait for a pair, or for one submission of a batch. Default: ten seconds. Zero is refused.
     ///
-    /// The time begins when a call first has to wait: for the handshake, or for another call to give back one of a factory's
-    /// engines. A pair that is made without waiting is never late. When the time is up, the call fails with [`Step::Timeout`], in
-    /// every executor and also if the clock of a tokio runtime is paused.
+    /// The time starts when a call first has to wait: for the handshake, or for one of a factory's engines. A pair that is made
+    /// without waiting is never late. When the time is up, the call fails with [`Step::Timeout`], in every executor, even if the
+    /// clock of a tokio runtime is paused.
     ///
     /// ```
     /// use std::net::TcpStream;
@@ -211,7 +202,7 @@ impl PairOptions {
     /// use ringpair::{PairOptions, Step};
     ///
     /// match PairOptions::new().timeout(Duration::from_millis(1)).make_pair_blocking::<TcpStream>() {
-    ///     Ok(_) => {} // as a rule: there was nothing to wait for
+    ///     Ok(_) => {} // usually: there was nothing to wait for
     ///     Err(error) => assert_eq!(error.step(), Step::Timeout),
     /// }
     /// ```
@@ -278,24 +269,6 @@ impl PairOptions {
         self.configure = Some(Arc::new(configure));
         self
     }
-
-    /// Checks all options and turns them into a plan.
-    pub(crate) fn plan(&self) -> Result<Plan> {
-        let linger = checked(self.address, self.timeout, self.linger)?;
-        Ok(Plan {
-            choice: chosen(self.backend)?,
-            linger,
-            timeout: self.timeout,
-            shape: Shape {
-                address: self.address,
-                nodelay: self.nodelay,
-                recv_buffer_size: checked_size("receive", self.recv_buffer_size)?,
-                send_buffer_size: checked_size("send", self.send_buffer_size)?,
-                reuse_address: self.reuse_address,
-            },
-            configure: self.configure.clone(),
-        })
-    }
 }
 
 impl Default for PairOptions {
@@ -317,138 +290,5 @@ impl fmt::Debug for PairOptions {
             .field("reuse_address", &self.reuse_address)
             .field("configure", &self.configure.as_ref().map(|_| "Fn"))
             .finish()
-    }
-}
-
-/// Options that have been checked.
-#[derive(Clone)]
-pub(crate) struct Plan {
-    pub(crate) choice: Choice,
-    /// The linger that both ends get once they are a pair. `None` leaves them with the zero linger they begin with.
-    pub(crate) linger: Option<FinalLinger>,
-    pub(crate) timeout: Duration,
-    pub(crate) shape: Shape,
-    pub(crate) configure: Option<Arc<Configure>>,
-}
-
-/// Options of the listener and of connecting sockets. A listener is used again only for the same shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) address: IpAddr,
-    pub(crate) nodelay: Option<bool>,
-    pub(crate) recv_buffer_size: Option<usize>,
-    pub(crate) send_buffer_size: Option<usize>,
-    pub(crate) reuse_address: bool,
-}
-
-/// A linger other than zero, which every socket begins with: the value of `SO_LINGER`, or `None` for off.
-#[derive(Clone, Copy)]
-pub(crate) struct FinalLinger(pub(crate) Option<Duration>);
-
-impl Plan {
-    /// Returns the plan for a stream type that needs a ring: without the fallback.
-    pub(crate) fn on_a_ring(self) -> Result<Plan> {
-        match self.choice {
-            #[cfg(feature = "epoll")]
-            Choice::Epoll => Err(needs_the_ring()),
-            _ => Ok(Plan { choice: Choice::Uring, ..self }),
-        }
-    }
-}
-
-/// Returns the error for a stream type that needs a ring, if pairs are made by epoll.
-pub(crate) fn needs_the_ring() -> Error {
-    let why = "this stream type needs io_uring, but these pairs are made by epoll";
-    Step::Options.refused(ErrorKind::Unsupported, why)
-}
-
-fn chosen(backend: Backend) -> Result<Choice> {
-    match backend {
-        Backend::Uring => Ok(Choice::Uring),
-        Backend::Epoll => epoll(),
-        Backend::Auto => chosen_by_the_environment(),
-    }
-}
-
-/// Returns what `Backend::Auto` opens.
-///
-/// # Errors
-///
-/// [`Step::Options`] if a variable has a value that it does not take, or names an engine that is not compiled in.
-pub(crate) fn chosen_by_the_environment() -> Result<Choice> {
-    let is_required = environment::is_ring_required()?;
-    match environment::backend()? {
-        None if is_required => Ok(Choice::Uring),
-        None => Ok(default_choice()),
-        Some(Backend::Epoll) => epoll(),
-        Some(_) => Ok(Choice::Uring),
-    }
-}
-
-#[cfg(feature = "epoll")]
-fn epoll() -> Result<Choice> {
-    Ok(Choice::Epoll)
-}
-
-#[cfg(not(feature = "epoll"))]
-fn epoll() -> Result<Choice> {
-    let why = "the epoll engine needs ringpair's feature `epoll`";
-    Err(Step::Options.refused(ErrorKind::Unsupported, why))
-}
-
-#[cfg(feature = "epoll")]
-fn default_choice() -> Choice {
-    Choice::UringOrEpoll
-}
-
-#[cfg(not(feature = "epoll"))]
-fn default_choice() -> Choice {
-    Choice::Uring
-}
-
-/// Checks the options that pairs and endpoints share. Returns the linger.
-pub(crate) fn checked(address: IpAddr, timeout: Duration, linger: Linger) -> Result<Option<FinalLinger>> {
-    if !is_supported(address) {
-        let why = format!("{address} is not a loopback address (127.0.0.0/8 or ::1)");
-        return Err(Step::Options.refused(InvalidInput, why));
-    }
-    if timeout.is_zero() {
-        return Err(Step::Options.refused(InvalidInput, "the timeout is zero"));
-    }
-    seconds_of(linger)
-}
-
-fn is_supported(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_loopback(),
-        IpAddr::V6(address) => address == Ipv6Addr::LOCALHOST,
-    }
-}
-
-/// The longest linger, in seconds. Older kernels keep it as a 32-bit number of clock ticks, at most 1,000 a second, and cut off
-/// the rest.
-const MAX_WAIT_SECONDS: u64 = u32::MAX as u64 / 1000;
-
-fn seconds_of(linger: Linger) -> Result<Option<FinalLinger>> {
-    match linger {
-        Linger::Reset => Ok(None),
-        Linger::Graceful => Ok(Some(FinalLinger(None))),
-        Linger::Wait(wait) if wait.subsec_nanos() == 0 && (1..=MAX_WAIT_SECONDS).contains(&wait.as_secs()) => {
-            Ok(Some(FinalLinger(Some(wait))))
-        }
-        Linger::Wait(wait) => {
-            let why = format!("Linger::Wait takes whole seconds from 1 to {MAX_WAIT_SECONDS}, not {wait:?}");
-            Err(Step::Options.refused(InvalidInput, why))
-        }
-    }
-}
-
-fn checked_size(which: &str, bytes: Option<usize>) -> Result<Option<usize>> {
-    match bytes {
-        Some(bytes) if bytes == 0 || i32::try_from(bytes).is_err() => {
-            let why = format!("the {which} buffer size must be from 1 to {} bytes, not {bytes}", i32::MAX);
-            Err(Step::Options.refused(InvalidInput, why))
-        }
-        fits => Ok(fits),
     }
 }

@@ -1,7 +1,7 @@
-//! Recipes. Each is a file of `tests/recipes`, shown as it is, and runs as a test of ringpair itself.
+//! Recipes. Each is a file of `tests/recipes`, shown unchanged, and runs as a test of ringpair itself.
 //!
-//! The pairs are made through a ring where there is one, and by plain calls where there is none; but for tokio-uring's. All of them
-//! together take these:
+//! Pairs are made through io_uring if the host has it, and by plain system calls otherwise; tokio-uring's streams need
+//! io_uring. All recipes together need these dependencies:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -30,7 +30,7 @@
 #![doc = include_str!("../tests/recipes/request_format.rs")]
 //! ```
 //!
-//! # What comes late, in stages, or not at all
+//! # Answers that come late, in stages, or never
 //!
 //! ```
 #![doc = include_str!("../tests/recipes/staged_response.rs")]
@@ -138,14 +138,14 @@
 //!
 //! # nextest
 //!
-//! [nextest](https://nexte.st) runs each test in a process of its own. Nothing has to be told to ringpair for that: a port is
-//! never fixed, so tests that run at once don't meet. Three things are good to know:
+//! [nextest](https://nexte.st) runs each test in a process of its own. ringpair needs no configuration for that: the kernel
+//! chooses every port, so concurrent tests do not collide. Three hints:
 //!
-//! - A one-shot keeps a ring for its thread, and the thread of a test is a new one each time, with nextest as without. A ring locks
-//!   memory; where that is short (`ulimit -l`), fewer at once may help: `cargo nextest run --test-threads 2`.
-//! - nextest shows what a passed test prints only with `--success-output immediate`; that a test was skipped for want of a ring is
-//!   among it. `RINGPAIR_REQUIRE_URING=1` makes it a failure instead.
-//! - A test that hangs is no affair of ringpair's where the pair is made already. In `.config/nextest.toml`:
+//! - A one-shot keeps a ring for its thread, and every test has a thread of its own. A ring locks memory; if the limit is low
+//!   (`ulimit -l`), run fewer tests at once: `cargo nextest run --test-threads 2`.
+//! - nextest shows the output of a passed test, and so that it was skipped without a ring, only with
+//!   `--success-output immediate`. `RINGPAIR_REQUIRE_URING=1` makes a missing ring a failure.
+//! - ringpair's timeout ends when the pair is made. To limit the test itself, in `.config/nextest.toml`:
 //!
 //! ```toml
 //! [profile.default]

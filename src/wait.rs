@@ -6,6 +6,8 @@
 //!
 //! Both look again every 50 ms, because no descriptor shows that a full queue at the listener has dropped our SYN.
 
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
+mod alarm;
 mod reactor;
 
 use std::io;
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
+#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
+pub(crate) use self::alarm::Alarm;
 use self::reactor::{Reactor, Registration};
 use crate::poll::poll_one;
 
@@ -106,28 +110,6 @@ impl Waiting {
         self.since = None;
         if let Some(registration) = self.registration.take() {
             registration.end(engine);
-        }
-    }
-}
-
-/// Wakes a task once, at a time of the wall clock: a runtime's clock may be absent or paused. Dropping it cancels the wake.
-#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
-pub(crate) struct Alarm {
-    pub(crate) at: Instant,
-    registration: Registration,
-}
-
-#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
-impl Alarm {
-    /// Sets an alarm for this task, or moves an existing one to it. `None` if the process lacks descriptors or threads: then
-    /// nothing is woken.
-    pub(crate) fn wake(alarm: Option<Alarm>, at: Instant, waker: &Waker) -> Option<Alarm> {
-        match alarm {
-            Some(mut alarm) => alarm.registration.renew(None, alarm.at, waker).ok().map(|()| alarm),
-            None => {
-                let reactor = Reactor::of_this_process().ok()?;
-                Some(Alarm { at, registration: reactor.register(None, at, waker).ok()? })
-            }
         }
     }
 }
