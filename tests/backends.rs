@@ -31,7 +31,7 @@ fn in_a_thread_without_a_ring(errno: Errno, act: impl FnOnce() + Send) {
 }
 
 #[test]
-fn auto_takes_the_ring_where_there_is_one() {
+fn auto_takes_the_ring_if_there_is_one() {
     alone_with(&[], || {
         if ring_is_there() {
             assert_eq!(backend_of(&PairOptions::new()), Backend::Uring);
@@ -41,7 +41,7 @@ fn auto_takes_the_ring_where_there_is_one() {
 
 /// A thread keeps its engines.
 #[test]
-fn auto_takes_the_ring_also_after_an_epoll_that_was_asked_for() {
+fn auto_takes_the_ring_even_after_epoll_was_chosen() {
     alone_with(&[], || {
         if ring_is_there() {
             PairOptions::new().backend(Backend::Epoll).make_pair_blocking::<TcpStream>().unwrap();
@@ -55,7 +55,7 @@ fn auto_takes_the_ring_also_after_an_epoll_that_was_asked_for() {
 }
 
 #[test]
-fn auto_falls_back_to_epoll_where_the_ring_is_absent() {
+fn auto_falls_back_to_epoll_if_the_ring_is_absent() {
     alone_with(&[], || {
         for errno in ABSENCE {
             in_a_thread_without_a_ring(errno, || {
@@ -75,7 +75,7 @@ fn auto_falls_back_to_epoll_where_the_ring_is_absent() {
 }
 
 #[test]
-fn auto_falls_back_to_epoll_where_asking_for_a_ring_kills() {
+fn auto_falls_back_to_epoll_if_ring_setup_kills() {
     alone_with(&[], || {
         kill_who_calls(SYS_io_uring_setup);
         let before = descriptors();
@@ -105,7 +105,7 @@ fn assert_only_epoll_is_there() {
 }
 
 #[test]
-fn a_filter_that_kills_is_heeded_also_by_who_had_a_harmless_one_when_first_asked() {
+fn a_filter_that_kills_counts_after_a_harmless_one() {
     alone_with(&[], || {
         have_a_harmless_filter();
         PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
@@ -122,7 +122,7 @@ fn a_filter_that_kills_is_heeded_also_by_who_had_a_harmless_one_when_first_asked
 }
 
 #[test]
-fn a_filter_that_kills_in_one_thread_leaves_the_ring_to_another_with_as_many_filters() {
+fn a_filter_that_kills_concerns_only_its_thread() {
     alone_with(&[], || {
         if !ring_is_there() {
             return;
@@ -145,7 +145,7 @@ fn a_filter_that_kills_in_one_thread_leaves_the_ring_to_another_with_as_many_fil
 
 #[test]
 #[allow(unsafe_code)] // ignores a signal
-fn a_filter_that_kills_is_told_from_a_harmless_one_also_where_nobody_may_see_a_child_die() {
+fn a_filter_that_kills_is_found_with_sigchld_ignored() {
     alone_with(&[], || {
         // SAFETY: no handler is set, and this process is the test's own.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
@@ -163,7 +163,7 @@ fn a_filter_that_kills_is_told_from_a_harmless_one_also_where_nobody_may_see_a_c
 }
 
 #[test]
-fn a_filter_that_kills_is_heeded_without_a_descriptor() {
+fn a_filter_that_kills_is_found_without_a_descriptor() {
     alone_with(&[], || {
         kill_who_calls(SYS_io_uring_setup);
         common::leave_descriptors(1);
@@ -186,7 +186,7 @@ fn auto_takes_epoll_if_no_process_can_try_a_filter() {
 }
 
 #[test]
-fn of_the_filters_that_a_process_began_with_a_child_is_asked_once() {
+fn inherited_filters_are_checked_once_per_process() {
     common::alone_in_a_container(|| {
         let ask = || in_a_thread(|| drop(PairOptions::new().factory().unwrap()));
         ask();
@@ -197,7 +197,7 @@ fn of_the_filters_that_a_process_began_with_a_child_is_asked_once() {
 }
 
 #[test]
-fn auto_does_not_hide_a_ring_that_failed() {
+fn auto_does_not_hide_a_failed_ring() {
     alone_with(&[], || {
         for errno in [Errno::ENOMEM, Errno::EMFILE, Errno::EINVAL, Errno::EFAULT] {
             in_a_thread_without_a_ring(errno, || {
@@ -213,7 +213,7 @@ fn auto_does_not_hide_a_ring_that_failed() {
 }
 
 #[test]
-fn the_ring_that_is_asked_for_is_not_replaced() {
+fn a_chosen_ring_is_not_replaced() {
     alone_with(&[], || {
         for errno in ABSENCE {
             in_a_thread_without_a_ring(errno, || {
@@ -238,7 +238,7 @@ fn a_required_ring_is_not_replaced() {
 }
 
 #[test]
-fn the_environment_decides_for_auto_and_for_nothing_else() {
+fn the_environment_decides_only_for_auto() {
     alone_with(&[("RINGPAIR_BACKEND", "epoll")], || {
         assert_eq!(backend_of(&PairOptions::new()), Backend::Epoll);
         if ring_is_there() {
@@ -279,7 +279,7 @@ fn alone_with_requirement(value: &str, body: impl FnOnce()) {
 }
 
 #[test]
-fn a_ring_is_required_by_any_word_for_yes() {
+fn every_spelling_of_yes_requires_a_ring() {
     for (value, is_required) in
         [("1", true), ("true", true), ("YES", true), ("On", true), ("0", false), ("False", false)]
             .into_iter()
@@ -294,7 +294,7 @@ fn a_ring_is_required_by_any_word_for_yes() {
 }
 
 #[test]
-fn a_ring_that_is_maybe_required_is_refused() {
+fn an_invalid_requirement_is_refused() {
     for value in ["maybe", "", "2", " 1"] {
         alone_with_requirement(value, || {
             let before = descriptors();
@@ -310,7 +310,7 @@ fn a_ring_that_is_maybe_required_is_refused() {
 }
 
 #[test]
-fn a_missing_ring_is_skipped_by_its_name_and_a_failed_one_is_not() {
+fn a_missing_ring_is_skipped_and_a_failed_one_is_not() {
     alone_with(&[], || {
         in_a_thread_without_a_ring(Errno::EPERM, || assert!(!ringpair::ring_or_skip("a test")));
         in_a_thread_without_a_ring(Errno::EMFILE, || {
@@ -321,7 +321,7 @@ fn a_missing_ring_is_skipped_by_its_name_and_a_failed_one_is_not() {
 
 #[cfg(feature = "tokio-uring")]
 #[test]
-fn a_stream_that_needs_a_ring_is_refused_by_epoll_before_anything_is_opened() {
+fn epoll_refuses_a_ring_stream_before_anything_is_opened() {
     type Stream = tokio_uring::net::TcpStream;
     alone_with(&[], || {
         let options = PairOptions::new().backend(Backend::Epoll);

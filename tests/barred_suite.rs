@@ -26,7 +26,7 @@ const ANSWERS_AT_MOST: &str = "RINGPAIR_BARRED_ANSWERS";
 
 #[test]
 #[ignore = "runs the whole suite once for each filter; ci/barred runs it"]
-fn the_suite_is_green_under_every_filter() {
+fn the_suite_passes_under_every_filter() {
     let command = std::env::var(COMMAND).expect("ci/barred sets it");
     let kills = ("a kill", SeccompAction::KillProcess);
     let answers = barred::ANSWERS.map(|errno| (errno.desc(), barred::answer(errno)));
@@ -144,7 +144,7 @@ fn asked_of_doctor(call: i64, action: &SeccompAction, backend: Option<&str>) -> 
 
 fn asked_of_a_pair(call: i64, action: &SeccompAction, backend: Option<&str>) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["a_pair_tells_what_made_it", "--exact", "--nocapture", "--test-threads=1"]).env(ASKED, "1");
+    command.args(["a_pair_shows_which_engine_made_it", "--exact", "--nocapture", "--test-threads=1"]).env(ASKED, "1");
     let output = barred_by(command, call, action, backend).output().unwrap();
     let out = text(&output.stdout);
     let made_by = out.split_once("made by ").map(|(_, rest)| rest.split_whitespace().next().unwrap().to_owned());
@@ -161,7 +161,7 @@ fn barred_by(mut command: Command, call: i64, action: &SeccompAction, backend: O
 const ASKED: &str = "RINGPAIR_BARRED_ASKED";
 
 #[test]
-fn a_pair_tells_what_made_it() {
+fn a_pair_shows_which_engine_made_it() {
     if std::env::var_os(ASKED).is_none() {
         return; // the test above starts it
     }

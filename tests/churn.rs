@@ -79,11 +79,11 @@ fn call_with_pair() -> ringpair::Result<()> {
     })
 }
 
-fn a_body_after_the_other_gets_its_pair(_: PairOptions) {
+fn with_pair_works_many_times_in_a_row(_: PairOptions) {
     as_an_ordinary_user(LIMIT, || in_a_row(call_with_pair));
 }
 
-fn a_runtime_after_the_other_gets_its_pair(_: PairOptions) {
+fn runtimes_in_a_row_get_their_pairs(_: PairOptions) {
     as_an_ordinary_user(LIMIT, || {
         in_a_row(|| {
             // A small ring: its memory comes back some time later, and tokio-uring does not wait for that.
@@ -93,11 +93,11 @@ fn a_runtime_after_the_other_gets_its_pair(_: PairOptions) {
     });
 }
 
-fn a_factory_after_the_other_makes_its_pair(options: PairOptions) {
+fn factories_in_a_row_make_their_pairs(options: PairOptions) {
     as_an_ordinary_user(LIMIT, || in_a_row(|| options.factory()?.pair_blocking::<OwnedFd>().map(drop)));
 }
 
-fn a_thread_after_the_other_makes_its_pair(options: PairOptions) {
+fn threads_in_a_row_make_their_pairs(options: PairOptions) {
     as_an_ordinary_user(LIMIT, || in_a_row(|| in_a_thread(&options)));
 }
 
@@ -105,7 +105,7 @@ fn in_a_thread(options: &PairOptions) -> ringpair::Result<()> {
     std::thread::scope(|scope| scope.spawn(|| options.make_pair_blocking::<OwnedFd>().map(drop)).join().unwrap())
 }
 
-fn under_the_limit_of_old_that_a_few_rings_reach_each_is_waited_for(options: PairOptions) {
+fn a_ring_waits_for_memory_under_the_old_limit(options: PairOptions) {
     as_an_ordinary_user(OLD_LIMIT, || {
         in_a_row(call_with_pair);
         in_a_row(|| options.factory().map(drop));
@@ -113,7 +113,7 @@ fn under_the_limit_of_old_that_a_few_rings_reach_each_is_waited_for(options: Pai
     });
 }
 
-fn with_pair_leaves_nothing_open_where_no_memory_can_be_locked(options: PairOptions) {
+fn with_pair_without_memory_leaves_nothing_open(options: PairOptions) {
     as_an_ordinary_user(LIMIT, || {
         options.make_pair_blocking::<OwnedFd>().unwrap(); // the thread has its ring: it is the runtime's that cannot be had
         let before = descriptors();
@@ -126,7 +126,7 @@ fn with_pair_leaves_nothing_open_where_no_memory_can_be_locked(options: PairOpti
     });
 }
 
-fn with_pair_leaves_nothing_open_where_descriptors_run_out(options: PairOptions) {
+fn with_pair_without_descriptors_leaves_nothing_open(options: PairOptions) {
     alone(|| {
         options.make_pair_blocking::<OwnedFd>().unwrap();
         leave_descriptors(0);
@@ -147,11 +147,11 @@ fn with_pair_leaves_nothing_open_where_descriptors_run_out(options: PairOptions)
 }
 
 on_the_ring_alone!(
-    a_body_after_the_other_gets_its_pair,
-    a_runtime_after_the_other_gets_its_pair,
-    a_factory_after_the_other_makes_its_pair,
-    a_thread_after_the_other_makes_its_pair,
-    under_the_limit_of_old_that_a_few_rings_reach_each_is_waited_for,
-    with_pair_leaves_nothing_open_where_no_memory_can_be_locked,
-    with_pair_leaves_nothing_open_where_descriptors_run_out,
+    with_pair_works_many_times_in_a_row,
+    runtimes_in_a_row_get_their_pairs,
+    factories_in_a_row_make_their_pairs,
+    threads_in_a_row_make_their_pairs,
+    a_ring_waits_for_memory_under_the_old_limit,
+    with_pair_without_memory_leaves_nothing_open,
+    with_pair_without_descriptors_leaves_nothing_open,
 );

@@ -146,7 +146,7 @@ fn chain(error: &dyn std::error::Error) -> Vec<String> {
     std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect()
 }
 
-fn a_printed_chain_says_each_thing_once(options: PairOptions) {
+fn a_printed_chain_names_each_cause_once(options: PairOptions) {
     let error = options.clone().configure(|_, _| Err(io::Error::other("the test says no")));
     let error = error.make_pair_blocking::<TcpStream>().unwrap_err();
     assert_eq!(chain(&error), ["setting a socket option failed: the test says no"]);
@@ -292,7 +292,7 @@ fn an_option_the_kernel_refuses_is_a_set_option_error(options: PairOptions) {
     assert_errno(options.make_pair_blocking::<TcpStream>().unwrap_err(), Step::SetOption, Errno::ENOPROTOOPT);
 }
 
-fn a_lost_handshake_is_a_timeout_that_says_what_is_missing(options: PairOptions) {
+fn a_lost_handshake_is_a_timeout_that_names_the_step(options: PairOptions) {
     alone_in_a_network(|| {
         let options = options.timeout(Duration::from_millis(30));
         let factory = options.factory().unwrap();
@@ -319,12 +319,12 @@ fn assert_timeout(error: Error) {
 
 on_every_engine!(
     every_error_has_its_text,
-    a_printed_chain_says_each_thing_once,
+    a_printed_chain_names_each_cause_once,
     an_error_converts_to_an_io_error,
     invalid_options_are_an_options_error,
     a_factory_names_the_end_that_lacks_a_descriptor,
     a_missing_address_is_a_bind_error,
     no_free_port_fails_at_bind_or_connect,
     an_option_the_kernel_refuses_is_a_set_option_error,
-    a_lost_handshake_is_a_timeout_that_says_what_is_missing,
+    a_lost_handshake_is_a_timeout_that_names_the_step,
 );

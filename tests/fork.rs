@@ -48,7 +48,7 @@ fn assert_serves(factory: &PairFactory) {
     }
 }
 
-fn a_child_that_drops_a_factory_takes_nothing_from_the_parents(options: PairOptions) {
+fn a_child_that_drops_a_factory_leaves_the_parents_intact(options: PairOptions) {
     alone(|| {
         let factory = options.factory().unwrap();
         assert_is_a_pair(factory.pair_blocking().unwrap());
@@ -70,7 +70,7 @@ fn a_child_that_drops_a_factory_takes_nothing_from_the_parents(options: PairOpti
     });
 }
 
-fn a_factory_serves_its_process_and_a_child_at_the_same_time(options: PairOptions) {
+fn a_factory_works_in_a_process_and_its_child_at_once(options: PairOptions) {
     alone(|| {
         let factory = options.factory().unwrap();
         assert_is_a_pair(factory.pair_blocking().unwrap());
@@ -89,7 +89,7 @@ fn a_factory_serves_its_process_and_a_child_at_the_same_time(options: PairOption
 }
 
 /// The thread keeps its engine between them.
-fn one_shots_are_made_in_a_process_and_its_child_at_the_same_time(options: PairOptions) {
+fn one_shots_work_in_a_process_and_its_child_at_once(options: PairOptions) {
     alone(|| {
         let make = || (0..50).for_each(|_| assert_is_a_pair(options.make_pair_blocking().unwrap()));
         make();
@@ -105,7 +105,7 @@ fn one_shots_are_made_in_a_process_and_its_child_at_the_same_time(options: PairO
     });
 }
 
-fn a_stranger_at_the_parents_listener_is_the_parents(options: PairOptions) {
+fn a_stranger_at_the_parents_listener_is_counted_there(options: PairOptions) {
     alone(|| {
         let factory = options.factory().unwrap();
         let (accepted, _) = factory.pair_blocking::<TcpStream>().unwrap();
@@ -120,8 +120,8 @@ fn a_stranger_at_the_parents_listener_is_the_parents(options: PairOptions) {
 }
 
 on_every_engine!(
-    a_child_that_drops_a_factory_takes_nothing_from_the_parents,
-    a_factory_serves_its_process_and_a_child_at_the_same_time,
-    one_shots_are_made_in_a_process_and_its_child_at_the_same_time,
-    a_stranger_at_the_parents_listener_is_the_parents,
+    a_child_that_drops_a_factory_leaves_the_parents_intact,
+    a_factory_works_in_a_process_and_its_child_at_once,
+    one_shots_work_in_a_process_and_its_child_at_once,
+    a_stranger_at_the_parents_listener_is_counted_there,
 );

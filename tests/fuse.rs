@@ -106,7 +106,7 @@ fn a_failure_has_the_chosen_kind_and_names_its_location() {
 }
 
 #[test]
-fn every_way_to_break_has_its_text() {
+fn every_error_has_its_text() {
     let here = RefCell::new(String::new());
     let second = |fuse: Fuse| {
         fuse.maybe_fail()?;
@@ -205,7 +205,7 @@ fn a_fuse_that_never_ends_is_stopped() {
 const LIMIT: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_task_that_hangs_is_given_up_and_its_point_named() {
+fn a_task_that_hangs_is_abandoned_and_its_point_named() {
     let line = RefCell::new(0);
     let hung = common::runtime().block_on(FuseOptions::new().watchdog(LIMIT).armed(async |fuse| {
         fuse.maybe_fail()?;
@@ -233,7 +233,7 @@ fn a_task_that_hangs_before_its_point_has_none() {
 
 /// A blocking run that is late: it ends when the watchdog has noticed, because its points fail from then on.
 #[test]
-fn a_blocking_run_that_is_late_is_no_success() {
+fn a_late_blocking_run_is_an_error() {
     let options = FuseOptions::new().watchdog(Duration::from_millis(1)).max_points(usize::MAX);
     let late = options.armed_blocking(|fuse| {
         let _ = fuse.maybe_fail();
@@ -289,7 +289,7 @@ fn a_blocked_threads_point_is_written_to_standard_error() {
 }
 
 #[test]
-fn no_limit_is_a_limit_beyond_all_time() {
+fn a_limit_beyond_all_time_is_no_limit() {
     let options = FuseOptions::new().watchdog(Duration::MAX);
     assert_eq!(both_ways(&options, |fuse| three_points(&fuse)).unwrap(), 3);
 }
@@ -311,7 +311,7 @@ fn an_inert_fuse_runs_a_body_once_and_fails_at_no_point() {
 }
 
 #[test]
-fn points_of_all_clones_and_threads_are_one_row() {
+fn clones_and_threads_share_the_count_of_points() {
     let points = Fuse::armed_blocking(|fuse| {
         fuse.clone().maybe_fail()?;
         std::thread::scope(|scope| scope.spawn(|| fuse.maybe_fail()).join().unwrap())
@@ -367,7 +367,7 @@ async fn a_mockets_point_names_its_call_and_its_fuse<F: Face>() {
 }
 
 /// Giving up half-way leaves steps over, and that is no fault; writing something else is one.
-async fn after_a_failure_nothing_is_owed_but_the_script_still_holds<F: Face>() {
+async fn after_a_failure_the_script_still_holds<F: Face>() {
     let script = Script::new().expect("ab").then().provide("1");
     let points = Fuse::armed(async |fuse| {
         let mut mocket = F::alone(&MocketOptions::new().script(script.clone()).fuse(&fuse));
@@ -393,5 +393,5 @@ async fn after_a_failure_nothing_is_owed_but_the_script_still_holds<F: Face>() {
 on_every_face!(
     a_mocket_fails_at_each_of_its_reads_and_writes,
     a_mockets_point_names_its_call_and_its_fuse,
-    after_a_failure_nothing_is_owed_but_the_script_still_holds,
+    after_a_failure_the_script_still_holds,
 );

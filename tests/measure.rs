@@ -16,7 +16,7 @@ use ringpair::measure::Error;
 use ringpair::measure::close::{Call, Close, Way};
 use ringpair::{Backend, PairOptions, Step};
 
-fn every_cell_closes_as_many_pairs_as_asked_for_and_leaves_no_descriptor_open(options: PairOptions) {
+fn every_cell_closes_its_pairs_and_leaves_nothing_open(options: PairOptions) {
     alone(|| {
         let backend = backend_of(&options);
         let before = descriptors();
@@ -32,7 +32,7 @@ fn every_cell_closes_as_many_pairs_as_asked_for_and_leaves_no_descriptor_open(op
     });
 }
 
-fn what_fails_halfway_is_told_with_its_cause_and_leaves_no_descriptor_open(options: PairOptions) {
+fn a_failure_halfway_has_its_cause_and_leaves_nothing_open(options: PairOptions) {
     alone(|| {
         let backend = backend_of(&options);
         let before = descriptors();
@@ -44,7 +44,7 @@ fn what_fails_halfway_is_told_with_its_cause_and_leaves_no_descriptor_open(optio
     });
 }
 
-fn it_ends_early_when_it_is_told_to_and_keeps_what_it_has(options: PairOptions) {
+fn an_interrupted_run_keeps_its_results(options: PairOptions) {
     let close = Close::new().backend(backend_of(&options)).pairs(1000).ways([Way::Abort]);
     let report = close.run_while(|progress| progress.done < 50).unwrap();
     assert!(report.ended_early);
@@ -73,23 +73,23 @@ fn waiting_closes_are_a_hundred_a_cell_at_most(options: PairOptions) {
     assert_eq!(total, report.unwrap().cells.len() / 2 * 1100);
 }
 
-fn as_many_pairs_as_can_be_counted_may_be_asked_for(options: PairOptions) {
+fn the_maximum_of_pairs_is_accepted(options: PairOptions) {
     let close = Close::new().backend(backend_of(&options)).pairs(usize::MAX / 28);
     let report = close.run_while(|progress| progress.done > 0 || progress.total < usize::MAX / 28).unwrap();
     assert!(report.ended_early && report.cells.iter().all(|cell| cell.pairs == 0));
 }
 
 on_every_engine!(
-    every_cell_closes_as_many_pairs_as_asked_for_and_leaves_no_descriptor_open,
-    what_fails_halfway_is_told_with_its_cause_and_leaves_no_descriptor_open,
-    it_ends_early_when_it_is_told_to_and_keeps_what_it_has,
+    every_cell_closes_its_pairs_and_leaves_nothing_open,
+    a_failure_halfway_has_its_cause_and_leaves_nothing_open,
+    an_interrupted_run_keeps_its_results,
     a_waiting_close_waits_for_the_acknowledgement,
     waiting_closes_are_a_hundred_a_cell_at_most,
-    as_many_pairs_as_can_be_counted_may_be_asked_for,
+    the_maximum_of_pairs_is_accepted,
 );
 
 #[test]
-fn what_cannot_be_measured_is_refused_before_anything_is_opened() {
+fn invalid_options_are_refused_before_anything_is_opened() {
     let close = Close::new;
     for (close, reason) in [
         (close().pairs(0), "closing no pairs measures nothing; ask for 1 or more"),
@@ -116,14 +116,14 @@ fn assert_refused(close: Close, reason: &str) {
 }
 
 #[test]
-fn a_ring_that_is_barred_is_told_of_where_one_was_asked_for() {
+fn a_blocked_ring_is_an_error_if_a_ring_was_chosen() {
     let close = Close::new().backend(Backend::Uring).pairs(1);
     let refused = under(libc::SYS_io_uring_setup, answer(Errno::EPERM), move || close.run().unwrap_err());
     assert!(matches!(&refused, Error::Pair(error) if error.step() == Step::Ring), "{refused:?}");
 }
 
 #[test]
-fn the_same_seed_is_told_and_another_is_drawn_where_none_is_given() {
+fn a_given_seed_is_kept_and_a_missing_one_is_drawn() {
     let report = |close: Close| close.pairs(1).ways([Way::Reset]).run().unwrap();
     assert_eq!(report(Close::new().seed(7)).seed, 7);
     assert_ne!(report(Close::new()).seed, report(Close::new()).seed);

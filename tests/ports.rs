@@ -48,16 +48,16 @@ fn outlast_the_ports_from(first: u16, options: PairOptions) {
     });
 }
 
-fn one_shots_outlast_the_ports_that_there_are_for_listeners(options: PairOptions) {
+fn one_shots_outlast_the_ports_for_listeners(options: PairOptions) {
     outlast_the_ports_from(FIRST, options);
 }
 
-fn one_shots_outlast_them_too_where_the_first_is_an_odd_one(options: PairOptions) {
+fn one_shots_outlast_a_range_that_begins_odd(options: PairOptions) {
     outlast_the_ports_from(FIRST + 1, options);
 }
 
 /// Listeners of `std` fill the lower half of the ports for listeners, and the kernel begins there half of the time.
-fn one_shots_do_not_search_through_what_others_have_left_in_time_wait(options: PairOptions) {
+fn one_shots_avoid_ports_that_others_left_in_time_wait(options: PairOptions) {
     alone_in_a_network(|| {
         let low = (32_769..32_769 + 14_116).step_by(2);
         fs::write("/proc/sys/net/ipv4/ip_local_port_range", "32768 60999").unwrap();
@@ -73,7 +73,7 @@ fn one_shots_do_not_search_through_what_others_have_left_in_time_wait(options: P
     });
 }
 
-fn factories_outlast_them_too(options: PairOptions) {
+fn factories_outlast_the_ports_for_listeners(options: PairOptions) {
     alone_in_a_network(|| {
         few_ports_from(FIRST);
         let options = options.linger(Linger::Graceful);
@@ -86,7 +86,7 @@ fn factories_outlast_them_too(options: PairOptions) {
     });
 }
 
-fn threads_that_take_the_last_ports_at_once_do_not_get_in_each_others_way(options: PairOptions) {
+fn threads_share_the_last_ports(options: PairOptions) {
     alone_in_a_network(|| {
         few_ports_from(FIRST);
         let options = options.linger(Linger::Graceful);
@@ -100,7 +100,7 @@ fn threads_that_take_the_last_ports_at_once_do_not_get_in_each_others_way(option
 }
 
 /// The kernel leaves them out; so must who names a port.
-fn a_port_that_is_reserved_is_never_taken(options: PairOptions) {
+fn a_reserved_port_is_never_used(options: PairOptions) {
     alone_in_a_network(|| {
         few_ports_from(FIRST);
         fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "40001-40089,40151").unwrap();
@@ -113,7 +113,7 @@ fn a_port_that_is_reserved_is_never_taken(options: PairOptions) {
 }
 
 /// Nothing helps where TIME_WAIT must not be looked past, or where somebody listens.
-fn ports_that_are_taken_indeed_are_told_of(options: PairOptions) {
+fn ports_in_use_are_an_error(options: PairOptions) {
     alone_in_a_network(|| {
         few_ports_from(FIRST);
         let listeners: Vec<TcpListener> =
@@ -130,11 +130,11 @@ fn ports_that_are_taken_indeed_are_told_of(options: PairOptions) {
 }
 
 on_every_engine!(
-    one_shots_outlast_the_ports_that_there_are_for_listeners,
-    one_shots_outlast_them_too_where_the_first_is_an_odd_one,
-    one_shots_do_not_search_through_what_others_have_left_in_time_wait,
-    factories_outlast_them_too,
-    threads_that_take_the_last_ports_at_once_do_not_get_in_each_others_way,
-    a_port_that_is_reserved_is_never_taken,
-    ports_that_are_taken_indeed_are_told_of,
+    one_shots_outlast_the_ports_for_listeners,
+    one_shots_outlast_a_range_that_begins_odd,
+    one_shots_avoid_ports_that_others_left_in_time_wait,
+    factories_outlast_the_ports_for_listeners,
+    threads_share_the_last_ports,
+    a_reserved_port_is_never_used,
+    ports_in_use_are_an_error,
 );

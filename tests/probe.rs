@@ -40,7 +40,7 @@ fn the_verdict_is_never_below_an_engine_that_works(options: PairOptions) {
 on_every_engine!(the_verdict_is_never_below_an_engine_that_works);
 
 #[test]
-fn where_nothing_is_in_the_way_everything_works() {
+fn everything_works_on_an_open_host() {
     if !ring_is_there() {
         return;
     }
@@ -77,7 +77,7 @@ fn where_nothing_is_in_the_way_everything_works() {
 }
 
 #[test]
-fn the_host_is_told_as_it_is() {
+fn the_host_is_reported() {
     let probe = probe();
     let host = probe.host();
     let read = |path: &str| std::fs::read_to_string(path).unwrap().trim().to_owned();
@@ -94,7 +94,7 @@ fn the_host_is_told_as_it_is() {
 }
 
 #[test]
-fn a_filter_that_refuses_to_set_up_is_told_with_its_errno() {
+fn a_filter_that_refuses_setup_is_named_with_its_errno() {
     alone_with(&[], || {
         if !ring_is_there() {
             return;
@@ -123,7 +123,7 @@ fn a_filter_that_refuses_to_set_up_is_told_with_its_errno() {
 }
 
 #[test]
-fn a_ring_that_fails_is_nothing_as_auto_does_not_fall_back() {
+fn a_ring_that_fails_is_no_reason_to_fall_back() {
     if !ring_is_there() {
         return;
     }
@@ -154,7 +154,7 @@ fn a_ring_that_cannot_be_entered_is_nothing() {
 }
 
 #[test]
-fn a_filter_that_only_bars_questions_leaves_the_ring() {
+fn a_filter_that_only_blocks_register_leaves_the_ring() {
     if !ring_is_there() {
         return;
     }
@@ -165,7 +165,7 @@ fn a_filter_that_only_bars_questions_leaves_the_ring() {
 }
 
 #[test]
-fn a_filter_that_kills_is_told_and_does_not_kill() {
+fn a_filter_that_kills_is_named_and_does_not_kill() {
     alone_with(&[], || {
         if !ring_is_there() {
             return;
@@ -194,7 +194,7 @@ const SOCKET_CALLS: [(i64, Check); 6] = [
 ];
 
 #[test]
-fn a_filter_that_bars_sockets_names_the_call_to_allow() {
+fn a_filter_that_blocks_sockets_names_the_call_to_allow() {
     let errno = Errno::EPERM as i32;
     for (call, check) in SOCKET_CALLS {
         let refused = under(call, answer(Errno::EPERM), probe);
@@ -208,7 +208,7 @@ fn a_filter_that_bars_sockets_names_the_call_to_allow() {
 
 #[cfg(feature = "epoll")]
 #[test]
-fn epoll_that_is_barred_is_told_if_there_is_no_ring() {
+fn blocked_epoll_is_named_if_there_is_no_ring() {
     alone_with(&[], || {
         let probe = in_a_thread(|| {
             common::refuse(libc::SYS_io_uring_setup, Errno::EPERM);
@@ -222,7 +222,7 @@ fn epoll_that_is_barred_is_told_if_there_is_no_ring() {
 }
 
 #[test]
-fn a_pipe_or_a_fork_that_is_refused_does_not_matter() {
+fn a_refused_pipe_or_fork_does_not_matter() {
     let expected = probe().verdict();
     for call in [libc::SYS_pipe2, libc::SYS_clone] {
         assert_eq!(under(call, answer(Errno::EPERM), probe).verdict(), expected);
@@ -247,7 +247,7 @@ fn refuse_children() {
 }
 
 #[test]
-fn neither_a_process_nor_a_descriptor_is_left_whatever_the_end() {
+fn no_process_and_no_descriptor_is_left() {
     alone_with(&[], || {
         let before = descriptors();
         let kill = || under(libc::SYS_io_uring_setup, SeccompAction::KillProcess, probe);
@@ -295,7 +295,7 @@ fn a_host_whose_handshakes_are_late_has_a_ring() {
 }
 
 #[test]
-fn an_interface_that_is_down_is_told() {
+fn an_interface_that_is_down_is_named() {
     alone_in_a_network(|| {
         let before = probe();
         assert_eq!(before.host().initial_user_namespace, Some(false));
@@ -310,7 +310,7 @@ fn an_interface_that_is_down_is_told() {
 }
 
 #[test]
-fn ports_that_have_run_out_are_told() {
+fn missing_ports_are_named() {
     alone_in_a_network(|| {
         std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40000").unwrap();
         let probe = probe();
@@ -322,7 +322,7 @@ fn ports_that_have_run_out_are_told() {
 }
 
 #[test]
-fn ports_that_are_all_reserved_are_told() {
+fn reserved_ports_are_named() {
     alone_in_a_network(|| {
         std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40099").unwrap();
         std::fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "40000-40049,40050-40099").unwrap();
@@ -334,7 +334,7 @@ fn ports_that_are_all_reserved_are_told() {
 }
 
 #[test]
-fn ipv6_that_is_off_is_told_and_is_no_hindrance() {
+fn disabled_ipv6_is_reported_and_prevents_nothing() {
     alone_in_a_network(|| {
         let before = probe();
         if before.verdict() == Verdict::Nothing {
@@ -349,7 +349,7 @@ fn ipv6_that_is_off_is_told_and_is_no_hindrance() {
 }
 
 #[test]
-fn nat_on_lo_is_told() {
+fn nat_on_lo_is_named() {
     alone_in_a_network(|| {
         let rule = "add table ip nat; add chain ip nat post { type nat hook postrouting priority 100 ; }; \
             add rule ip nat post oifname lo meta l4proto tcp snat to 127.0.0.9";
@@ -364,7 +364,7 @@ fn nat_on_lo_is_told() {
 }
 
 #[test]
-fn packets_that_are_swallowed_hold_nobody_up_for_long() {
+fn dropped_packets_delay_the_probe_only_briefly() {
     alone_in_a_network(|| {
         run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
         let begin = Instant::now();
@@ -376,7 +376,7 @@ fn packets_that_are_swallowed_hold_nobody_up_for_long() {
 }
 
 #[test]
-fn a_rule_that_bars_loopback_is_told_with_its_errno() {
+fn a_rule_that_blocks_loopback_is_named_with_its_errno() {
     alone_in_a_network(|| {
         // The rule that finds local addresses steps back, so that one that bars them can go before it.
         run("ip", &["rule", "add", "pref", "10", "lookup", "local"]);
@@ -390,7 +390,7 @@ fn a_rule_that_bars_loopback_is_told_with_its_errno() {
 }
 
 #[test]
-fn descriptors_that_have_run_out_are_told_at_every_count() {
+fn missing_descriptors_are_named_at_every_count() {
     alone(|| {
         let expected = probe().verdict();
         let mut verdicts = Vec::new();

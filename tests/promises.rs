@@ -75,7 +75,7 @@ fn a_warm_factory_makes_pairs_without_allocations(options: PairOptions) {
 }
 
 /// Also the first one that is, in a factory whose pairs were all through at once so far.
-fn a_pair_that_is_late_is_made_without_an_allocation_too(options: PairOptions) {
+fn a_late_pair_is_made_without_an_allocation(options: PairOptions) {
     alone_with_late_handshakes(|| {
         let factory = options.factory().unwrap();
         let steer = |to: &str| std::fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", to).unwrap();
@@ -116,7 +116,7 @@ fn a_batch_allocates_its_list_and_nothing_for_each_pair(options: PairOptions) {
 
 on_every_engine!(
     a_warm_factory_makes_pairs_without_allocations,
-    a_pair_that_is_late_is_made_without_an_allocation_too,
+    a_late_pair_is_made_without_an_allocation,
     a_one_shot_allocates_nothing_after_the_first_of_its_thread,
     a_batch_allocates_its_list_and_nothing_for_each_pair,
 );
@@ -236,7 +236,7 @@ mod asynchronous {
         factory.stats().inline
     }
 
-    fn an_async_pair_allocates_nothing_once_warm(options: PairOptions) {
+    fn an_async_pair_of_a_warm_factory_allocates_nothing(options: PairOptions) {
         let factory = options.factory().unwrap();
         common::runtime().block_on(async {
             factory.pair::<OwnedFd>().await.unwrap();
@@ -256,7 +256,7 @@ mod asynchronous {
         });
     }
 
-    on_every_engine!(an_async_pair_allocates_nothing_once_warm);
+    on_every_engine!(an_async_pair_of_a_warm_factory_allocates_nothing);
 
     #[test]
     fn a_tokio_uring_pair_allocates_only_its_streams() {

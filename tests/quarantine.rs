@@ -168,7 +168,7 @@ fn assert_untouched() {
 }
 
 #[test]
-fn a_write_of_the_kernel_to_freed_memory_is_seen() {
+fn a_write_to_freed_memory_is_detected() {
     alone(|| {
         assert_untouched();
         let (read_end, write_end) = nix::unistd::pipe().unwrap();
@@ -185,7 +185,7 @@ fn a_write_of_the_kernel_to_freed_memory_is_seen() {
 }
 
 /// What never reached the kernel is nobody's but ours.
-fn a_submission_that_was_refused_leaves_nothing_allocated(options: PairOptions) {
+fn a_refused_submission_leaves_nothing_allocated(options: PairOptions) {
     alone(|| {
         let live = || QUARANTINE.with(|kept| kept.live);
         let barred = std::thread::spawn(move || {
@@ -246,7 +246,7 @@ fn dawdle(number: usize) -> usize {
     number.wrapping_mul(7919) % 2000
 }
 
-fn futures_dropped_at_any_point_leave_nothing_to_be_written_to(options: PairOptions) {
+fn futures_can_be_dropped_at_any_point(options: PairOptions) {
     let kept = std::cell::OnceCell::new();
     play(|round| {
         let (factory, runtime) = kept.get_or_init(|| (options.factory().unwrap(), runtime()));
@@ -262,7 +262,7 @@ fn futures_dropped_at_any_point_leave_nothing_to_be_written_to(options: PairOpti
 }
 
 /// Accepts that are called off bring strangers all the same, who are on their way, on the other processor, as they are.
-fn futures_dropped_while_strangers_come_leave_nothing_to_be_written_to(options: PairOptions) {
+fn futures_can_be_dropped_while_strangers_connect(options: PairOptions) {
     alone_with_late_handshakes(|| {
         let runtime = runtime();
         for round in 0..40 {
@@ -276,7 +276,7 @@ fn futures_dropped_while_strangers_come_leave_nothing_to_be_written_to(options: 
     });
 }
 
-fn factories_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to(options: PairOptions) {
+fn factories_can_be_dropped_during_attempts(options: PairOptions) {
     let kept = std::cell::OnceCell::new();
     play(|round| {
         let runtime = kept.get_or_init(runtime);
@@ -292,7 +292,7 @@ fn factories_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to(opt
     });
 }
 
-fn runtimes_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to(options: PairOptions) {
+fn runtimes_can_be_dropped_during_attempts(options: PairOptions) {
     let kept = std::cell::OnceCell::new();
     play(|round| {
         let factory = kept.get_or_init(|| Arc::new(options.factory().unwrap()));
@@ -308,7 +308,7 @@ fn runtimes_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to(opti
 }
 
 /// A thread's engine for one-shots goes with the thread.
-fn threads_that_end_with_pairs_in_the_making_leave_nothing_to_be_written_to(options: PairOptions) {
+fn threads_can_end_during_attempts(options: PairOptions) {
     play(|round| {
         let options = options.clone();
         let thread = std::thread::spawn(move || {
@@ -322,7 +322,7 @@ fn threads_that_end_with_pairs_in_the_making_leave_nothing_to_be_written_to(opti
 }
 
 /// What a thread has launched the kernel ends when that thread enters it: here, in the middle of another one's drop.
-fn futures_dropped_by_another_thread_leave_nothing_to_be_written_to(options: PairOptions) {
+fn futures_can_be_dropped_by_another_thread(options: PairOptions) {
     alone_in_a_network(|| {
         let (to_drop, dropping) = mpsc::channel::<(Making, SocketAddr)>();
         let (tell, dropped) = mpsc::channel();
@@ -397,11 +397,11 @@ fn begin_to_connect(listener: SocketAddr) -> Socket {
 
 // The epoll engine leaves the kernel nothing to write to.
 on_the_ring_alone!(
-    a_submission_that_was_refused_leaves_nothing_allocated,
-    futures_dropped_at_any_point_leave_nothing_to_be_written_to,
-    futures_dropped_while_strangers_come_leave_nothing_to_be_written_to,
-    futures_dropped_by_another_thread_leave_nothing_to_be_written_to,
-    factories_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to,
-    runtimes_dropped_with_pairs_in_the_making_leave_nothing_to_be_written_to,
-    threads_that_end_with_pairs_in_the_making_leave_nothing_to_be_written_to,
+    a_refused_submission_leaves_nothing_allocated,
+    futures_can_be_dropped_at_any_point,
+    futures_can_be_dropped_while_strangers_connect,
+    futures_can_be_dropped_by_another_thread,
+    factories_can_be_dropped_during_attempts,
+    runtimes_can_be_dropped_during_attempts,
+    threads_can_end_during_attempts,
 );

@@ -26,7 +26,7 @@ fn ends_of_a_one_shot() -> impl Iterator<Item = (usize, Option<Step>)> {
     [Some(Step::Ring)].into_iter().chain(pair).enumerate()
 }
 
-fn a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open(options: PairOptions) {
+fn a_one_shot_without_descriptors_names_the_step(options: PairOptions) {
     alone(|| {
         for (spare, expected) in ends_of_a_one_shot() {
             // In a thread of its own, since the thread keeps the ring of a pair that was made.
@@ -45,7 +45,7 @@ fn a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open(optio
     });
 }
 
-fn a_factory_that_runs_out_of_descriptors_says_where_and_goes_on(options: PairOptions) {
+fn a_factory_without_descriptors_names_the_step_and_goes_on(options: PairOptions) {
     alone(|| {
         for (spare, expected) in [Some(Step::Ring), Some(Step::Socket), None].into_iter().enumerate() {
             let before = descriptors();
@@ -75,7 +75,7 @@ fn a_factory_that_runs_out_of_descriptors_says_where_and_goes_on(options: PairOp
     });
 }
 
-fn an_async_call_that_runs_out_of_descriptors_says_where_and_leaves_none_open(options: PairOptions) {
+fn an_async_call_without_descriptors_names_the_step(options: PairOptions) {
     alone(|| {
         for (spare, expected) in ends_of_a_one_shot() {
             let options = options.clone();
@@ -94,7 +94,7 @@ fn an_async_call_that_runs_out_of_descriptors_says_where_and_leaves_none_open(op
 }
 
 /// Where /proc does not tell how many descriptors are open, a batch finds out when it opens them.
-fn a_batch_that_runs_out_of_descriptors_half_way_says_where_and_leaves_none_open(options: PairOptions) {
+fn a_batch_without_descriptors_names_the_step(options: PairOptions) {
     alone_in_a_network(|| {
         let factory = options.factory().unwrap();
         let before = descriptors();
@@ -154,7 +154,7 @@ fn a_crowd_of_strangers_takes_no_descriptor_from_a_pair(options: PairOptions) {
     });
 }
 
-fn a_refused_ring_is_told_with_its_errno(options: PairOptions) {
+fn a_refused_ring_is_an_error_with_its_errno(options: PairOptions) {
     alone(|| {
         for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP, Errno::EINVAL, Errno::ENOMEM] {
             let options = options.clone();
@@ -169,7 +169,7 @@ fn a_refused_ring_is_told_with_its_errno(options: PairOptions) {
     });
 }
 
-fn a_refused_submission_is_told_with_its_errno(options: PairOptions) {
+fn a_refused_submission_is_an_error_with_its_errno(options: PairOptions) {
     alone(|| {
         for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EAGAIN, Errno::EBUSY, Errno::EBADF] {
             let options = options.clone();
@@ -192,7 +192,7 @@ fn a_refused_submission_is_told_with_its_errno(options: PairOptions) {
     });
 }
 
-fn a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_not(options: PairOptions) {
+fn a_factory_works_again_after_a_refused_submission(options: PairOptions) {
     alone(|| {
         let before = descriptors();
         let factory = options.factory().unwrap();
@@ -256,7 +256,7 @@ fn a_ring_that_refuses_is_closed_with_its_listener(options: PairOptions) {
     });
 }
 
-fn each_system_call_that_is_refused_is_told_by_its_step(options: PairOptions) {
+fn each_refused_system_call_is_an_error_of_its_step(options: PairOptions) {
     use nix::libc;
     let calls = [
         (libc::SYS_socket, Step::Socket, Errno::ENOBUFS),
@@ -279,7 +279,7 @@ fn each_system_call_that_is_refused_is_told_by_its_step(options: PairOptions) {
     });
 }
 
-fn a_refused_connect_is_told_and_left(options: PairOptions) {
+fn a_refused_connect_is_an_error_that_leaves_nothing_open(options: PairOptions) {
     alone_in_a_network(|| {
         let factory = options.factory().unwrap();
         // The rule that finds local addresses steps back, so that one that bars them can go before it.
@@ -299,7 +299,7 @@ fn a_refused_connect_is_told_and_left(options: PairOptions) {
     });
 }
 
-fn ports_that_have_run_out_are_told_by_their_step(options: PairOptions) {
+fn missing_ports_are_an_error_of_their_step(options: PairOptions) {
     alone_in_a_network(|| {
         std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009").unwrap();
         let factory = options.clone().linger(ringpair::Linger::Graceful).factory().unwrap();
@@ -319,7 +319,7 @@ fn ports_that_have_run_out_are_told_by_their_step(options: PairOptions) {
     });
 }
 
-fn a_handshake_that_is_lost_ends_at_the_deadline(options: PairOptions) {
+fn a_lost_handshake_ends_at_the_deadline(options: PairOptions) {
     alone_in_a_network(|| {
         let options = options.timeout(Duration::from_millis(20));
         let factory = options.factory().unwrap();
@@ -386,24 +386,24 @@ fn with_spare_descriptors<R>(spare: usize, act: impl FnOnce() -> R) -> R {
 }
 
 on_every_engine!(
-    a_one_shot_that_runs_out_of_descriptors_says_where_and_leaves_none_open,
-    a_factory_that_runs_out_of_descriptors_says_where_and_goes_on,
-    a_batch_that_runs_out_of_descriptors_half_way_says_where_and_leaves_none_open,
+    a_one_shot_without_descriptors_names_the_step,
+    a_factory_without_descriptors_names_the_step_and_goes_on,
+    a_batch_without_descriptors_names_the_step,
     descriptors_beyond_the_limit_take_none_from_a_batch,
     a_crowd_of_strangers_takes_no_descriptor_from_a_pair,
-    each_system_call_that_is_refused_is_told_by_its_step,
-    a_refused_connect_is_told_and_left,
-    ports_that_have_run_out_are_told_by_their_step,
-    a_handshake_that_is_lost_ends_at_the_deadline,
+    each_refused_system_call_is_an_error_of_its_step,
+    a_refused_connect_is_an_error_that_leaves_nothing_open,
+    missing_ports_are_an_error_of_their_step,
+    a_lost_handshake_ends_at_the_deadline,
 );
 on_the_ring_alone!(
-    a_refused_ring_is_told_with_its_errno,
-    a_refused_submission_is_told_with_its_errno,
-    a_factory_whose_submission_was_refused_works_again_in_a_thread_where_it_is_not,
+    a_refused_ring_is_an_error_with_its_errno,
+    a_refused_submission_is_an_error_with_its_errno,
+    a_factory_works_again_after_a_refused_submission,
     a_refused_submission_disturbs_no_other_call,
     a_ring_that_refuses_is_closed_with_its_listener,
 );
 mod with_a_runtime {
     use super::*;
-    on_every_engine!(an_async_call_that_runs_out_of_descriptors_says_where_and_leaves_none_open);
+    on_every_engine!(an_async_call_without_descriptors_names_the_step);
 }

@@ -12,18 +12,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn obeying_code_reads_what_was_provided_and_uses_the_script_up(data in vec(any::<u8>(), 0..400)) {
-        replay::obeying_code_reads_what_was_provided_and_uses_the_script_up(&data);
+    fn code_that_follows_a_script_uses_it_up(data in vec(any::<u8>(), 0..400)) {
+        replay::code_that_follows_a_script_uses_it_up(&data);
     }
 
     #[test]
-    fn code_that_does_anything_is_told_the_same_ever_after(data in vec(any::<u8>(), 0..800)) {
-        replay::code_that_does_anything_is_told_the_same_ever_after(&data);
+    fn code_that_diverges_gets_the_same_mismatch_afterwards(data in vec(any::<u8>(), 0..800)) {
+        replay::code_that_diverges_gets_the_same_mismatch_afterwards(&data);
     }
 
     #[test]
-    fn the_verdict_does_not_depend_on_how_transfers_are_cut(data in vec(any::<u8>(), 0..400)) {
-        replay::the_verdict_does_not_depend_on_how_transfers_are_cut(&data);
+    fn the_verdict_does_not_depend_on_split_points(data in vec(any::<u8>(), 0..400)) {
+        replay::the_verdict_does_not_depend_on_split_points(&data);
     }
 
     #[test]

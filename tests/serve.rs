@@ -61,7 +61,7 @@ fn a_conversation_waits_for_the_client() {
 }
 
 #[test]
-fn a_client_that_diverges_is_reset_and_told() {
+fn a_client_that_diverges_is_reset_and_reported() {
     let served = serve(Script::new().expect("ping").then().provide("pong")).unwrap();
     let mut client = dial(&served);
     client.write_all(b"pinG").unwrap();
@@ -89,7 +89,7 @@ fn what_has_arrived_by_the_end_counts() {
 }
 
 #[test]
-fn a_script_that_nobody_used_is_left_over() {
+fn an_unused_script_is_reported() {
     let served = serve(Script::new().provide("hello")).unwrap();
     assert_eq!(served.finish().unwrap_err().kind(), MismatchKind::LeftOver);
 
@@ -125,7 +125,7 @@ fn each_connection_gets_the_next_script() {
 }
 
 #[test]
-fn a_connection_too_many_is_reset_and_told() {
+fn a_surplus_connection_is_reset_and_reported() {
     let served = serve(Script::new().provide("once").end_of_file()).unwrap();
     let mut first = dial(&served);
     let mut second = dial(&served);

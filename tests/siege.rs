@@ -43,7 +43,7 @@ const OF_QUIET_AT_LEAST: f64 = 0.6;
 /// it; of strangers who try all of so few ports all the time, some hit it.
 const PORTS: std::ops::RangeInclusive<u16> = 40_000..=40_031;
 
-fn one_shots_are_their_own_among_strangers(options: PairOptions) {
+fn one_shots_are_ours_among_strangers(options: PairOptions) {
     under_siege("one-shot", || {
         let ports = format!("{} {}", PORTS.start(), PORTS.end());
         fs::write("/proc/sys/net/ipv4/ip_local_port_range", ports).unwrap();
@@ -54,20 +54,20 @@ fn one_shots_are_their_own_among_strangers(options: PairOptions) {
     });
 }
 
-fn pairs_of_a_factory_are_their_own_among_strangers(options: PairOptions) {
+fn factory_pairs_are_ours_among_strangers(options: PairOptions) {
     besiege_a_factory("factory", options, None, OF_QUIET_AT_LEAST, make_one);
 }
 
-fn batches_are_their_own_among_strangers(options: PairOptions) {
+fn batches_are_ours_among_strangers(options: PairOptions) {
     besiege_a_factory("batch", options, None, OF_QUIET_AT_LEAST, make_a_batch);
 }
 
 /// These strangers send as our own connects do, so no gate keeps them out.
-fn pairs_of_a_factory_are_their_own_among_strangers_who_pass(options: PairOptions) {
+fn factory_pairs_are_ours_among_strangers_that_pass(options: PairOptions) {
     besiege_a_factory("factory, no gate", options, Some(FULL_HOPS), 0.0, make_one);
 }
 
-fn batches_are_their_own_among_strangers_who_pass(options: PairOptions) {
+fn batches_are_ours_among_strangers_that_pass(options: PairOptions) {
     besiege_a_factory("batch, no gate", options, Some(FULL_HOPS), 0.0, make_a_batch);
 }
 
@@ -95,7 +95,7 @@ fn besiege_a_factory(
     });
 }
 
-fn pairs_on_other_addresses_are_their_own_among_strangers(options: PairOptions) {
+fn pairs_on_other_addresses_are_ours_among_strangers(options: PairOptions) {
     alone_in_a_network(|| {
         attack_if_told();
         for address in [IpAddr::from(Ipv4Addr::new(127, 0, 0, 2)), Ipv6Addr::LOCALHOST.into()] {
@@ -114,7 +114,7 @@ fn pairs_on_other_addresses_are_their_own_among_strangers(options: PairOptions) 
     });
 }
 
-fn strangers_who_fill_the_backlog_anew_hold_up_nobody_beyond_the_deadline(options: PairOptions) {
+fn strangers_that_refill_the_backlog_delay_no_call_too_long(options: PairOptions) {
     alone_in_a_network(|| {
         attack_if_told();
         let options = options.timeout(Duration::from_millis(100));
@@ -133,7 +133,7 @@ fn strangers_who_fill_the_backlog_anew_hold_up_nobody_beyond_the_deadline(option
 }
 
 #[test]
-fn a_stranger_who_is_turned_away_before_it_looks_has_come_through() {
+fn a_stranger_reset_before_it_looks_has_connected() {
     // Alone, since a child that another test is just starting would have the listener open for a moment.
     alone(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -358,11 +358,11 @@ fn assert_is_our_own((mut accepted, mut connected): Pair) {
 }
 
 on_every_engine!(
-    one_shots_are_their_own_among_strangers,
-    pairs_of_a_factory_are_their_own_among_strangers,
-    batches_are_their_own_among_strangers,
-    pairs_of_a_factory_are_their_own_among_strangers_who_pass,
-    batches_are_their_own_among_strangers_who_pass,
-    pairs_on_other_addresses_are_their_own_among_strangers,
-    strangers_who_fill_the_backlog_anew_hold_up_nobody_beyond_the_deadline,
+    one_shots_are_ours_among_strangers,
+    factory_pairs_are_ours_among_strangers,
+    batches_are_ours_among_strangers,
+    factory_pairs_are_ours_among_strangers_that_pass,
+    batches_are_ours_among_strangers_that_pass,
+    pairs_on_other_addresses_are_ours_among_strangers,
+    strangers_that_refill_the_backlog_delay_no_call_too_long,
 );

@@ -27,7 +27,7 @@ use nix::unistd::{ForkResult, Pid, alarm, fork};
 use ringpair::{PairFactory, PairOptions};
 
 /// A connection wakes one of several accepts at a listener. If that one is being cancelled, no other is woken.
-fn a_call_that_gives_up_takes_no_wake_from_another(options: PairOptions) {
+fn a_cancelled_call_takes_no_wake_from_another(options: PairOptions) {
     alone_in_a_network(|| {
         if !slow_down_lo("200kbit") {
             return;
@@ -270,7 +270,7 @@ fn use_up_the_burst(factory: &PairFactory) {
 }
 
 on_every_engine!(
-    a_call_that_gives_up_takes_no_wake_from_another,
+    a_cancelled_call_takes_no_wake_from_another,
     a_call_begun_in_a_thread_that_ends_goes_on_in_another,
     eight_threads_share_a_factory,
     eight_threads_share_a_factory_with_late_handshakes,

@@ -5,8 +5,8 @@
 mod replay;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    replay::obeying_code_reads_what_was_provided_and_uses_the_script_up(data);
-    replay::code_that_does_anything_is_told_the_same_ever_after(data);
+    replay::code_that_follows_a_script_uses_it_up(data);
+    replay::code_that_diverges_gets_the_same_mismatch_afterwards(data);
     replay::an_offer_that_changes_is_compared_again(data);
-    replay::the_verdict_does_not_depend_on_how_transfers_are_cut(data);
+    replay::the_verdict_does_not_depend_on_split_points(data);
 });

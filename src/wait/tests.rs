@@ -68,7 +68,7 @@ fn a_call_is_woken_at_its_deadline_and_again_when_renewed() {
 }
 
 #[test]
-fn a_waker_that_panics_or_registers_disturbs_nobody() {
+fn a_waker_that_panics_or_registers_disturbs_no_other() {
     struct Panics(AtomicU32);
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {

@@ -101,7 +101,7 @@ fn a_pipe_that_is_not_broken_passes() {
 }
 
 #[test]
-fn each_broken_pipe_is_found_by_its_check_and_by_no_other() {
+fn each_broken_pipe_is_found_by_its_own_check_only() {
     let mut wrong = Vec::new();
     for (fault, check) in BROKEN {
         let report = report_on(*fault);
@@ -147,7 +147,7 @@ const OF_PENDING_WRITES: [&str; 7] = [
 ];
 
 #[test]
-fn what_cannot_be_asked_is_not_exercised() {
+fn a_stream_that_never_blocks_is_not_fully_exercised() {
     let endless = report_on(Fault::HasNoEnd);
     assert_eq!(names_of(&endless, |outcome| matches!(outcome, Outcome::NotExercised(_))), OF_PENDING_WRITES);
     let expected = Outcome::NotExercised("no write was left pending (near is the first)".to_owned());
@@ -216,7 +216,7 @@ fn why(report: Report, check: &str) -> String {
 }
 
 #[test]
-fn a_failure_tells_what_went_wrong_at_which_end() {
+fn a_failure_names_the_end_and_the_operation() {
     let check = "flush-of-nothing-completes";
     let panics = why(report_on_odd(|| panic!("out of luck")), check);
     assert_eq!(panics, "it panicked: out of luck (near is the first)");
@@ -240,7 +240,7 @@ fn a_failure_tells_what_went_wrong_at_which_end() {
 }
 
 #[test]
-fn every_check_fails_where_there_is_no_pair() {
+fn every_check_fails_without_a_pair() {
     let report = where_time_stands_still().block_on(
         patient().check_stream(async || Err::<(DuplexStream, DuplexStream), _>(io::Error::other("sold out"))),
     );
@@ -287,7 +287,7 @@ fn a_check_that_is_busy_is_cut_off() {
 }
 
 #[test]
-fn what_is_left_out_is_not_run_and_keeps_its_place_and_reason() {
+fn a_check_left_out_keeps_its_place_and_reason() {
     let left_out = "second-shutdown-succeeds";
     let conformance = patient().without(left_out, "it is shut down once here");
     let report = where_time_stands_still().block_on(conformance.check_stream(async || Ok(pair(Fault::ShutsDownOnce))));

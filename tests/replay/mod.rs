@@ -177,7 +177,7 @@ impl Play {
 
 /// Code that does what the script asks for, however its calls are cut: it reads what was provided, in order, each part in its
 /// turn, and the script is used up when all is done, and not a step earlier.
-pub(crate) fn obeying_code_reads_what_was_provided_and_uses_the_script_up(data: &[u8]) {
+pub(crate) fn code_that_follows_a_script_uses_it_up(data: &[u8]) {
     let choices = &mut Choices(data);
     let mut play = Play::from_choices(choices).with_sizes(choices);
     let mut got = Vec::new();
@@ -276,7 +276,7 @@ fn write_some(play: &mut Play, choices: &mut Choices<'_>) {
 
 /// Code that does anything at all gets no byte that was not provided, none twice and none out of order; once it has parted from
 /// the script, it is told the same ever after, and it is told where.
-pub(crate) fn code_that_does_anything_is_told_the_same_ever_after(data: &[u8]) {
+pub(crate) fn code_that_diverges_gets_the_same_mismatch_afterwards(data: &[u8]) {
     let choices = &mut Choices(data);
     let mut play = Play::from_choices(choices).with_sizes(choices);
     let (mut got, mut written) = (Vec::new(), 0);
@@ -353,7 +353,7 @@ fn mismatch_in(turn: &Turn) -> Option<Mismatch> {
 }
 
 /// What comes of the same calls is the same, however few bytes each transfer may move.
-pub(crate) fn the_verdict_does_not_depend_on_how_transfers_are_cut(data: &[u8]) {
+pub(crate) fn the_verdict_does_not_depend_on_split_points(data: &[u8]) {
     let choices = &mut Choices(data);
     let play = Play::from_choices(choices);
     let calls: Vec<(usize, Vec<u8>)> = (0..choices.below(24)).map(|_| (choices.below(4), choices.bytes())).collect();

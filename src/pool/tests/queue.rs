@@ -135,7 +135,7 @@ fn a_dropped_ticket_passes_leave_to_open_on() {
 }
 
 #[test]
-fn a_maker_that_nobody_wants_any_more_is_idle_again() {
+fn a_maker_that_no_call_takes_is_idle_again() {
     let shop = Shop::default();
     let pool = shop.pool(1, 1);
     drop(wait(&pool, Reason::Limit));
