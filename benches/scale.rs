@@ -20,7 +20,7 @@
 //! *Not measured.* More than two threads, memory, closing by itself.
 //!
 //! `cargo bench --bench scale -- [--json] [--rounds N]`
-#![allow(clippy::unwrap_used)] // here a panic is the report
+#![allow(clippy::unwrap_used)] // a panic ends the benchmark
 
 mod common;
 

@@ -9,7 +9,7 @@
 //! *Not measured.* Sockets, delays, reads.
 //!
 //! `cargo bench --bench short_writes -- [--json] [--rounds N]`
-#![allow(clippy::unwrap_used)] // here a panic is the report
+#![allow(clippy::unwrap_used)] // a panic ends the benchmark
 
 #[allow(dead_code)] // nothing here makes pairs
 mod common;

@@ -1,5 +1,5 @@
-//! Owes: `Auto` takes the ring, falls back to epoll where the ring is absent and nowhere else, hears the environment, and the
-//! factory tells which it is; each stream is made by the engines that it can live on.
+//! `Auto` takes the ring, falls back to epoll only if the ring is absent, and follows the environment. The factory reports its
+//! engine. A stream that needs a ring is only made by a ring.
 #![cfg(feature = "epoll")]
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ mod common;
 
 use std::net::TcpStream;
 
-use common::{DESCRIPTORS_OF_A_THREAD, alone_with, descriptors, in_a_thread, kill_who_calls, refuse, ring_is_there};
+use common::{DESCRIPTORS_OF_A_THREAD, alone_with, descriptors, in_a_thread, kill_callers_of, refuse, ring_is_there};
 use nix::errno::Errno;
 use nix::libc::{SYS_clone, SYS_clone3, SYS_io_uring_setup, SYS_reboot};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -77,7 +77,7 @@ fn auto_falls_back_to_epoll_if_the_ring_is_absent() {
 #[test]
 fn auto_falls_back_to_epoll_if_ring_setup_kills() {
     alone_with(&[], || {
-        kill_who_calls(SYS_io_uring_setup);
+        kill_callers_of(SYS_io_uring_setup);
         let before = descriptors();
         assert_eq!(backend_of(&PairOptions::new()), Backend::Epoll);
         PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
@@ -110,12 +110,12 @@ fn a_filter_that_kills_counts_after_a_harmless_one() {
         have_a_harmless_filter();
         PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
         in_a_thread(|| {
-            kill_who_calls(SYS_io_uring_setup);
+            kill_callers_of(SYS_io_uring_setup);
             assert_only_epoll_is_there();
         });
         in_a_thread(|| {
             PairOptions::new().factory().unwrap();
-            kill_who_calls(SYS_io_uring_setup);
+            kill_callers_of(SYS_io_uring_setup);
             assert_only_epoll_is_there();
         });
     });
@@ -128,7 +128,7 @@ fn a_filter_that_kills_concerns_only_its_thread() {
             return;
         }
         in_a_thread(|| {
-            kill_who_calls(SYS_io_uring_setup);
+            kill_callers_of(SYS_io_uring_setup);
             assert_only_epoll_is_there();
         });
         in_a_thread(|| {
@@ -137,7 +137,7 @@ fn a_filter_that_kills_concerns_only_its_thread() {
             assert_eq!(backend_of(&PairOptions::new().backend(Backend::Uring)), Backend::Uring);
         });
         in_a_thread(|| {
-            kill_who_calls(SYS_io_uring_setup);
+            kill_callers_of(SYS_io_uring_setup);
             assert_only_epoll_is_there();
         });
     });
@@ -147,7 +147,7 @@ fn a_filter_that_kills_concerns_only_its_thread() {
 #[allow(unsafe_code)] // ignores a signal
 fn a_filter_that_kills_is_found_with_sigchld_ignored() {
     alone_with(&[], || {
-        // SAFETY: no handler is set, and this process is the test's own.
+        // SAFETY: no handler is set, and this process belongs to the test.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
         let has_a_ring = ring_is_there();
         in_a_thread(|| {
@@ -156,7 +156,7 @@ fn a_filter_that_kills_is_found_with_sigchld_ignored() {
             assert_eq!(backend_of(&PairOptions::new()), expected);
         });
         in_a_thread(|| {
-            kill_who_calls(SYS_io_uring_setup);
+            kill_callers_of(SYS_io_uring_setup);
             assert_only_epoll_is_there();
         });
     });
@@ -165,7 +165,7 @@ fn a_filter_that_kills_is_found_with_sigchld_ignored() {
 #[test]
 fn a_filter_that_kills_is_found_without_a_descriptor() {
     alone_with(&[], || {
-        kill_who_calls(SYS_io_uring_setup);
+        kill_callers_of(SYS_io_uring_setup);
         common::leave_descriptors(1);
         let error = PairOptions::new().backend(Backend::Uring).make_pair_blocking::<TcpStream>().unwrap_err();
         common::leave_all_descriptors();
@@ -177,7 +177,7 @@ fn a_filter_that_kills_is_found_without_a_descriptor() {
 fn auto_takes_epoll_if_no_process_can_try_a_filter() {
     alone_with(&[], || {
         in_a_thread(|| {
-            kill_who_calls(SYS_io_uring_setup);
+            kill_callers_of(SYS_io_uring_setup);
             [SYS_clone, SYS_clone3].into_iter().for_each(|call| refuse(call, Errno::EAGAIN));
             assert_eq!(backend_of(&PairOptions::new()), Backend::Epoll);
             PairOptions::new().make_pair_blocking::<TcpStream>().unwrap();
@@ -192,7 +192,7 @@ fn inherited_filters_are_checked_once_per_process() {
         ask();
         let before = common::newest_task();
         (0..20).for_each(|_| ask());
-        assert_eq!(common::newest_task() - before, 20, "each is a thread, and a child where one is asked");
+        assert_eq!(common::newest_task() - before, 20, "a number for each thread, and for each child");
     });
 }
 
@@ -233,7 +233,7 @@ fn a_required_ring_is_not_replaced() {
             assert!(format!("{error:?}").contains("remedy: run `ringpair doctor`"), "{error:?}");
             std::panic::catch_unwind(|| ringpair::ring_or_skip("a test")).unwrap_err();
         });
-        assert_eq!(backend_of(&PairOptions::new().backend(Backend::Epoll)), Backend::Epoll, "this one was asked for");
+        assert_eq!(backend_of(&PairOptions::new().backend(Backend::Epoll)), Backend::Epoll, "epoll was chosen");
     });
 }
 
@@ -268,7 +268,7 @@ fn an_engine_that_the_environment_misspells_is_refused() {
     });
 }
 
-/// Each value has a process of its own, in which the others do nothing.
+/// Runs `body` for one value in a process of its own, because the variable is read once per process.
 fn alone_with_requirement(value: &str, body: impl FnOnce()) {
     const NAME: &str = "RINGPAIR_REQUIRE_URING";
     alone_with(&[(NAME, value)], || {
@@ -304,7 +304,7 @@ fn an_invalid_requirement_is_refused() {
             assert_eq!(error.source().unwrap().to_string(), format!("RINGPAIR_REQUIRE_URING is {value:?}; {takes}"));
             std::panic::catch_unwind(|| ringpair::ring_or_skip("a test")).unwrap_err();
             assert_eq!(descriptors(), before);
-            PairOptions::new().backend(Backend::Epoll).factory().unwrap(); // it decides for `Auto` only
+            PairOptions::new().backend(Backend::Epoll).factory().unwrap(); // the variable concerns `Auto` only
         });
     }
 }
@@ -342,7 +342,7 @@ fn epoll_refuses_a_ring_stream_before_anything_is_opened() {
             assert_eq!((error.step(), error.kind()), (Step::Options, std::io::ErrorKind::Unsupported));
         }
         assert_eq!(descriptors(), before);
-        // Where the ring is absent, that is what is told.
+        // If the ring is absent, the error says that instead.
         in_a_thread_without_a_ring(Errno::EPERM, || {
             let error = PairOptions::new().make_pair_blocking::<Stream>().err().unwrap();
             assert_eq!((error.step(), error.raw_os_error()), (Step::Ring, Some(Errno::EPERM as i32)));

@@ -1,5 +1,5 @@
-//! Owes: the whole suite is green if the ring is barred, in each of the ways in which containers bar it; and under every
-//! filter doctor says what a pair does.
+//! The whole suite passes if a seccomp filter blocks the ring, in each way that containers do. Under every filter, doctor
+//! reports what a pair does.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
@@ -18,10 +18,10 @@ use ringpair::PairOptions;
 use seccompiler::SeccompAction;
 use serde_json::Value;
 
-/// What is run under each filter; `ci/barred` says which.
+/// The command to run under each filter, set by `ci/barred`.
 const COMMAND: &str = "RINGPAIR_BARRED_COMMAND";
 
-/// How many answers the whole suite meets; default: all.
+/// How many of the errnos the whole suite runs under [default: all].
 const ANSWERS_AT_MOST: &str = "RINGPAIR_BARRED_ANSWERS";
 
 #[test]
@@ -30,7 +30,7 @@ fn the_suite_passes_under_every_filter() {
     let command = std::env::var(COMMAND).expect("ci/barred sets it");
     let kills = ("a kill", SeccompAction::KillProcess);
     let answers = barred::ANSWERS.map(|errno| (errno.desc(), barred::answer(errno)));
-    // All answers mean the same to the engine, as the other test shows.
+    // All errnos mean the same to the engine, as the next test shows.
     let most = std::env::var(ANSWERS_AT_MOST).map_or(usize::MAX, |most| most.parse().unwrap());
     for (name, action) in std::iter::once(kills).chain(answers.into_iter().take(most)) {
         let run = command.clone();
@@ -57,7 +57,7 @@ const RING_CALLS: [(&str, i64); 3] = [
     ("io_uring_enter", libc::SYS_io_uring_enter),
 ];
 
-/// Other calls that pairs take, or that the search for what makes them takes.
+/// Other system calls of pairs and of the probe.
 const CALLS: [(&str, i64); 15] = [
     ("socket", libc::SYS_socket),
     ("setsockopt", libc::SYS_setsockopt),
@@ -76,7 +76,7 @@ const CALLS: [(&str, i64); 15] = [
     ("sched_yield", libc::SYS_sched_yield),
 ];
 
-/// Calls that a process must be able to make, or it cannot be started or try anything; they can be refused, though.
+/// Calls that a process needs in order to start. A filter may refuse them, but not kill.
 const CALLS_OF_LIFE: [(&str, i64); 3] =
     [("clone", libc::SYS_clone), ("wait4", libc::SYS_wait4), ("prctl", libc::SYS_prctl)];
 
@@ -128,7 +128,7 @@ fn difference(call: (&str, i64), meets: &(&str, SeccompAction), backend: Option<
     (doctor != pair).then(line)
 }
 
-/// What makes pairs, and whether the exit code says so.
+/// Returns the engine that doctor reports, after checking the exit code.
 fn asked_of_doctor(call: i64, action: &SeccompAction, backend: Option<&str>) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
     command.args(["doctor", "--json"]);

@@ -1,7 +1,7 @@
-//! Owes: rings that are made and dropped in a row are to be had again and again, though an ordinary user may lock little memory
-//! and gets it back only some time later; and what is refused for want of memory or descriptors leaves nothing open.
+//! Rings can be made and dropped in a row, although an ordinary user can lock little memory, which the kernel releases late.
+//! Failures for lack of memory or descriptors leave nothing open.
 //!
-//! `RINGPAIR_CHURN` says how many are made in a row; `ci/user` makes 3,000.
+//! `RINGPAIR_CHURN` sets how many are made in a row; `ci/user` makes 3,000.
 #![cfg(feature = "tokio-uring")]
 #![allow(clippy::unwrap_used)]
 
@@ -17,27 +17,27 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, geteuid, setresuid};
 use ringpair::{Error, PairOptions, Step, make_socket_pair, with_pair};
 
-/// How many are made in a row, unless `RINGPAIR_CHURN` says otherwise.
+/// The default of `RINGPAIR_CHURN`.
 const FEW: usize = 300;
 
-/// What an ordinary user may lock: since Linux 5.16, and before.
+/// The default limit of locked memory: since Linux 5.16, and before.
 const LIMIT: u64 = 8 << 20;
 const OLD_LIMIT: u64 = 64 << 10;
 
-/// Locked memory is counted for all processes of a user: tests that have the same one take turns.
+/// Locked memory is counted per user, so tests with the same user take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Runs `body` as a user without privileges, who may lock so many bytes of memory and open 1,024 descriptors.
+/// Runs `body` as a user without privileges, with these bytes of lockable memory and 1,024 descriptors.
 fn as_an_ordinary_user(bytes: u64, body: impl FnOnce()) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     alone(|| {
         if geteuid().is_root() {
-            // One that nobody else is, in whose name others may have memory locked.
+            // A user id that no other process has, because locked memory is counted per user.
             let user = Uid::from_raw(10_000 + std::process::id() % 50_000);
             if let Err(errno) = setresuid(user, user, user) {
                 return common::skip(&format!("no other user can be had here: {errno}"));
             }
-            set_dumpable(true).unwrap(); // or /proc/self would stay root's
+            set_dumpable(true).unwrap(); // otherwise /proc/self still belongs to root
         }
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         limit_descriptors(hard.min(1024));
@@ -61,7 +61,7 @@ fn limit_locked_memory(bytes: u64) {
     setrlimit(Resource::RLIMIT_MEMLOCK, bytes, hard).unwrap();
 }
 
-/// Does so many times what leaves nothing open once the thread has its ring.
+/// Repeats `act`, which must leave nothing open once the thread has its ring.
 fn in_a_row(mut act: impl FnMut() -> ringpair::Result<()>) {
     let count = std::env::var("RINGPAIR_CHURN").map_or(FEW, |count| count.parse().unwrap());
     drop(on_the_ring().make_pair_blocking::<OwnedFd>().unwrap());
@@ -86,7 +86,7 @@ fn with_pair_works_many_times_in_a_row(_: PairOptions) {
 fn runtimes_in_a_row_get_their_pairs(_: PairOptions) {
     as_an_ordinary_user(LIMIT, || {
         in_a_row(|| {
-            // A small ring: its memory comes back some time later, and tokio-uring does not wait for that.
+            // A small ring: the kernel releases its memory late, and tokio-uring does not wait for that.
             let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(32)).unwrap();
             runtime.block_on(make_socket_pair()).map(drop)
         });
@@ -115,7 +115,7 @@ fn a_ring_waits_for_memory_under_the_old_limit(options: PairOptions) {
 
 fn with_pair_without_memory_leaves_nothing_open(options: PairOptions) {
     as_an_ordinary_user(LIMIT, || {
-        options.make_pair_blocking::<OwnedFd>().unwrap(); // the thread has its ring: it is the runtime's that cannot be had
+        options.make_pair_blocking::<OwnedFd>().unwrap(); // the thread has its ring, so the runtime's ring is the one that fails
         let before = descriptors();
         limit_locked_memory(0);
         assert_no_ring(&call_with_pair().unwrap_err(), Errno::ENOMEM);
@@ -139,7 +139,7 @@ fn with_pair_without_descriptors_leaves_nothing_open(options: PairOptions) {
             limit_descriptors(most);
             assert_eq!(descriptors(), before, "{left} could be opened: {outcome:?}");
             match outcome {
-                Ok(()) => return assert_eq!(left, 6, "it takes no more than that"),
+                Ok(()) => return assert_eq!(left, 6, "six descriptors are enough"),
                 Err(error) => assert_no_ring(&error, Errno::EMFILE),
             }
         }

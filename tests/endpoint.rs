@@ -1,4 +1,4 @@
-//! Addresses to dial: what a client meets at each, and that nothing of it stays.
+//! Addresses to dial: what a client sees at each, and that nothing stays open.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -17,7 +17,7 @@ use ringpair::endpoint::{self, EndpointOptions};
 use ringpair::{Linger, Step};
 use socket2::{Domain, Socket, Type};
 
-/// How long a test looks for what must not happen. No outcome depends on it.
+/// How long a test waits for what must not happen. No outcome depends on it.
 const A_MOMENT: Duration = Duration::from_millis(30);
 
 fn every_address() -> Vec<IpAddr> {
@@ -43,7 +43,7 @@ fn assert_is_reset(client: &mut TcpStream) {
     assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-/// A connect under way.
+/// Starts a connect.
 fn begin_to_connect(to: SocketAddr) -> Socket {
     let client = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
     client.set_nonblocking(true).unwrap();
@@ -52,7 +52,7 @@ fn begin_to_connect(to: SocketAddr) -> Socket {
     client
 }
 
-/// Waits until a connect is through or has failed.
+/// Waits until a connect has completed or failed.
 fn outcome(client: &Socket) -> Result<(), Error> {
     let mut polled = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(client), nix::poll::PollFlags::POLLOUT)];
     assert_eq!(nix::poll::poll(&mut polled, 20_000u16).unwrap(), 1, "the connect has not completed");
@@ -128,7 +128,7 @@ fn resetting_resets_at_once() {
     for address in every_address() {
         let resetting = at(address).resetting().unwrap();
         for _ in 0..50 {
-            // The reset can be there before the connect looks.
+            // The reset can arrive before the connect returns.
             if let Ok(mut client) = TcpStream::connect(resetting.addr()) {
                 assert_is_reset(&mut client);
             }
@@ -180,7 +180,7 @@ fn accepting_hands_out_connections_in_order() {
             assert_eq!(accepted.peer_addr().unwrap(), client.local_addr().unwrap());
             (&client).write_all(b"ping").unwrap();
             let mut read = [0; 4];
-            accepted.read_exact(&mut read).unwrap(); // it is blocking
+            accepted.read_exact(&mut read).unwrap(); // the stream is blocking
         }
     }
 }
@@ -225,7 +225,7 @@ fn an_accept_that_is_dropped_takes_no_connection_from_the_next() {
                 let mut context = Context::from_waker(Waker::noop());
                 let begin = std::time::Instant::now();
                 while begin.elapsed() < Duration::from_millis(1) {
-                    assert!(matches!(dropped.as_mut().poll(&mut context), Poll::Pending)); // until it is registered
+                    assert!(matches!(dropped.as_mut().poll(&mut context), Poll::Pending)); // so it is registered
                 }
             }
             let client = TcpStream::connect(server.addr()).unwrap();
@@ -253,7 +253,7 @@ fn a_port_in_time_wait_can_be_chosen_again() {
         let server = EndpointOptions::new().port(port).linger(Linger::Graceful).accepting().unwrap();
         port = server.addr().port();
         let mut client = TcpStream::connect(server.addr()).unwrap();
-        drop(server.accept_blocking::<TcpStream>().unwrap()); // ends first, and keeps the TIME_WAIT
+        drop(server.accept_blocking::<TcpStream>().unwrap()); // closes first, so TIME_WAIT stays at this end
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
     }
 }

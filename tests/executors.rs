@@ -1,4 +1,4 @@
-//! Async calls need no runtime and no feature: every call makes its pairs in every executor, whenever the handshake is through.
+//! Async calls need no runtime and no feature: every call makes its pairs in every executor, whenever the handshake completes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod calls;
@@ -64,7 +64,7 @@ fn run_by_parking(mut task: Task) {
     }
 }
 
-/// Polls in a thread that ends after the poll: the kernel cancels what that thread has submitted when it would complete.
+/// Polls in a thread that ends after the poll. The kernel cancels the thread's operations when they would complete.
 fn run_in_fresh_threads(mut task: Task) {
     struct Bell(Sender<()>);
     impl Wake for Bell {
@@ -94,7 +94,7 @@ where
 /// Pairs that have to be waited for, if waiting is the point.
 const PARKED: u64 = 20;
 
-/// More than can be under way at once.
+/// More calls than makers.
 const MANY: usize = 100;
 
 fn every_call_makes_pairs_in_every_executor(options: PairOptions) {
@@ -154,7 +154,7 @@ fn a_hundred_late_calls_at_once_are_all_made(options: PairOptions) {
     });
 }
 
-/// Some of the calls have not begun when packets pass again: those begun before wait for the kernel to send a SYN again.
+/// Some calls begin after packets pass again; the others wait for the kernel to resend a SYN.
 fn a_hundred_calls_outlast_lost_handshakes(options: PairOptions) {
     alone_in_a_network(|| {
         in_every_executor(&options.timeout(Duration::from_secs(20)), |_, factory| async move {
@@ -178,7 +178,7 @@ fn idle_makers_are_few_after_many_calls_at_once(options: PairOptions) {
     });
 }
 
-/// A call that is polled once and then kept holds what it uses, and nothing that another call needs.
+/// A call that is polled once and kept holds its maker, but nothing that another call needs.
 fn futures_polled_once_and_kept_delay_no_other_call(options: PairOptions) {
     alone_in_a_network(|| {
         let options = options.timeout(Duration::from_secs(20));
@@ -233,7 +233,7 @@ fn lose_no_packets() {
     run("tc", &["qdisc", "del", "dev", "lo", "root"]);
 }
 
-/// Every future is `Send`, so that a task can go on in another thread.
+/// Every future is `Send`, so a task can move to another thread.
 fn _futures_are_send(options: &PairOptions, factory: &PairFactory) {
     fn is_send(_: impl Send) {}
     is_send(factory.pair::<TcpStream>());

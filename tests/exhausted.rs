@@ -1,4 +1,4 @@
-//! Ports, locked memory and descriptors run out: a factory goes on past the ports, and calls wait their turn for the rest.
+//! Ports, locked memory and descriptors run out: a factory continues with fresh ports, and calls wait for the other resources.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod calls;
@@ -103,7 +103,7 @@ fn with_little_locked_memory(body: impl FnOnce()) {
         if !slow_down_lo("2mbit") {
             return;
         }
-        // A user of its own: what other processes of a user lock is counted, too.
+        // A user of its own, because locked memory is counted per user.
         let user = Uid::from_raw(10_000 + std::process::id() % 50_000);
         if let Err(errno) = setresuid(user, user, user) {
             return skip(&format!("this process cannot become another user: {errno}"));
@@ -175,11 +175,11 @@ fn blocking_calls_wait_for_descriptors_of_other_calls(options: PairOptions) {
             lose_no_packets();
             assert_is_our_own(runtime.block_on(first).unwrap());
         });
-        assert_eq!(factory.stats().pairs, 1 + 10, "the first of them before packets were lost");
+        assert_eq!(factory.stats().pairs, 1 + 10, "one of them before packets were lost");
     });
 }
 
-/// Whether a thread sleeps, by its open `/proc/thread-self/stat`: no descriptor is left to open that.
+/// Whether a thread sleeps, by its open `/proc/thread-self/stat`, because no descriptor is free.
 fn is_asleep_or_gone(stat: &mut File) -> bool {
     let mut text = String::new();
     stat.rewind().unwrap();
@@ -187,7 +187,7 @@ fn is_asleep_or_gone(stat: &mut File) -> bool {
     read.is_err() || text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
 }
 
-/// Runs `body` with a factory whose handshakes are lost, after such a call has had the thread started that serves it.
+/// Runs `body` with a factory whose handshakes are lost. The reactor's thread is running by then.
 fn while_packets_are_lost(options: &PairOptions, body: impl FnOnce(Arc<PairFactory>) + Send + 'static) {
     alone_in_a_network(|| {
         let factory = Arc::new(options.clone().timeout(Duration::from_secs(15)).factory().unwrap());

@@ -1,6 +1,6 @@
-//! Owes: each system call and each operation of the ring on the way to a pair may fail, whichever time it is made, with each
-//! errno that matters: the step and the errno come back in time or the fault is survived, descriptors and sockets are as
-//! before, and the next pair is made. Prints what came of each; `ci/faults` runs it.
+//! Each system call and each ring operation of a pair fails in turn, with each errno that matters. Either the error has the step
+//! and the errno, in time, or the pair is made anyway. Descriptors and sockets are as before, and the next pair is made.
+//! Prints a table; `ci/faults` runs it.
 #![cfg(all(ringpair_faults, feature = "epoll"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -24,7 +24,7 @@ use nix::errno::Errno;
 use ringpair::faults::{Fault, FaultEnding, arm};
 use ringpair::{Backend, PairFactory, PairOptions, Result, Step};
 
-/// How a pair is asked for.
+/// How a pair is requested.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     OneShot,
@@ -75,7 +75,7 @@ impl Way {
 
 type Pair = (TcpStream, TcpStream);
 
-/// All that is there before the call that meets the fault.
+/// What exists before the call with the fault.
 struct Stage {
     way: Way,
     options: PairOptions,
@@ -111,37 +111,37 @@ impl Stage {
     }
 }
 
-/// What the packets of a case meet.
+/// What happens to packets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Road {
-    /// Handshakes are through at once.
+    /// Handshakes complete at once.
     Open,
-    /// Every packet is lost: a pair is waited for in vain.
+    /// All packets are lost, so the call times out.
     Lost,
 }
 
-/// How long a pair may take where it is waited for in vain, and where it is not.
+/// The timeout of a call if packets are lost, and if not.
 const SHORT: Duration = Duration::from_millis(40);
 const LONG: Duration = Duration::from_secs(1);
 
 /// What goes wrong.
 #[derive(Clone, Debug)]
 enum Wrong {
-    /// A system call is answered, as strace takes it: `("socket", "error=EMFILE", "2+")`.
+    /// A system call fails, as for strace: `("socket", "error=EMFILE", "2+")`.
     Call(&'static str, String, String),
-    /// An operation of the ring ends badly.
+    /// A ring operation fails.
     Operation(Fault),
     Both(Fault, String, String),
 }
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Debug)]
 struct Report {
     made: std::result::Result<usize, (Step, Option<i32>, String)>,
     /// How many calls or operations met the fault.
     met: usize,
     took: Duration,
-    /// What is not as it was before, or did not work afterwards.
+    /// What differs from before, or did not work afterwards.
     complaints: Vec<String>,
 }
 
@@ -162,7 +162,7 @@ fn try_out(way: Way, options: &PairOptions, road: Road, late: bool, wrong: Wrong
         took: Duration::ZERO,
         complaints: vec!["it panicked".into()],
     });
-    // A thread that has been joined may still be letting go of what was its own.
+    // A joined thread may still be releasing its thread-locals.
     let begin = Instant::now();
     while (descriptors(), sockstat("inuse")) != before && begin.elapsed() < Duration::from_secs(1) {
         std::thread::yield_now();
@@ -255,13 +255,13 @@ fn options_of(engine: &str) -> PairOptions {
     })
 }
 
-/// What is made to fail, and how: all of it in one process.
+/// What fails and how. Each job has a process of its own.
 #[derive(Clone, Copy)]
 struct Job {
     engine: &'static str,
     what: What,
     road: Road,
-    /// The first is tried at every place, the others at the first place and the last.
+    /// The first errno is tried at every place, the others at the first and the last place.
     answers: &'static [&'static str],
 }
 
@@ -269,8 +269,7 @@ struct Job {
 enum What {
     Call(&'static str),
     Operation(&'static str, u8, FaultEnding),
-    /// The launching of one connect is called off, and the submission after it, which the pair needs to be started again,
-    /// is refused.
+    /// A connect is cancelled, and the submission that would start it again fails.
     Both,
 }
 
@@ -288,13 +287,13 @@ const fn operation(
     Job { engine: "ring", what: What::Operation(name, code, ending), road, answers }
 }
 
-/// What a case should come to.
+/// The expected result of a case.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Due {
     Made,
-    /// At this step, with the errno that was answered.
+    /// An error of this step, with the injected errno.
     Refused(Step),
-    /// At the deadline.
+    /// A timeout.
     Late,
 }
 
@@ -415,7 +414,7 @@ static ACCEPT: LazyLock<Vec<&str>> = LazyLock::new(|| {
     [&refused, PASSING].concat()
 });
 
-/// The places of `seen` calls at which one is made to fail.
+/// Returns which of `seen` calls fail in turn.
 fn places(seen: usize, all: bool) -> Vec<usize> {
     match seen {
         0 => vec![],
@@ -428,7 +427,7 @@ fn places(seen: usize, all: bool) -> Vec<usize> {
 const JOB: &str = "RINGPAIR_FAULTS_JOB";
 const NAME: &str = "every_fault_ends_as_it_should";
 
-/// A job that prints nothing for so long hangs.
+/// A job that prints nothing for this long hangs.
 const SILENCE: Duration = Duration::from_secs(20);
 
 #[test]
@@ -462,7 +461,7 @@ fn every_fault_ends_as_it_should() {
     assert_eq!(cases(false), 0, "see the table");
 }
 
-/// Cases of one call that came to the same.
+/// Cases of one call with the same result.
 #[derive(Clone, Debug)]
 struct Row {
     /// Call, errno, engine, road, way.
@@ -493,7 +492,7 @@ fn line(cells: &[&str]) -> String {
     cells.join("  ")
 }
 
-/// Runs a job in a process and a network of its own, and ends it where it hangs. Returns its part of the table.
+/// Runs a job in a process and a network of its own, and kills it if it hangs. Returns its part of the table.
 fn watch(job: usize) -> Vec<Row> {
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--net", "--mount", "--kill-child", "--"]).arg(std::env::current_exe().unwrap());
@@ -583,7 +582,7 @@ fn perform(job: &Job) {
         What::Operation(name, opcode, ending) => (format!("{name} {}", told(ending)), opcode, ending),
         What::Both => ("IORING_OP_CONNECT + enter".to_owned(), opcode::Connect::CODE, FaultEnding::AtOnce),
     };
-    // The first of a process asks for more, and remembers it; the first that is late starts the reactor.
+    // The first call of a process makes more system calls; the first late call starts the reactor.
     seen_in(Way::AsyncPair, &options_of(job.engine), &Job { road: Road::Lost, ..*job });
     for way in WAYS {
         let options = options_of(job.engine);
@@ -600,7 +599,7 @@ fn perform(job: &Job) {
             for place in places(seen.len(), nth == 0) {
                 for lasting in [false, true] {
                     if lasting && nth > 0 && place > 1 {
-                        continue; // the first errno has shown what lasting does at each place
+                        continue; // the first errno has covered lasting faults at each place
                     }
                     let Some(due) = due(job, way, answer, place, &seen, lasting) else { continue };
                     let when = format!("{place}{}", if lasting { "+" } else { "" });
@@ -612,7 +611,7 @@ fn perform(job: &Job) {
                         What::Operation(..) => Wrong::Operation(fault(number_of(answer))),
                         What::Both => {
                             let lost = Fault { many: 1, ..fault(number_of("ECANCELED")) };
-                            // A batch has opened its sockets by a submission of their own.
+                            // A batch opens its sockets by a separate submission.
                             let after_the_launch = if matches!(way, Way::Pairs | Way::AsyncPairs) { "3" } else { "2" };
                             Wrong::Both(lost, said, after_the_launch.to_owned())
                         }
@@ -645,7 +644,7 @@ impl Report {
         }
     }
 
-    /// Who is accepted and gone again is counted as a stranger, whoever it was.
+    /// An accepted connection that is already closed counts as a stranger.
     fn verdict(&self, due: Due, answer: &str, counted: bool) -> String {
         let expected = match due {
             Due::Made => "made".to_owned(),
@@ -669,20 +668,20 @@ impl Report {
     }
 }
 
-/// What a fault should come to; `None` where there is no case. `lasting`: also all that follow are answered so.
+/// Returns the expected result of a fault; `None` if there is no such case. `lasting`: all later calls fail too.
 fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting: bool) -> Option<Due> {
     use Due::{Late, Made, Refused};
     let unharmed = if job.road == Road::Lost { Late } else { Made };
     let once = |due| if lasting { due } else { unharmed };
     let at = |place: usize| seen[place - 1].as_str();
-    // Those whose answers count, from this place on.
+    // The calls from this place on whose results matter.
     let any =
         |is_ours: &dyn Fn(usize) -> bool| if lasting { (place..=seen.len()).any(is_ours) } else { is_ours(place) };
     Some(match job.what {
         What::Both => return (!lasting).then_some(Refused(Step::Ring)),
         What::Operation("IORING_OP_CONNECT", ..) | What::Call("connect") => match answer {
             "ECANCELED" | "EINTR" => once(Late),
-            "EADDRNOTAVAIL" => once(Refused(Step::Connect)), // a fresh listener may do
+            "EADDRNOTAVAIL" => once(Refused(Step::Connect)), // a fresh listener may work
             _ => Refused(Step::Connect),
         },
         What::Operation("IORING_OP_ACCEPT", ..) => match answer {
@@ -691,25 +690,25 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
         },
         What::Operation("IORING_OP_SOCKET", ..) => match way {
             Way::Pairs | Way::AsyncPairs => Refused(Step::Socket),
-            _ => unharmed, // the next pair's: it is opened by a call then
+            _ => unharmed, // the spare socket: opened by a system call instead
         },
         What::Operation(..) => unharmed,
         What::Call(name) => match name {
-            // After the listener's comes the one of the first pair, which opens it itself where a new factory could not.
+            // The second socket is the first pair's, which opens it itself if the new factory could not.
             "socket" if job.engine == "ring" && way == Way::Factory && place == 2 => once(Refused(Step::Socket)),
             "socket" | "prlimit64" => Refused(Step::Socket),
-            // A thread's socket that cannot listen again is replaced.
+            // A one-shot socket that cannot listen again is replaced.
             "setsockopt" if way == Way::OneShotAgain && place <= 2 => once(Refused(Step::SetOption)),
             "listen" if way == Way::OneShotAgain => once(Refused(Step::Listen)),
             "getsockname" if way == Way::OneShotAgain && place == 1 => once(Refused(Step::Verify)),
             "setsockopt" => Refused(Step::SetOption),
-            // Where the kernel has no port for the listener, one in TIME_WAIT may do.
+            // If the kernel finds no port for the listener, a port in TIME_WAIT may work.
             "bind" if answer == "EADDRINUSE" && place == 1 && !way.keeps_a_factory() => once(Refused(Step::Bind)),
             "bind" => Refused(Step::Bind),
             "listen" => Refused(Step::Listen),
             "getsockname" => Refused(Step::Verify),
             "getpeername" => {
-                // The connected ends are asked before the accepted ones, which another option tells of as well.
+                // Connected ends are checked before accepted ends, for which SO_PEERNAME works too.
                 let is_connected = |place: usize| match way {
                     Way::Pairs | Way::AsyncPairs => place <= BATCH,
                     _ => place % 2 == 1,
@@ -718,7 +717,7 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
             }
             "getsockopt" | "statx" | "prctl" | "io_uring_register" | "munmap" => unharmed,
             "fcntl" => {
-                // F_GETFD is the standard library's, in debug builds. Listeners are set when they are drained, after the pair.
+                // F_GETFD comes from the standard library in debug builds. Listeners are drained after the pair.
                 let of_mode: Vec<usize> = (1..=seen.len()).filter(|place| at(*place).contains("FL")).collect();
                 let rank = of_mode.iter().position(|of_mode| *of_mode == place)?;
                 let of_ends = if job.engine == "ring" {
@@ -730,14 +729,14 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
                 };
                 if rank < of_ends { Refused(Step::SetOption) } else { unharmed }
             }
-            "accept4" if answer == "EINTR" && lasting => return None, // it is asked again until it is answered
-            // Nobody came: to drain a listener.
+            "accept4" if answer == "EINTR" && lasting => return None, // retried until it succeeds
+            // A drained listener has no connection.
             "accept4" if job.engine == "ring" || at(place).contains("EAGAIN") => unharmed,
             "accept4" if PASSING.contains(&answer) || answer == "EAGAIN" => once(Late),
             "accept4" => Refused(Step::Accept),
             "io_uring_setup" | "mmap" | "epoll_create1" => {
                 if at(place).contains("MAP_ANONYMOUS") {
-                    return None; // the allocator's
+                    return None; // from the allocator
                 }
                 let descends = answer == "EINVAL" && matches!(name, "io_uring_setup" | "mmap");
                 let absent = matches!(answer, "ENOSYS" | "EPERM" | "EACCES" | "EOPNOTSUPP") && job.engine == "auto";
@@ -748,7 +747,7 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
                 }
             }
             "io_uring_enter" => match answer {
-                // The others only look for completions, as often as there is time for, or cancel what is late.
+                // The others only check for completions, or cancel late operations.
                 _ if job.road == Road::Lost && place > submissions(way) => return None,
                 "EINTR" | "EAGAIN" | "EBUSY" | "0" => once(Refused(Step::Ring)),
                 _ => Refused(Step::Ring),
@@ -756,7 +755,7 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
             "poll" if answer == "EINTR" => Late,
             "poll" => Refused(Step::Ring),
             "epoll_ctl" => {
-                // Those of the reactor can fail: a call that it does not wake looks again by itself.
+                // The reactor's calls may fail: calls look again by themselves.
                 let is_ours = |place: usize| at(place).contains("_ADD") && !at(place).contains("ONESHOT");
                 if any(&is_ours) { Refused(Step::Ring) } else { Late }
             }
@@ -765,12 +764,12 @@ fn due(job: &Job, way: Way, answer: &str, place: usize, seen: &[String], lasting
     })
 }
 
-/// How often a way submits where every packet is lost: a batch opens its sockets by a submission of its own.
+/// How often a way submits if all packets are lost: a batch opens its sockets by a separate submission.
 fn submissions(way: Way) -> usize {
     if matches!(way, Way::Pairs | Way::AsyncPairs) { 2 } else { 1 }
 }
 
-/// What an accept answers that is made again.
+/// Errnos after which an accept is repeated.
 const PASSING: &[&str] = &[
     "ECONNABORTED",
     "EPROTO",

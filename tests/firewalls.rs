@@ -1,5 +1,5 @@
-//! Pairs where packets on `lo` are rejected, dropped, redirected or flooded: a call fails with what the kernel says, or makes
-//! a pair of its own, and never hands out a stranger.
+//! Firewalls that reject, drop, redirect or flood packets on `lo`: a call fails with the kernel's error or makes a pair of its
+//! own, and never hands out a stranger.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unsafe_code)] // TCP_LINGER2 has no safe wrapper
 
@@ -29,7 +29,7 @@ const SYN: &str = "tcp flags & (syn|ack) == syn";
 /// Much longer than a hang: a call that waits for this deadline fails the test.
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
-/// Less than the second after which the kernel sends a SYN again.
+/// Less than the second after which the kernel resends a SYN.
 const NO_SECOND_SYN: Duration = Duration::from_millis(300);
 
 fn a_rejected_connect_fails_at_once_with_its_errno(options: PairOptions) {
@@ -89,7 +89,7 @@ fn a_dropped_connect_fails_at_the_deadline(options: PairOptions) {
 /// The stranger's connection comes from the port that our rejected connect is given, and it waits in the backlog.
 fn a_rejected_connect_never_hands_out_a_stranger(options: PairOptions) {
     behind_a_firewall(|| {
-        // One port for the listener, and one for everybody who connects.
+        // One port for the listener, and one for all connects.
         fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
         let of_a_factory = CALLS.into_iter().filter(|(name, _)| ["pair_blocking", "pair", "stream"].contains(name));
         for (name, call) in of_a_factory {
@@ -108,7 +108,7 @@ fn a_rejected_connect_never_hands_out_a_stranger(options: PairOptions) {
     });
 }
 
-/// Closes with FIN and has its own side forgotten, so that its port is free while its connection waits to be accepted.
+/// Closes with FIN and drops its own side, so that its port is free while its connection waits to be accepted.
 fn leave_a_dead_connection_at(listener: SocketAddr) {
     let mut stranger = TcpStream::connect(listener).unwrap();
     let port = stranger.local_addr().unwrap().port();
@@ -123,7 +123,7 @@ fn leave_a_dead_connection_at(listener: SocketAddr) {
     eventually("its own side has forgotten it", || !tcp_sockets().iter().any(|socket| socket.local == port));
 }
 
-/// Address translation hides from both ends where the connection goes: the connected end names our listener as its peer.
+/// Address translation hides the redirection: `getpeername` of the connected end returns our listener.
 fn a_redirected_connect_is_never_handed_out(options: PairOptions) {
     behind_a_firewall(|| {
         for (family, address) in families() {
@@ -147,7 +147,7 @@ fn a_redirected_connect_is_never_handed_out(options: PairOptions) {
                 );
             }
             elsewhere.set_nonblocking(true).unwrap();
-            elsewhere.accept().expect("a connect arrived elsewhere");
+            elsewhere.accept().expect("the connect arrives at the other listener");
             remove_all_rules();
             eventually("a pair is in time", || factory.pair_blocking().map(assert_is_our_own).is_ok());
         }
@@ -162,11 +162,11 @@ fn a_connect_reset_by_a_full_backlog_is_tried_again(options: PairOptions) {
         }
         run("tc", &["qdisc", "del", "dev", "lo", "root"]);
         fs::write("/proc/sys/net/ipv4/tcp_abort_on_overflow", "1").unwrap();
-        let _ = fs::write("/proc/sys/net/core/somaxconn", "16"); // older kernels do not offer it here: the crowd is large enough
+        let _ = fs::write("/proc/sys/net/core/somaxconn", "16"); // older kernels do not have it here; there are enough strangers anyway
         for (name, call) in CALLS.into_iter().filter(|(name, _)| !name.starts_with("make_pair")) {
             let factory = Arc::new(options.factory().unwrap());
             let listener = listener_of(&factory);
-            // The SYNs wait until all are there, and then arrive before anything that follows from them.
+            // The SYNs are delayed until all are sent, and arrive before their answers.
             slow_down_to("1kbit", "add");
             let crowd: Vec<Socket> = (0..400).map(|_| begin_to_connect(listener, None)).collect();
             let before = tcp_sockets().iter().filter(|socket| socket.has_sent_syn).count();
@@ -181,7 +181,7 @@ fn a_connect_reset_by_a_full_backlog_is_tried_again(options: PairOptions) {
             });
             run("tc", &["qdisc", "del", "dev", "lo", "root"]);
             pairs.expect(name).into_iter().for_each(assert_is_our_own);
-            assert!(netstat("TcpExt", "ListenOverflows") > overflows, "{name}: no overflow, and this proves nothing");
+            assert!(netstat("TcpExt", "ListenOverflows") > overflows, "{name}: the backlog did not overflow");
             drop(crowd);
         }
     });
@@ -191,7 +191,7 @@ fn slow_down_to(rate: &str, how: &str) {
     run("tc", &["qdisc", how, "dev", "lo", "root", "tbf", "rate", rate, "burst", "1540", "limit", "1000000"]);
 }
 
-/// The same in a batch, of which some connections still find room.
+/// The same with a batch, of which some connections fit into the backlog.
 fn a_batch_is_made_where_the_backlog_resets_some_of_it(options: PairOptions) {
     alone_with_late_handshakes(|| {
         fs::write("/proc/sys/net/ipv4/tcp_abort_on_overflow", "1").unwrap();
@@ -215,7 +215,7 @@ fn a_flood_of_half_open_connections_delays_no_pair(options: PairOptions) {
         for (name, value) in [
             ("tcp_syncookies", "0"),
             ("tcp_max_syn_backlog", "64"),
-            ("tcp_no_metrics_save", "1"), // a peer that has a record there is let in
+            ("tcp_no_metrics_save", "1"), // known peers would be accepted
             ("tcp_synack_retries", "0"),  // so that the retransmissions that are counted are ours
         ] {
             fs::write(format!("/proc/sys/net/ipv4/{name}"), value).unwrap();
@@ -244,7 +244,7 @@ fn fill_with_half_open_connections(listener: SocketAddr) {
     assert!(half_open > 40, "{half_open}");
 }
 
-/// So many connections wait at a listener when the kernel takes no more.
+/// A listener's backlog holds this many connections.
 const BACKLOG: usize = 257;
 
 fn begin_to_connect(listener: SocketAddr, from: Option<Ipv4Addr>) -> Socket {
@@ -253,7 +253,7 @@ fn begin_to_connect(listener: SocketAddr, from: Option<Ipv4Addr>) -> Socket {
     if let Some(from) = from {
         stranger.bind(&SocketAddr::from((from, 0)).into()).unwrap();
     }
-    let _ = stranger.connect(&listener.into()); // in progress, whether or not it will ever be through
+    let _ = stranger.connect(&listener.into()); // in progress, and may never complete
     stranger
 }
 
@@ -287,7 +287,7 @@ fn behind_a_firewall(body: impl FnOnce()) {
     });
 }
 
-/// The families of nft, each with the loopback address that pairs of it lie at.
+/// The families of nft, each with its loopback address.
 fn families() -> Vec<(&'static str, IpAddr)> {
     let all = [("ip", IpAddr::from(Ipv4Addr::LOCALHOST)), ("ip6", Ipv6Addr::LOCALHOST.into())];
     all.into_iter().filter(|(_, address)| TcpListener::bind((*address, 0)).is_ok()).collect()

@@ -1,6 +1,6 @@
-//! Owes: what a process keeps between pairs serves on both sides of a fork, and a child takes nothing from its parent.
+//! What a process keeps between pairs works in both processes after a fork, and a child takes nothing from its parent.
 #![allow(clippy::unwrap_used)]
-#![allow(unsafe_code)] // forks a process that has one thread beside the one that waits for it
+#![allow(unsafe_code)] // forks a process whose other thread only waits
 
 mod common;
 
@@ -13,14 +13,14 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use ringpair::{PairFactory, PairOptions};
 
-/// Has a child do this, which tells by how it ends whether that went well.
+/// Runs `act` in a child, whose exit status shows whether it succeeded.
 fn in_a_child(act: impl FnOnce()) -> Pid {
-    // SAFETY: the other threads of this process wait for this one, and hold no lock meanwhile that the child could want.
+    // SAFETY: the other threads of this process wait for this one, and hold no lock that the child needs.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             let went_well = catch_unwind(AssertUnwindSafe(act)).is_ok();
-            // SAFETY: ends the process, and looks at nothing in it.
+            // SAFETY: ends the process, and accesses no memory.
             unsafe { nix::libc::_exit(i32::from(!went_well)) }
         }
     }
@@ -38,7 +38,7 @@ fn assert_is_a_pair((mut accepted, mut connected): (TcpStream, TcpStream)) {
     assert_eq!(read, token);
 }
 
-/// Single ones, and more than go into one submission.
+/// Makes single pairs, and a batch larger than one submission.
 fn assert_serves(factory: &PairFactory) {
     for _ in 0..50 {
         assert_is_a_pair(factory.pair_blocking().unwrap());
@@ -88,7 +88,7 @@ fn a_factory_works_in_a_process_and_its_child_at_once(options: PairOptions) {
     });
 }
 
-/// The thread keeps its engine between them.
+/// The thread keeps its engine between one-shots.
 fn one_shots_work_in_a_process_and_its_child_at_once(options: PairOptions) {
     alone(|| {
         let make = || (0..50).for_each(|_| assert_is_a_pair(options.make_pair_blocking().unwrap()));

@@ -1,4 +1,4 @@
-//! Owes: a fuse fails at every point once, whichever code marks it, and names the one whose failure breaks a body.
+//! A fuse fails once at every point, and names the point whose failure breaks a body.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -14,14 +14,14 @@ use faces::{Face, Scripted, Stream, on_every_face};
 use ringpair::fuse::{Blown, Error, Fuse, FuseOptions};
 use ringpair::mocket::{MismatchKind, MocketOptions, Script};
 
-/// In which call a point failed, of those that a run makes.
+/// Passes three points.
 fn three_points(fuse: &Fuse) -> io::Result<()> {
     fuse.maybe_fail()?;
     fuse.maybe_fail()?;
     fuse.maybe_fail()
 }
 
-/// Runs a body under a fuse, blocking and async: both must come to the same.
+/// Runs a body under a fuse, blocking and async. Both must have the same result.
 fn both_ways(options: &FuseOptions, body: impl Fn(Fuse) -> io::Result<()>) -> Result<usize, Error> {
     let blocking = options.armed_blocking(&body);
     let in_task = common::runtime().block_on(options.armed(async |fuse| {
@@ -168,17 +168,17 @@ fn unwrap_shows_the_text_and_its_cause() {
 
 #[test]
 fn a_fuse_that_never_ends_is_stopped() {
-    // As many points as there may be are well.
+    // The maximum of points is allowed.
     let options = FuseOptions::new().max_points(3);
     assert_eq!(both_ways(&options, |fuse| three_points(&fuse)).unwrap(), 3);
     let bodies: [fn(Fuse) -> io::Result<()>; 3] = [
-        // Each run has one more point than the one before it.
+        // Each run has one more point than the previous run.
         |fuse| (0..).try_for_each(|_| fuse.maybe_fail()),
-        // The first run has no end, though it is told.
+        // The first run ignores the failures.
         |fuse| loop {
             let _ = fuse.maybe_fail();
         },
-        // It ends when it is told, and forgets why.
+        // It ends at the failure, and hides its cause.
         |fuse| {
             while fuse.has_blown() || fuse.maybe_fail().is_ok() {
                 if fuse.maybe_fail().is_err_and(|error| error.kind() == ErrorKind::TimedOut) {
@@ -193,7 +193,7 @@ fn a_fuse_that_never_ends_is_stopped() {
         assert!(matches!(error, Error::NeverEnds { max_points: 3, .. }), "{error}");
         assert_eq!(error.point().unwrap().number(), 4);
     }
-    // The default is far, and is reached.
+    // The default is high, but can be reached.
     let error = Fuse::armed_blocking(|fuse| {
         while fuse.maybe_fail().map_or_else(|error| error.kind() != ErrorKind::TimedOut, |()| true) {}
         Ok(())
@@ -201,7 +201,7 @@ fn a_fuse_that_never_ends_is_stopped() {
     assert!(matches!(error.unwrap_err(), Error::NeverEnds { max_points: 10_000, .. }));
 }
 
-/// Far longer than a run takes to reach its point, on a busy machine too.
+/// Far longer than a run takes to reach its point, even on a busy machine.
 const LIMIT: Duration = Duration::from_secs(1);
 
 #[test]
@@ -231,7 +231,7 @@ fn a_task_that_hangs_before_its_point_has_none() {
     assert_eq!(error.to_string(), "a run without an injected failure has not ended after 1ms");
 }
 
-/// A blocking run that is late: it ends when the watchdog has noticed, because its points fail from then on.
+/// A late blocking run ends because its points fail once the watchdog has noticed it.
 #[test]
 fn a_late_blocking_run_is_an_error() {
     let options = FuseOptions::new().watchdog(Duration::from_millis(1)).max_points(usize::MAX);
@@ -246,10 +246,10 @@ fn a_late_blocking_run_is_an_error() {
     assert!(matches!(late, Err(Error::Hung { .. })), "{late:?}");
 }
 
-/// Blocks after an injected failure, for longer than the watchdog allows: in a call, or in a task that has waited before.
+/// Blocks after an injected failure, longer than the watchdog allows: in a call, or in a task that has waited before.
 fn block_for_ever(way: &str) {
     let forever = || -> io::Result<()> {
-        std::thread::park_timeout(20 * LIMIT); // or a watchdog that sleeps would hang the test
+        std::thread::park_timeout(20 * LIMIT); // bounded, in case the watchdog fails
         std::process::exit(3)
     };
     let options = FuseOptions::new().watchdog(LIMIT);
@@ -330,17 +330,17 @@ async fn ask(stream: &mut impl Stream) -> io::Result<Vec<u8>> {
 async fn a_mocket_fails_at_each_of_its_reads_and_writes<F: Face>() {
     let script = Script::new().expect("ping").then().provide("po").delay(Duration::from_millis(1)).provide("ng");
     let options = MocketOptions::new().script(script.expect_shutdown());
-    // A write, two reads, a shutdown; the delay, for which a read is asked twice, is no point of its own.
+    // A write, two reads, a shutdown. The delay, for which a read is polled twice, is no point.
     let points = Fuse::armed(async |fuse| {
         let mut mocket = F::alone(&options.clone().fuse(&fuse));
         let answer = ask(&mut mocket).await;
-        mocket.close().unwrap(); // after a failure nothing is owed
+        mocket.close().unwrap(); // after a failure the rest of the script is not required
         assert_eq!(answer?, b"pong");
         Ok(())
     });
     assert_eq!(points.await.unwrap(), 4);
 
-    // What passes through has points too.
+    // Pass-through operations are points too.
     let points = Fuse::armed(async |fuse| {
         let (mut mocket, mut peer) = F::pair(&MocketOptions::new().max_write_size(2).fuse(fuse)).await;
         peer.write_all(b"pong").await?;
@@ -366,13 +366,13 @@ async fn a_mockets_point_names_its_call_and_its_fuse<F: Face>() {
     assert_eq!(point.to_string(), named);
 }
 
-/// Giving up half-way leaves steps over, and that is no fault; writing something else is one.
+/// After a failure the rest of the script is not required, but different bytes are still a mismatch.
 async fn after_a_failure_the_script_still_holds<F: Face>() {
     let script = Script::new().expect("ab").then().provide("1");
     let points = Fuse::armed(async |fuse| {
         let mut mocket = F::alone(&MocketOptions::new().script(script.clone()).fuse(&fuse));
         mocket.write(b"a").await?;
-        mocket.write(b"b").await?; // dropped here without a word, half of the script left
+        mocket.write(b"b").await?; // an error drops the mocket here, with half of the script left
         mocket.read(1).await?;
         mocket.close()?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Live pairs that are broken on purpose: what each end sees, and what mends it.
+//! Live pairs that are broken on purpose: what each end sees, and how they recover.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,5 @@
-//! Owes: closing is measured as a library measures: what cannot be is refused first, what is opened is closed again, also when
-//! something fails halfway or the measuring ends early, and no engine is taken for another.
+//! `Close` as a library: invalid options are refused first, everything that is opened is closed, even after a failure or an
+//! early end, and each engine is the chosen one.
 #![cfg(feature = "measure")]
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +20,7 @@ fn every_cell_closes_its_pairs_and_leaves_nothing_open(options: PairOptions) {
     alone(|| {
         let backend = backend_of(&options);
         let before = descriptors();
-        let report = Close::new().backend(backend).pairs(27).run().unwrap(); // more than a turn, and no whole number of them
+        let report = Close::new().backend(backend).pairs(27).run().unwrap(); // more than one turn, and not a multiple of it
         assert_eq!(descriptors(), before);
         assert_eq!((report.engine, report.pairs, report.ended_early), (backend, 27, false));
         for cell in &report.cells {
@@ -58,7 +58,7 @@ fn a_waiting_close_waits_for_the_acknowledgement(options: PairOptions) {
         let report = close.run().unwrap();
         let pairs: u64 = report.cells.iter().map(|cell| cell.pairs).sum();
         assert!(report.fits() && pairs >= 6, "{report:?}");
-        // The delayed acknowledgement of its FIN ends such a close. A busy machine may have sent some of them otherwise.
+        // The delayed acknowledgement of the FIN ends such a close. A busy machine may send some earlier.
         assert!(netstat("TcpExt", "DelayedACKs") >= pairs / 2, "{report:?}");
     });
 }

@@ -1,5 +1,4 @@
-//! Owes: pairs that have a listener each, and close with FIN, can be made on and on, also when each port that there is for a
-//! listener is in TIME_WAIT.
+//! One-shots that close with FIN can be made without end, even when every port for listeners is in TIME_WAIT.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -12,7 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use common::{alone_in_a_network, on_every_engine, sockstat};
 use ringpair::{Linger, PairOptions, Step};
 
-/// A hundred for connects, the first among them, and a hundred for listeners.
+/// A hundred ports for connects, including the first, and a hundred for listeners.
 const FIRST: u16 = 40_000;
 const PORTS: u16 = 200;
 const MANY: u64 = 1000;
@@ -21,13 +20,13 @@ fn few_ports_from(first: u16) {
     fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("{first} {}", first + PORTS - 1)).unwrap();
 }
 
-/// More connections are than there are ports. (Not all that were made: one may take the place of one in TIME_WAIT.)
+/// More connections are in TIME_WAIT than there are ports, though not all: a new one may replace an old one.
 fn assert_in_time_wait() {
     let count = sockstat("tw");
     assert!(count > u64::from(PORTS), "{count}");
 }
 
-/// Makes one, has it leave TIME_WAIT, and tells where it was accepted.
+/// Makes a pair that leaves a TIME_WAIT, and returns the listener's port.
 fn graceful(options: &PairOptions) -> ringpair::Result<u16> {
     let (accepted, connected) = options.make_pair_blocking::<TcpStream>()?;
     let port = accepted.local_addr().unwrap().port();
@@ -56,7 +55,7 @@ fn one_shots_outlast_a_range_that_begins_odd(options: PairOptions) {
     outlast_the_ports_from(FIRST + 1, options);
 }
 
-/// Listeners of `std` fill the lower half of the ports for listeners, and the kernel begins there half of the time.
+/// Listeners of `std` use up the lower half of the ports for listeners, where half of the kernel's searches begin.
 fn one_shots_avoid_ports_that_others_left_in_time_wait(options: PairOptions) {
     alone_in_a_network(|| {
         let low = (32_769..32_769 + 14_116).step_by(2);
@@ -99,7 +98,7 @@ fn threads_share_the_last_ports(options: PairOptions) {
     });
 }
 
-/// The kernel leaves them out; so must who names a port.
+/// The kernel never chooses reserved ports, and neither may listeners that name their port.
 fn a_reserved_port_is_never_used(options: PairOptions) {
     alone_in_a_network(|| {
         few_ports_from(FIRST);
@@ -112,7 +111,7 @@ fn a_reserved_port_is_never_used(options: PairOptions) {
     });
 }
 
-/// Nothing helps where TIME_WAIT must not be looked past, or where somebody listens.
+/// Without `SO_REUSEADDR`, or with ports in use by listeners, no port is left.
 fn ports_in_use_are_an_error(options: PairOptions) {
     alone_in_a_network(|| {
         few_ports_from(FIRST);

@@ -1,5 +1,5 @@
-//! Owes: the probe tells what `Backend::Auto` does, what is in the way and what to do about it, from under every bar that can
-//! be put up here; it never fails, never hangs, is never killed, and leaves neither a process nor a descriptor behind.
+//! The probe finds what `Backend::Auto` does, the cause and the remedy, under every restriction that can be set up here. It
+//! never fails, never hangs, is never killed, and leaves neither a process nor a descriptor behind.
 #![allow(clippy::unwrap_used)]
 
 mod barred;
@@ -104,9 +104,9 @@ fn a_filter_that_refuses_setup_is_named_with_its_errno() {
             let (check, code) = (Check::RingSetup, errno as i32);
             let is_confined = probe.host().security_label.as_deref().is_some_and(|label| label != "unconfined");
             let cause = match errno {
-                // A security module says so too, and if one holds us it is the likelier of the two.
+                // A security module also returns EACCES. If one confines this process, it is the likelier cause.
                 Errno::EACCES if is_confined => Cause::SecurityModule { check, errno: code },
-                // Before the sysctl, nothing tells a filter from a kernel without io_uring.
+                // On kernels without the sysctl, a filter cannot be told from a kernel without io_uring.
                 Errno::ENOSYS if probe.host().io_uring_disabled.is_none() => Cause::NotBuiltInOrSeccomp,
                 _ => Cause::SeccompErrno { check, errno: code },
             };
@@ -174,7 +174,7 @@ fn a_filter_that_kills_is_named_and_does_not_kill() {
         for (call, check) in CALLS.into_iter().zip(checks) {
             for action in [SeccompAction::KillProcess, SeccompAction::KillThread, SeccompAction::Trap] {
                 let probe = under(call, action, probe);
-                // `Auto` looks before it sets up a ring, and not before it uses one.
+                // `Auto` checks before it sets up a ring, but not before it uses one.
                 let verdict = if check == Check::RingSetup { WITHOUT_A_RING } else { Verdict::Nothing };
                 assert_is(&probe, verdict, Some(Cause::SeccompKill { check }));
                 assert_eq!(probe.outcome(check), Outcome::Died { signal: Some(libc::SIGSYS) });
@@ -239,7 +239,7 @@ fn without_a_child_a_filter_leaves_it_unknown() {
     assert_remedy(&probe, "ulimit -u");
 }
 
-/// Has every way to start a process refused.
+/// Makes every way to start a process fail.
 fn refuse_children() {
     for call in [libc::SYS_clone, libc::SYS_clone3] {
         common::refuse(call, Errno::EAGAIN);
@@ -378,7 +378,7 @@ fn dropped_packets_delay_the_probe_only_briefly() {
 #[test]
 fn a_rule_that_blocks_loopback_is_named_with_its_errno() {
     alone_in_a_network(|| {
-        // The rule that finds local addresses steps back, so that one that bars them can go before it.
+        // The rule for local addresses gets a lower priority, so that a rule that blocks them comes first.
         run("ip", &["rule", "add", "pref", "10", "lookup", "local"]);
         run("ip", &["rule", "del", "pref", "0"]);
         run("ip", &["rule", "add", "pref", "5", "to", "127.0.0.0/8", "prohibit"]);
@@ -511,7 +511,7 @@ fn an_environment_that_is_invalid_is_nothing() {
     });
 }
 
-/// Gives up being root, for good; skips where that cannot be.
+/// Becomes another user, for good. Skips if that is not possible.
 fn become_ordinary(id: u32) -> bool {
     let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
     let done = setgroups(&[]).and_then(|()| setresgid(group, group, group)).and_then(|()| setresuid(user, user, user));

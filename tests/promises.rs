@@ -1,4 +1,4 @@
-//! What types promise beyond behaviour: `Send`, sizes, allocations.
+//! Promises of types: `Send`, sizes, allocations.
 #![allow(unsafe_code)] // a global allocator is unsafe by its trait
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use common::{alone_with_late_handshakes, eventually, on_every_engine, ring_is_there};
 use ringpair::{Error, PairFactory, PairOptions, PairSocket};
 
-/// Counts for each thread what it allocates, so that tests that run beside each other do not count in one another.
+/// Counts allocations per thread, so that concurrent tests do not affect each other.
 struct Counting;
 
 thread_local! {
@@ -20,15 +20,15 @@ thread_local! {
 }
 
 fn count_one() {
-    // A thread that is ending has no counter any more, and nobody to read it.
+    // While a thread ends, its counter is gone.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: every call is passed on to the system's allocator as it is; counting neither allocates nor panics.
+// SAFETY: every call is passed to the system's allocator unchanged; counting neither allocates nor panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count_one();
-        // SAFETY: the caller's promises are those that `System` asks for.
+        // SAFETY: the caller's promises are those of `System`.
         unsafe { System.alloc(layout) }
     }
 
@@ -67,14 +67,14 @@ fn the_counter_counts() {
 fn a_warm_factory_makes_pairs_without_allocations(options: PairOptions) {
     let factory = options.factory().unwrap();
     (0..10).for_each(|_| drop(factory.pair_blocking::<OwnedFd>().unwrap()));
-    // So many that the factory turns to a fresh listener meanwhile.
+    // Enough pairs for a fresh listener.
     let (count, ()) = allocations_of(|| (0..3000).for_each(|_| drop(factory.pair_blocking::<OwnedFd>().unwrap())));
     let stats = factory.stats();
     assert!(stats.listeners > 1);
     assert_eq!(count, 0, "{stats:?}");
 }
 
-/// Also the first one that is, in a factory whose pairs were all through at once so far.
+/// Even the first late pair of a factory.
 fn a_late_pair_is_made_without_an_allocation(options: PairOptions) {
     alone_with_late_handshakes(|| {
         let factory = options.factory().unwrap();
@@ -82,7 +82,7 @@ fn a_late_pair_is_made_without_an_allocation(options: PairOptions) {
         steer("0");
         (0..10).for_each(|_| drop(factory.pair_blocking::<OwnedFd>().unwrap()));
         steer("2");
-        // How soon the other processor takes part is its own affair.
+        // The other CPU may need some time.
         eventually("ten pairs are late", || {
             let (count, pair) = allocations_of(|| factory.pair_blocking::<OwnedFd>().unwrap());
             drop(pair);
@@ -98,8 +98,7 @@ fn a_one_shot_allocates_nothing_after_the_first_of_its_thread(options: PairOptio
     assert_eq!(count, 0);
 }
 
-/// The list that is handed out, and at most one more to collect it from. Where the kernel does not tell how many descriptors
-/// are open (before 6.2), also the few that it takes to list them.
+/// The returned list, and one more for the descriptors. Before Linux 6.2, also a few to list the open descriptors.
 fn allocations_of_a_batch() -> u64 {
     if std::fs::metadata("/proc/self/fd").unwrap().len() > 0 { 2 } else { 32 }
 }
@@ -121,7 +120,7 @@ on_every_engine!(
     a_batch_allocates_its_list_and_nothing_for_each_pair,
 );
 
-/// `Asked::<T>::IS_SEND` is the inherent constant where `T` is `Send`, and the trait's where only that one is there.
+/// `Asked::<T>::IS_SEND` is the inherent constant if `T` is `Send`, and the trait's constant otherwise.
 struct Asked<T>(PhantomData<T>);
 
 trait UnlessKnownBetter {
@@ -148,12 +147,12 @@ fn factories_options_and_errors_are_send_and_sync() {
     assert_send_and_sync::<PairOptions>();
     assert_send_and_sync::<Error>();
     assert_send_and_sync::<ringpair::FactoryStats>();
-    const { assert!(!Asked::<std::rc::Rc<()>>::IS_SEND && !Asked::<Cell<()>>::IS_SYNC) } // both can tell
+    const { assert!(!Asked::<std::rc::Rc<()>>::IS_SEND && !Asked::<Cell<()>>::IS_SYNC) } // false for types that are not
     const { assert!(Asked::<PairFactory>::IS_SEND && Asked::<PairFactory>::IS_SYNC) }
 }
 
-/// An `Error` is in the `Result` of every call: clippy's `result_large_err` complains at 128 bytes, and long before that a
-/// copy of it on every way back costs. Options are moved once for each that is set, and cloned into every factory.
+/// Every call returns an `Error` in its `Result`, and clippy's `result_large_err` warns at 128 bytes. Options are moved by every
+/// setter, and cloned into every factory.
 #[test]
 fn options_and_errors_stay_small() {
     assert!(size_of::<Error>() <= 24, "{}", size_of::<Error>());
@@ -203,7 +202,7 @@ mod asynchronous {
         const { assert!(Asked::<PairStream<'static, TcpStream>>::IS_SEND) }
     }
 
-    /// tokio-uring's streams belong to their thread's runtime; a pair of them that could leave it would break there.
+    /// tokio-uring's streams belong to the runtime of their thread, and must not leave it.
     #[test]
     fn a_pair_of_tokio_uring_streams_stays_on_its_thread() {
         type Stream = tokio_uring::net::TcpStream;
@@ -211,8 +210,7 @@ mod asynchronous {
         const { assert!(Asked::<(TcpStream, TcpStream)>::IS_SEND) }
     }
 
-    /// A future is part of each future that awaits it, and is moved into the task when that is spawned: a soak test has
-    /// thousands of them.
+    /// A future is part of each future that awaits it, and is moved into its task: a soak test has thousands.
     #[test]
     fn futures_of_pairs_stay_small() {
         if !ring_is_there() {
@@ -230,8 +228,7 @@ mod asynchronous {
         }
     }
 
-    /// How many of these pairs were made as they usually are: through when the submission returned. One that must be waited for
-    /// may allocate what it waits with.
+    /// Returns how many pairs were complete when the submission returned. Waiting for a pair may allocate.
     fn inline(factory: &PairFactory) -> u64 {
         factory.stats().inline
     }
@@ -252,7 +249,7 @@ mod asynchronous {
                 }
                 drop(pair);
             }
-            assert!(pairs_seen > 0, "none was through when the submission returned");
+            assert!(pairs_seen > 0, "no pair was complete when the submission returned");
         });
     }
 
@@ -281,7 +278,7 @@ mod asynchronous {
                 }
                 drop(pair);
             }
-            assert!(pairs_seen > 0, "none was through when the submission returned");
+            assert!(pairs_seen > 0, "no pair was complete when the submission returned");
         });
     }
 }

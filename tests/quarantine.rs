@@ -1,8 +1,8 @@
-//! Owes: the kernel writes to nothing that has been freed, whatever is dropped and when.
+//! The kernel never writes to freed memory, whatever is dropped and when.
 //!
-//! Sanitizers do not see what the kernel writes. Here every freed block is filled with a pattern and kept for a while; who
-//! writes to it afterwards breaks the pattern.
-#![allow(unsafe_code)] // an allocator, and one deliberate write to what was freed
+//! Sanitizers do not see writes of the kernel. Here every freed block is filled with a pattern and kept for a while; a later
+//! write breaks the pattern.
+#![allow(unsafe_code)] // an allocator, and one deliberate write to freed memory
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -24,12 +24,12 @@ use socket2::{Domain, Socket, Type};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-/// How much is kept before the oldest blocks are looked at a last time, and freed.
+/// How many bytes are kept before the oldest blocks are checked a last time, and freed.
 const BYTES: usize = 64 << 20;
 const BLOCKS: usize = 1 << 18;
 
-/// What a freed block is filled with: no pointer and no address family. As a length it is positive, as the kernel refuses to
-/// write where it finds a negative one.
+/// The pattern in freed blocks: neither a pointer nor an address family. As a length it is positive, because the kernel does
+/// not write if a length is negative.
 const PATTERN: u8 = 0x5A;
 
 #[global_allocator]
@@ -47,12 +47,12 @@ static QUARANTINE: Quarantine = Quarantine {
 };
 
 struct Quarantine {
-    /// A lock that never allocates, and that no destructor of a thread can find gone.
+    /// A lock that never allocates, and that works while a thread ends.
     locked: AtomicBool,
     kept: UnsafeCell<Kept>,
 }
 
-// SAFETY: `kept` is reached by `with` alone, under the lock.
+// SAFETY: only `with` accesses `kept`, under the lock.
 unsafe impl Sync for Quarantine {}
 
 /// Freed blocks, a ring of them: the oldest is at `first`.
@@ -61,11 +61,11 @@ struct Kept {
     first: usize,
     count: usize,
     bytes: usize,
-    /// How many have ever been freed.
+    /// How many blocks have been freed.
     freed: u64,
-    /// How many are allocated now.
+    /// How many blocks are allocated.
     live: i64,
-    /// The first that was written to.
+    /// The first block that was written to.
     broken: Option<Broken>,
 }
 
@@ -79,7 +79,7 @@ struct Block {
 struct Broken {
     size: usize,
     offset: usize,
-    /// What begins there, in place of the pattern.
+    /// The bytes there, in place of the pattern.
     found: [u8; 16],
 }
 
@@ -87,13 +87,13 @@ impl Block {
     const NONE: Block = Block { start: std::ptr::null_mut(), layout: Layout::new::<()>() };
 
     fn fill(self) {
-        // SAFETY: its owner has given it up just now, and we have not yet.
+        // SAFETY: its owner has freed it, and it has not been returned to the system.
         unsafe { self.start.write_bytes(PATTERN, self.layout.size()) };
     }
 
     fn broken(self) -> Option<Broken> {
         let size = self.layout.size();
-        // SAFETY: the block is of this size and still ours. Volatile, as the kernel may write to it behind the compiler's back.
+        // SAFETY: the block has this size and is still ours. Volatile, because the kernel may write to it.
         let byte = |offset: usize| unsafe { self.start.add(offset).read_volatile() };
         let offset = (0..size).find(|&offset| byte(offset) != PATTERN)?;
         let found = std::array::from_fn(|place| if offset + place < size { byte(offset + place) } else { PATTERN });
@@ -120,7 +120,7 @@ impl Kept {
         self.count -= 1;
         self.bytes -= block.layout.size();
         self.broken = self.broken.or_else(|| block.broken());
-        // SAFETY: it came from `System` with this layout, and nobody has it any more.
+        // SAFETY: it came from `System` with this layout, and no code uses it.
         unsafe { System.dealloc(block.start, block.layout) };
     }
 
@@ -132,24 +132,24 @@ impl Kept {
 }
 
 impl Quarantine {
-    /// What `act` does must not allocate.
+    /// `act` must not allocate.
     fn with<R>(&self, act: impl FnOnce(&mut Kept) -> R) -> R {
         while self.locked.swap(true, Ordering::Acquire) {
             spin_loop();
-            std::thread::yield_now(); // all may share one processor
+            std::thread::yield_now(); // the lock's owner may need this CPU
         }
-        // SAFETY: whoever has the lock is the only one here.
+        // SAFETY: the lock is held, so no other thread accesses `kept`.
         let result = act(unsafe { &mut *self.kept.get() });
         self.locked.store(false, Ordering::Release);
         result
     }
 }
 
-// SAFETY: all blocks are the system's; one that is given back is kept, and goes back to the system with its own layout.
+// SAFETY: all blocks come from the system; freed blocks are kept, and returned to the system later with their layout.
 unsafe impl GlobalAlloc for Quarantine {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.with(|kept| kept.live += 1);
-        // SAFETY: the caller's promises are those that `System` asks for.
+        // SAFETY: the caller's promises are those of `System`.
         unsafe { System.alloc(layout) }
     }
 
@@ -158,7 +158,7 @@ unsafe impl GlobalAlloc for Quarantine {
     }
 }
 
-/// Fails where something that was freed has been written to.
+/// Fails if freed memory has been written to.
 fn assert_untouched() {
     let (freed, broken) = QUARANTINE.with(|kept| (kept.freed, kept.look_at_all()));
     if let Some(Broken { size, offset, found }) = broken {
@@ -174,9 +174,9 @@ fn a_write_to_freed_memory_is_detected() {
         let (read_end, write_end) = nix::unistd::pipe().unwrap();
         nix::unistd::write(&write_end, b"kernel").unwrap();
         let start = Box::leak(Box::new([0u8; 136])).as_mut_ptr();
-        // SAFETY: it was leaked from such a box a line before.
+        // SAFETY: it was leaked from a box in the line before.
         drop(unsafe { Box::from_raw(start.cast::<[u8; 136]>()) });
-        // SAFETY: the quarantine keeps what was freed, and hardly anything is freed until the end of this test.
+        // SAFETY: the quarantine keeps freed blocks, and few are freed before the end of this test.
         let freed = unsafe { std::slice::from_raw_parts_mut(start.add(100), 6) };
         assert_eq!(nix::unistd::read(&read_end, freed).unwrap(), 6);
         let broken = QUARANTINE.with(|kept| kept.look_at_all()).unwrap();
@@ -184,7 +184,7 @@ fn a_write_to_freed_memory_is_detected() {
     });
 }
 
-/// What never reached the kernel is nobody's but ours.
+/// The kernel has no reference to operations that it refused.
 fn a_refused_submission_leaves_nothing_allocated(options: PairOptions) {
     alone(|| {
         let live = || QUARANTINE.with(|kept| kept.live);
@@ -195,7 +195,7 @@ fn a_refused_submission_leaves_nothing_allocated(options: PairOptions) {
                 factory.pair_blocking::<TcpStream>().unwrap_err();
                 factory.pairs_blocking::<TcpStream>(40).unwrap_err();
             };
-            fail(); // the first of a process allocates more, and keeps it
+            fail(); // the first call of a process allocates more, and keeps it
             let before = live();
             (0..100).for_each(|_| fail());
             assert_eq!(live(), before);
@@ -204,13 +204,13 @@ fn a_refused_submission_leaves_nothing_allocated(options: PairOptions) {
     });
 }
 
-/// How many futures have been dropped after they had begun and before they were through.
+/// How many futures were dropped while in progress.
 static UNDER_WAY: AtomicU64 = AtomicU64::new(0);
 
-/// Polls what is being made at most `most` times, dawdles a little, and drops it.
-async fn poll_and_drop<F: Future<Output = ringpair::Result<T>>, T>(making: F, most: usize, dawdle: usize) {
-    let mut making = Box::pin(making); // so that its frame is freed memory too
-    for number in 0..most {
+/// Polls a future at most `max` times, waits a little, and drops it.
+async fn poll_and_drop<F: Future<Output = ringpair::Result<T>>, T>(making: F, max: usize, dawdle: usize) {
+    let mut making = Box::pin(making); // so that its frame is on the heap
+    for number in 0..max {
         if number > 0 {
             tokio::task::yield_now().await;
         }
@@ -219,16 +219,16 @@ async fn poll_and_drop<F: Future<Output = ringpair::Result<T>>, T>(making: F, mo
             return;
         }
     }
-    // Packets go on meanwhile, on the other processor: the drop falls into ever another point of their way.
+    // Packets are processed meanwhile, on the other CPU, so each drop meets another state.
     (0..dawdle).for_each(|_| spin_loop());
-    UNDER_WAY.fetch_add(u64::from(most > 0), Ordering::Relaxed);
+    UNDER_WAY.fetch_add(u64::from(max > 0), Ordering::Relaxed);
 }
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Plays `round` with ever other numbers until 200 were under way when they were dropped.
+/// Runs `round` with increasing numbers until 200 futures were dropped while in progress.
 fn play(mut round: impl FnMut(usize)) {
     alone_with_late_handshakes(|| {
         let mut rounds = 0;
@@ -241,7 +241,7 @@ fn play(mut round: impl FnMut(usize)) {
     });
 }
 
-/// The same sequence each time, and few of its neighbours alike.
+/// Returns the same sequence in each run, with few similar neighbours.
 fn dawdle(number: usize) -> usize {
     number.wrapping_mul(7919) % 2000
 }
@@ -251,22 +251,22 @@ fn futures_can_be_dropped_at_any_point(options: PairOptions) {
     play(|round| {
         let (factory, runtime) = kept.get_or_init(|| (options.factory().unwrap(), runtime()));
         runtime.block_on(async {
-            for most in 0..6 {
-                let dawdle = dawdle(6 * round + most);
-                poll_and_drop(factory.pair::<TcpStream>(), most, dawdle).await;
-                poll_and_drop(factory.pairs::<TcpStream>(40), most, dawdle).await;
-                poll_and_drop(options.make_pair::<TcpStream>(), most, dawdle).await;
+            for max in 0..6 {
+                let dawdle = dawdle(6 * round + max);
+                poll_and_drop(factory.pair::<TcpStream>(), max, dawdle).await;
+                poll_and_drop(factory.pairs::<TcpStream>(40), max, dawdle).await;
+                poll_and_drop(options.make_pair::<TcpStream>(), max, dawdle).await;
             }
         });
     });
 }
 
-/// Accepts that are called off bring strangers all the same, who are on their way, on the other processor, as they are.
+/// Cancelled accepts can still return strangers, which connect on the other CPU at the same time.
 fn futures_can_be_dropped_while_strangers_connect(options: PairOptions) {
     alone_with_late_handshakes(|| {
         let runtime = runtime();
         for round in 0..40 {
-            for (number, (making, listener)) in launched_in_the_dark(&runtime, &options).into_iter().enumerate() {
+            for (number, (making, listener)) in submitted_without_packets(&runtime, &options).into_iter().enumerate() {
                 let _strangers = [(); ACCEPTS].map(|()| begin_to_connect(listener));
                 (0..dawdle(16 * round + number)).for_each(|_| spin_loop());
                 drop(making);
@@ -321,7 +321,7 @@ fn threads_can_end_during_attempts(options: PairOptions) {
     });
 }
 
-/// What a thread has launched the kernel ends when that thread enters it: here, in the middle of another one's drop.
+/// The kernel completes a thread's operations when that thread enters it: here, during a drop in another thread.
 fn futures_can_be_dropped_by_another_thread(options: PairOptions) {
     alone_in_a_network(|| {
         let (to_drop, dropping) = mpsc::channel::<(Making, SocketAddr)>();
@@ -338,10 +338,10 @@ fn futures_can_be_dropped_by_another_thread(options: PairOptions) {
         });
         let runtime = runtime();
         for round in 0..5 {
-            for (number, launched) in launched_in_the_dark(&runtime, &options).into_iter().enumerate() {
+            for (number, launched) in submitted_without_packets(&runtime, &options).into_iter().enumerate() {
                 to_drop.send(launched).unwrap();
                 while !begun.swap(false, Ordering::Acquire) {
-                    spin_loop(); // and not into the kernel, where all the strangers would be accepted
+                    spin_loop(); // without entering the kernel, which would accept the strangers
                 }
                 (0..dawdle(16 * round + number) / 10).for_each(|_| spin_loop());
                 while dropped.try_recv().is_err() {
@@ -355,23 +355,23 @@ fn futures_can_be_dropped_by_another_thread(options: PairOptions) {
     });
 }
 
-/// So many accepts are launched at once.
+/// The number of accepts submitted at once.
 const ACCEPTS: usize = 16;
 
 type Making = Pin<Box<dyn Future<Output = ringpair::Result<Vec<(TcpStream, TcpStream)>>> + Send>>;
 
-/// Pairs in the making, and where strangers find them: only their accepts are pending, as all connects were lost.
-fn launched_in_the_dark(runtime: &Runtime, options: &PairOptions) -> [(Making, SocketAddr); 16] {
+/// Attempts in progress, with their listeners' addresses. Only their accepts are pending, because all connects were lost.
+fn submitted_without_packets(runtime: &Runtime, options: &PairOptions) -> [(Making, SocketAddr); 16] {
     let factories = [(); 16].map(|()| Arc::new(options.factory().unwrap()));
     let found = factories.map(|factory| (runtime.block_on(listener_of(&factory)), factory));
     run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
-    let launched = found.map(|(listener, factory)| (runtime.block_on(launch(factory, ACCEPTS)), listener));
+    let launched = found.map(|(listener, factory)| (runtime.block_on(submit(factory, ACCEPTS)), listener));
     run("tc", &["qdisc", "del", "dev", "lo", "root"]);
     launched
 }
 
-/// The future takes the factory along.
-async fn launch(factory: Arc<PairFactory>, count: usize) -> Making {
+/// The future owns the factory.
+async fn submit(factory: Arc<PairFactory>, count: usize) -> Making {
     let mut making: Making = Box::pin(async move { factory.pairs(count).await });
     assert!(making.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     making
@@ -382,20 +382,20 @@ fn begin(runtime: &Runtime, factory: &Arc<PairFactory>, count: usize) -> JoinHan
     runtime.spawn(async move { drop(factory.pairs::<TcpStream>(count).await.unwrap()) })
 }
 
-/// Where strangers can find this factory.
+/// Returns the address of the factory's listener.
 async fn listener_of(factory: &PairFactory) -> SocketAddr {
     factory.pair::<TcpStream>().await.unwrap().1.peer_addr().unwrap()
 }
 
-/// A stranger whose handshake is under way.
+/// Starts the connect of a stranger.
 fn begin_to_connect(listener: SocketAddr) -> Socket {
     let stranger = Socket::new(Domain::for_address(listener), Type::STREAM, None).unwrap();
     stranger.set_nonblocking(true).unwrap();
-    let _ = stranger.connect(&listener.into()); // it answers that it is in progress
+    let _ = stranger.connect(&listener.into()); // EINPROGRESS
     stranger
 }
 
-// The epoll engine leaves the kernel nothing to write to.
+// The epoll engine gives the kernel no memory to write to.
 on_the_ring_alone!(
     a_refused_submission_leaves_nothing_allocated,
     futures_can_be_dropped_at_any_point,

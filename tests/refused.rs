@@ -1,5 +1,5 @@
-//! Owes: whatever the kernel refuses on the way to a pair comes back as the step and the errno, in time; the descriptors are
-//! as before, and the next pair is made once the cause is gone.
+//! If the kernel refuses a call of a pair, the error has the step and the errno and comes in time. Descriptors are as before,
+//! and the next pair is made once the cause is gone.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -19,8 +19,8 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringpair::{Error, PairOptions, Step};
 
-/// The step at which a one-shot ends with 0, 1, 2… descriptors to spare: the engine takes one, then come the listener, the
-/// connecting socket and the accepted one.
+/// The step at which a one-shot fails with 0, 1, 2… free descriptors: the engine needs one, then the listener, the connecting
+/// socket and the accepted one.
 fn ends_of_a_one_shot() -> impl Iterator<Item = (usize, Option<Step>)> {
     let pair = [Some(Step::Socket), Some(Step::Socket), Some(Step::Accept), None, None];
     [Some(Step::Ring)].into_iter().chain(pair).enumerate()
@@ -29,7 +29,7 @@ fn ends_of_a_one_shot() -> impl Iterator<Item = (usize, Option<Step>)> {
 fn a_one_shot_without_descriptors_names_the_step(options: PairOptions) {
     alone(|| {
         for (spare, expected) in ends_of_a_one_shot() {
-            // In a thread of its own, since the thread keeps the ring of a pair that was made.
+            // In a thread of its own, because the thread keeps its ring after a pair.
             let options = options.clone();
             in_a_thread(move || {
                 let before = descriptors();
@@ -71,7 +71,7 @@ fn a_factory_without_descriptors_names_the_step_and_goes_on(options: PairOptions
             assert_eq!(descriptors(), before, "{spare} to spare");
         }
         factory.pairs_blocking::<TcpStream>(10).unwrap();
-        assert_eq!(factory.stats().strangers, 0, "what was given up is no stranger");
+        assert_eq!(factory.stats().strangers, 0, "an abandoned connection is no stranger");
     });
 }
 
@@ -93,7 +93,7 @@ fn an_async_call_without_descriptors_names_the_step(options: PairOptions) {
     });
 }
 
-/// Where /proc does not tell how many descriptors are open, a batch finds out when it opens them.
+/// Without the number of open descriptors in /proc, a batch fails while it opens them.
 fn a_batch_without_descriptors_names_the_step(options: PairOptions) {
     alone_in_a_network(|| {
         let factory = options.factory().unwrap();
@@ -116,7 +116,7 @@ fn a_batch_without_descriptors_names_the_step(options: PairOptions) {
     });
 }
 
-/// The limit is one of numbers, and may have been lowered since they were opened.
+/// The limit is on descriptor numbers, and may have been lowered after they were opened.
 fn descriptors_beyond_the_limit_take_none_from_a_batch(options: PairOptions) {
     alone(|| {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -134,8 +134,8 @@ fn descriptors_beyond_the_limit_take_none_from_a_batch(options: PairOptions) {
     });
 }
 
-/// Turning to a fresh listener behind a gate needs none.
-fn a_crowd_of_strangers_takes_no_descriptor_from_a_pair(options: PairOptions) {
+/// A fresh gated listener needs no further descriptor.
+fn many_strangers_take_no_descriptor_from_a_pair(options: PairOptions) {
     alone_in_a_network(|| {
         for (spare, expected) in [(2, None), (1, Some(Step::Accept)), (0, Some(Step::Socket))] {
             let factory = options.factory().unwrap();
@@ -282,7 +282,7 @@ fn each_refused_system_call_is_an_error_of_its_step(options: PairOptions) {
 fn a_refused_connect_is_an_error_that_leaves_nothing_open(options: PairOptions) {
     alone_in_a_network(|| {
         let factory = options.factory().unwrap();
-        // The rule that finds local addresses steps back, so that one that bars them can go before it.
+        // The rule for local addresses gets a lower priority, so that a rule that blocks them comes first.
         run("ip", &["rule", "add", "pref", "10", "lookup", "local"]);
         run("ip", &["rule", "del", "pref", "0"]);
         run("ip", &["rule", "add", "pref", "5", "to", "127.0.0.0/8", "prohibit"]);
@@ -390,7 +390,7 @@ on_every_engine!(
     a_factory_without_descriptors_names_the_step_and_goes_on,
     a_batch_without_descriptors_names_the_step,
     descriptors_beyond_the_limit_take_none_from_a_batch,
-    a_crowd_of_strangers_takes_no_descriptor_from_a_pair,
+    many_strangers_take_no_descriptor_from_a_pair,
     each_refused_system_call_is_an_error_of_its_step,
     a_refused_connect_is_an_error_that_leaves_nothing_open,
     missing_ports_are_an_error_of_their_step,

@@ -1,5 +1,5 @@
-//! Owes: a script gives what was provided, in order, whatever the script, whatever the code, and however its calls are cut.
-//! `ci/fuzz` has the same bodies fuzzed.
+//! A script returns its bytes in order, whatever the code does and however its calls are split. `ci/fuzz` fuzzes the same
+//! bodies.
 
 mod replay;
 
@@ -8,7 +8,7 @@ use proptest::prelude::{ProptestConfig, any};
 use proptest::proptest;
 
 proptest! {
-    // No file of failures: a seed that fails is to become a test of its own.
+    // No file of failures: a failing seed should become a test.
     #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]

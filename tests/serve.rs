@@ -158,7 +158,7 @@ fn a_delay_comes_before_its_step() {
     let begin = Instant::now();
     let mut client = dial(&served);
     assert_eq!(read(&mut client, 8), b"nowlater");
-    assert!(begin.elapsed() >= delay); // a delay that ends late is no fault
+    assert!(begin.elapsed() >= delay); // it may end later
     served.finish().unwrap();
 }
 

@@ -1,9 +1,7 @@
-//! Owes: among strangers that connect to every listening port as fast as they can, each pair is its own, no stranger is handed
-//! out, no stranger's byte arrives, and pairs are made at a third of the pace of peace at least, in factories at 0.6 of the
-//! pace of quiet.
+//! Strangers connect to every listening port as fast as they can. No stranger is handed out, and no byte of a stranger arrives.
+//! Pairs are made at a third of the undisturbed rate at least, in factories at 0.6 of it.
 //!
-//! `cargo test` makes a few pairs in each way. `ci/strangers` makes as many as RINGPAIR_SIEGE_PAIRS says, and also asserts the
-//! pace.
+//! `cargo test` makes a few pairs in each way. `ci/strangers` makes RINGPAIR_SIEGE_PAIRS, and also asserts the rate.
 #![allow(clippy::unwrap_used)]
 
 mod attackers;
@@ -24,23 +22,23 @@ type Pair = (TcpStream, TcpStream);
 
 const ATTACKERS: usize = 2;
 
-/// Pairs that are made between two looks at the clock.
+/// Pairs made between two time measurements.
 const SPELL: usize = 250;
 /// Pairs in a batch.
 const BATCH: usize = 50;
-/// Pairs in all, unless RINGPAIR_SIEGE_PAIRS says otherwise.
+/// The default of RINGPAIR_SIEGE_PAIRS.
 const FEW: usize = 4 * SPELL;
 
-/// A siege in which no stranger has come through goes on for so many times its rounds.
+/// A siege without a connected stranger is extended by this factor.
 const MORE_ROUNDS_AT_MOST: usize = 50;
 
-/// What the pace of peace is divided by at most.
+/// The maximum factor by which strangers may slow pairs down.
 const SLOWER_AT_MOST: f64 = 3.0;
-/// The least pace of factories and batches among strangers, over the pace while these rest.
+/// The minimum rate of factories and batches among strangers, relative to the rate while these rest.
 const OF_QUIET_AT_LEAST: f64 = 0.6;
 
-/// The ports of the one-shots' network. A listener that is there for some microseconds is not to be found by looking for
-/// it; of strangers who try all of so few ports all the time, some hit it.
+/// The ports of the one-shots' network. A one-shot listens for microseconds only, so strangers cannot look for it; but if
+/// they try the few ports all the time, some hit it.
 const PORTS: std::ops::RangeInclusive<u16> = 40_000..=40_031;
 
 fn one_shots_are_ours_among_strangers(options: PairOptions) {
@@ -62,7 +60,7 @@ fn batches_are_ours_among_strangers(options: PairOptions) {
     besiege_a_factory("batch", options, None, OF_QUIET_AT_LEAST, make_a_batch);
 }
 
-/// These strangers send as our own connects do, so no gate keeps them out.
+/// These strangers send with our hop count, so they pass the gate.
 fn factory_pairs_are_ours_among_strangers_that_pass(options: PairOptions) {
     besiege_a_factory("factory, no gate", options, Some(FULL_HOPS), 0.0, make_one);
 }
@@ -134,13 +132,13 @@ fn strangers_that_refill_the_backlog_delay_no_call_too_long(options: PairOptions
 
 #[test]
 fn a_stranger_reset_before_it_looks_has_connected() {
-    // Alone, since a child that another test is just starting would have the listener open for a moment.
+    // Alone, because a child that another test starts would keep the listener open for a moment.
     alone(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();
         let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         stranger.set_nonblocking(true).unwrap();
-        let _ = stranger.connect(&target.into()); // is under way
+        let _ = stranger.connect(&target.into()); // in progress
         let accepted = Socket::from(listener.accept().unwrap().0);
         accepted.set_linger(Some(Duration::ZERO)).unwrap();
         drop((accepted, listener));
@@ -150,7 +148,7 @@ fn a_stranger_reset_before_it_looks_has_connected() {
     });
 }
 
-/// Runs a siege in a network of its own, and says how it went where that was asked for.
+/// Runs a siege in a network of its own, and prints the result if RINGPAIR_SIEGE_PAIRS is set.
 fn under_siege(way: &str, siege: impl FnOnce() -> Siege) {
     alone_in_a_network(|| {
         attack_if_told();
@@ -164,14 +162,14 @@ fn under_siege(way: &str, siege: impl FnOnce() -> Siege) {
     });
 }
 
-/// Pairs that are made in peace and among strangers, in turn.
+/// Pairs made without and among strangers, in turn.
 struct Siege {
     attackers: Attackers,
     order: Order,
-    /// The least pace among strangers, as a part of the pace while they rest.
+    /// The minimum rate among strangers, relative to the rate while they rest.
     of_quiet: f64,
     rounds: usize,
-    /// How long each spell took: while the strangers rest, while they attack someone else, and while they attack us.
+    /// Durations: while the strangers rest, while they attack another listener, and while they attack ours.
     quiet: Vec<Duration>,
     peace: Vec<Duration>,
     war: Vec<Duration>,
@@ -179,7 +177,7 @@ struct Siege {
     pairs: u64,
     toll: Toll,
     counters: Counters,
-    /// What the factory has told of; one-shots tell of nothing.
+    /// The strangers that the factory counted. One-shots count none.
     strangers: u64,
 }
 
@@ -192,10 +190,9 @@ impl Siege {
         Siege { attackers, order, of_quiet: 0.0, rounds, quiet, peace, war, pairs: 0, toll, counters, strangers: 0 }
     }
 
-    /// Peace is measured beside the same processes, just as busy, at a listener that is not ours: what they take of the
-    /// processors they take from anyone, and only what comes on top of that is ours to answer for.
+    /// The undisturbed rate is measured while the same processes attack another listener, so that their CPU time does not count.
     ///
-    /// Goes on until a stranger has come through: whether one meets a listener that is there for microseconds is chance.
+    /// Continues until a stranger has connected: hitting a listener that exists for microseconds is chance.
     fn hold(&mut self, mut make: impl FnMut() -> Vec<Pair>) {
         let most = self.rounds * MORE_ROUNDS_AT_MOST;
         while self.war.len() < self.rounds || (self.toll.completed == 0 && self.war.len() < most) {
@@ -224,7 +221,7 @@ impl Siege {
         assert!(self.toll.completed > 0, "{:?}", self.toll);
     }
 
-    /// Strangers that were accepted are counted. Others are reset with their listener, or never get in.
+    /// Accepted strangers are counted. Others are reset with their listener, or never connect.
     fn assert_strangers_are_counted(&mut self, factory: &PairFactory) {
         self.assert_strangers_came();
         let stats = factory.stats();
@@ -235,7 +232,7 @@ impl Siege {
         assert!(stats.pairs >= self.pairs, "{told}; {stats:?}");
     }
 
-    /// Connects of ours beyond one for each pair.
+    /// Our connects beyond one per pair.
     fn made_again(&self) -> i64 {
         self.counters.connects as i64 - self.toll.attempts as i64 - self.pairs as i64
     }
@@ -270,7 +267,7 @@ impl Siege {
     }
 }
 
-/// How many pairs were made, and how long making and closing them took. That they are our own is looked at in between.
+/// Returns how many pairs were made, and how long making and closing them took. Checks the pairs outside of that time.
 fn spell(make: &mut impl FnMut() -> Vec<Pair>) -> (u64, Duration) {
     let (mut made, mut spent) = (0, Duration::ZERO);
     while made < SPELL {
@@ -323,8 +320,7 @@ impl std::ops::AddAssign for Counters {
     }
 }
 
-/// Makes a pair, or fails for want of time and tells of strangers; true where it failed. Either within the deadline, as far
-/// as a busy machine can tell.
+/// Makes a pair, or fails at the deadline with the number of strangers. True if it failed.
 fn assert_in_time(make: impl FnOnce() -> Result<Pair>) -> bool {
     let begin = Instant::now();
     let made = make();
@@ -341,7 +337,7 @@ fn assert_in_time(make: impl FnOnce() -> Result<Pair>) -> bool {
     false
 }
 
-/// Each end gets a token from the other that nobody else can know, and not a byte before or after it.
+/// Each end gets a secret token from the other end, and no byte before or after it.
 fn assert_is_our_own((mut accepted, mut connected): Pair) {
     let [there, back] = ["there", "back"].map(|way| RandomState::new().hash_one(way).to_be_bytes());
     accepted.write_all(&there).unwrap();

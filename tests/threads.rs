@@ -1,4 +1,4 @@
-//! Threads and processes share a factory: no call waits for what another call does, loses its wake to it or shares its ring.
+//! Threads and processes share a factory: calls do not wait for each other, take no wakes from each other, and share no ring.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![allow(unsafe_code)] // forks processes that have several threads
 
@@ -48,7 +48,7 @@ fn a_cancelled_call_takes_no_wake_from_another(options: PairOptions) {
     });
 }
 
-/// Begins to make a pair, and gives that up after some milliseconds.
+/// Begins to make a pair, and drops the future after some milliseconds.
 fn give_up_soon(factory: &PairFactory, begun: &AtomicBool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -61,7 +61,7 @@ fn give_up_soon(factory: &PairFactory, begun: &AtomicBool) {
     });
 }
 
-/// An operation whose thread has ended is cancelled by the kernel at the moment it would have completed.
+/// The kernel cancels an operation whose thread has ended when it would have completed.
 fn a_call_begun_in_a_thread_that_ends_goes_on_in_another(options: PairOptions) {
     alone_with_late_handshakes(|| {
         let factory = Arc::new(options.factory().unwrap());
@@ -111,7 +111,7 @@ fn assert_serves_eight_threads(options: &PairOptions) {
     let before = descriptors();
     std::thread::scope(|scope| {
         for first in 0..8 {
-            // Each begins with another call, so that all kinds of calls meet.
+            // Each thread begins with another call, so that different calls run at once.
             let calls = CALLS.into_iter().cycle().skip(first).take(10 * CALLS.len());
             let factory = &factory;
             scope.spawn(move || {
@@ -136,7 +136,7 @@ fn a_child_of_threads_in_late_calls_makes_pairs(options: PairOptions) {
     alone_with_late_handshakes(|| assert_serves_children(&options));
 }
 
-/// Forks while two threads make pairs with the same factory: whatever they hold at that moment, they hold in the child for ever.
+/// Forks while two threads make pairs with the same factory: locks that they hold stay locked in the child.
 fn assert_serves_children(options: &PairOptions) {
     let factory = options.factory().unwrap();
     let stop = AtomicBool::new(false);
@@ -174,7 +174,7 @@ fn assert_serves_everywhere(options: &PairOptions, factory: &PairFactory) {
     }
 }
 
-/// The thread that serves parked calls is not there in a child.
+/// A child does not have the reactor's thread.
 fn a_child_waits_for_parked_async_calls(options: PairOptions) {
     alone_in_a_network(|| {
         if !slow_down_lo("200kbit") {
@@ -194,7 +194,7 @@ fn a_child_waits_for_parked_async_calls(options: PairOptions) {
     });
 }
 
-/// Process ids repeat across process namespaces, so they do not tell a child from its parent.
+/// Process ids repeat across pid namespaces, so they do not distinguish a child from its parent.
 fn a_child_with_the_id_of_its_parent_has_its_own_ring(options: PairOptions) {
     alone(|| {
         if let Err(errno) = unshare(CloneFlags::CLONE_NEWPID) {
@@ -224,7 +224,7 @@ fn a_child_with_the_id_of_its_parent_has_its_own_ring(options: PairOptions) {
     });
 }
 
-/// Ends the loops of other threads also when the test panics, so that the panic is not waited for.
+/// Ends the loops of other threads even if the test panics, so that the scope ends.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -233,18 +233,18 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// After so many seconds the kernel ends a child that hangs. No outcome depends on it.
+/// The kernel ends a child that hangs after this many seconds. No outcome depends on it.
 const HANG: u32 = 20;
 
-/// Has a child do this, and ends it with 0 if that does not panic.
+/// Runs `act` in a child, whose exit status is 0 if it does not panic.
 fn in_a_child(act: impl FnOnce()) -> Pid {
-    // SAFETY: what the child does afterwards has to work in a copy of a process with several threads: that is tested here.
+    // SAFETY: the child runs in a copy of a process with several threads, which is what this test is about.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             alarm::set(HANG);
             let went_well = catch_unwind(AssertUnwindSafe(act)).is_ok();
-            // SAFETY: ends the process, and runs none of its handlers.
+            // SAFETY: ends the process without its exit handlers.
             unsafe { nix::libc::_exit(i32::from(!went_well)) }
         }
     }
@@ -263,8 +263,7 @@ fn is_good(end: &WaitStatus) -> bool {
     matches!(end, WaitStatus::Exited(_, 0))
 }
 
-/// Each packet takes some milliseconds from here on.
-/// A few packets still pass at once on a slow link that has been idle.
+/// A slow link that was idle passes a few packets at once. After this, each takes some milliseconds.
 fn use_up_the_burst(factory: &PairFactory) {
     (0..12).for_each(|_| assert_is_our_own(factory.pair_blocking().unwrap()));
 }
@@ -280,7 +279,7 @@ on_every_engine!(
     a_child_with_the_id_of_its_parent_has_its_own_ring,
 );
 
-/// The kernel interrupts the threads that have used a ring when it has torn it down.
+/// When the kernel has torn a ring down, it interrupts the threads that used it.
 #[test]
 fn asking_for_a_ring_interrupts_no_later_read() {
     if !common::ring_is_there() {

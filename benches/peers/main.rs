@@ -45,7 +45,7 @@
 //! network but loopback; the first pair.
 //!
 //! `cargo bench --bench peers -- [--json] [--rounds N] [--pairs N]`
-#![allow(clippy::unwrap_used)] // here a panic is the report
+#![allow(clippy::unwrap_used)] // a panic ends the benchmark
 
 #[path = "../common/mod.rs"]
 mod common;

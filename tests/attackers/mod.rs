@@ -1,8 +1,8 @@
-//! Strangers: processes that connect to whatever listens on loopback, as fast as they can, and write before they are asked.
+//! Strangers: processes that connect to every listener on loopback, as fast as they can, and write at once.
 //!
-//! They are this very test binary, run anew: [`attack_if_told`] makes a test's process one of them. They are told what to do
-//! by a line on their standard input, answer each order with a line of what they have done so far, and end with their input.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each file uses a part; in a test a panic is the report
+//! They run this test binary: [`attack_if_told`] turns a test's process into a stranger. Each line on standard input is an
+//! order; the answer is a line with counts. They end with their input.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each file uses a part; a panic fails the test
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,48 +20,48 @@ use socket2::{Domain, Socket, Type};
 use crate::common::{leave_all_descriptors, test_name};
 
 const ATTACKER: &str = "RINGPAIR_TEST_ATTACKER";
-/// The hop count that strangers send with, if it is not the usual one.
+/// The strangers' hop count, if not the default.
 const HOPS: &str = "RINGPAIR_TEST_ATTACKER_HOPS";
 /// The hop count that passes a factory's gate.
 pub(crate) const FULL_HOPS: u32 = 255;
 const ANSWER: &str = "the strangers' toll:";
 
-/// What strangers write to whomever they reach.
+/// What strangers write to every listener.
 const BYTES: &[u8] = b"a stranger's bytes";
 
-/// How many connections a stranger keeps open before it lets go of the oldest.
+/// How many connections a stranger keeps open before it closes the oldest.
 const HELD: usize = 128;
-/// The same for one who means to fill a backlog, several times over. Who has no descriptor left cannot look for listeners any
-/// more, and an ordinary user has 1,024.
+/// The same for filling a backlog several times. Stays below the 1,024 descriptors of an ordinary user, because a search for
+/// listeners needs one.
 const HOARDED: usize = 900;
 
-/// How many connects are tried in a row before orders, and listeners, are looked for again.
+/// How many connects are tried in a row between checks for orders and listeners.
 const BLAST: usize = 256;
 
-/// What strangers are told to do.
+/// What strangers do.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
     Rest,
-    /// Connect to every port that listens on loopback: some write, some do not; some reset at once, some say FIN, some stay.
+    /// Connect to every listening port on loopback: some write; some reset at once, some send FIN, some stay.
     Everything,
-    /// The same, and let go of nothing.
+    /// The same, but close nothing.
     Hoard,
-    /// The same as `Everything`, to this one listener alone.
+    /// The same as `Everything`, to this listener only.
     One(SocketAddr),
-    /// The same, to each of these ports of 127.0.0.1 in turn, whether anyone listens there or not.
+    /// The same, to each of these ports of 127.0.0.1 in turn, listening or not.
     Ports(RangeInclusive<u16>),
 }
 
 /// What strangers have done so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Toll {
-    /// Connects that have sent a SYN.
+    /// Connects that sent a SYN.
     pub(crate) attempts: u64,
-    /// Of those, the ones whose handshake was through, as this end saw it.
+    /// Of those, connects that completed.
     pub(crate) completed: u64,
-    /// Of those attempts, the ones of which it was not known when they were let go of.
+    /// Of those, connects with an unknown outcome when they were closed.
     pub(crate) unsettled: u64,
-    /// Bytes that strangers have got to read.
+    /// Bytes that strangers received.
     pub(crate) received: u64,
 }
 
@@ -75,12 +75,12 @@ struct Attacker {
 }
 
 impl Attackers {
-    /// Starts `count` strangers that send with this hop count. They rest until they get an order.
+    /// Starts `count` strangers with this hop count. They rest until they get an order.
     pub(crate) fn new(count: usize, hops: Option<u32>) -> Attackers {
         Attackers((0..count).map(|_| Attacker::start(hops)).collect())
     }
 
-    /// Has them all do something else from now on. Returns what they have done so far, in all.
+    /// Gives all strangers an order. Returns the sum of what they have done so far.
     pub(crate) fn tell(&mut self, order: &Order) -> Toll {
         self.0.iter_mut().for_each(|attacker| attacker.tell(order));
         let mut all = Toll::default();
@@ -106,19 +106,18 @@ impl Attacker {
     fn answer(&mut self) -> Toll {
         let lines = self.answers.by_ref().lines().map(Result::unwrap);
         let told = lines.filter_map(|line| line.strip_prefix(ANSWER).map(Toll::parse)).next();
-        told.expect("a stranger has ended, of what it has said itself")
+        told.expect("a stranger has ended; see its own output")
     }
 }
 
 impl Drop for Attacker {
     fn drop(&mut self) {
-        self.orders = None; // its input ends, and so does it
+        self.orders = None; // a stranger ends with its input
         let _ = self.process.wait();
     }
 }
 
-/// Makes this process a stranger, and ends it as one, where that is what it was started for. The first line of each test
-/// that has [`Attackers`].
+/// Runs this process as a stranger if it was started as one. The first line of each test that has [`Attackers`].
 pub(crate) fn attack_if_told() {
     if std::env::var_os(ATTACKER).is_none() {
         return;
@@ -135,7 +134,7 @@ pub(crate) fn attack_if_told() {
 struct Stranger {
     toll: Toll,
     hops: Option<u32>,
-    /// With whom they are connecting, or connected.
+    /// Open connections, and their targets.
     held: VecDeque<(Socket, SocketAddr, bool)>,
     struck: usize,
 }
@@ -177,14 +176,14 @@ impl Stranger {
         }
     }
 
-    /// Goes on at each of these in turn until nobody listens there any more: looking again costs as much as many connects.
+    /// Connects to each target in turn until it stops listening. Searching for listeners costs as much as many connects.
     fn strike_each(&mut self, mut targets: Vec<SocketAddr>, most: usize) {
         for _ in 0..BLAST {
             targets.retain(|target| self.strike(*target, most));
         }
     }
 
-    /// One connection: what happens to it depends on whose turn it is. False where nobody listens.
+    /// Makes one connection, and treats it by turn. False if the target does not listen.
     fn strike(&mut self, target: SocketAddr, most: usize) -> bool {
         self.struck += 1;
         let Ok(socket) = Socket::new(Domain::for_address(target), Type::STREAM, None) else {
@@ -198,7 +197,7 @@ impl Stranger {
         if target.is_ipv4() {
             socket.set_reuse_address(true).unwrap();
             if socket.bind(&self.place().into()).is_err() {
-                return true; // still in use by one of ours
+                return true; // the address is still in use by this process
             }
         }
         match socket.connect(&target.into()) {
@@ -211,14 +210,14 @@ impl Stranger {
         self.toll.completed += u64::from(through);
         let manner = if most == HOARDED { 0 } else { self.struck % 5 };
         if through && manner != 1 {
-            let _ = (&socket).write(BYTES); // where it has been turned away already, so be it
+            let _ = (&socket).write(BYTES); // fails if it has already been reset
         }
         match manner {
             // Stays.
             0 | 1 => {}
             // Resets at once.
             2 | 3 => socket.set_linger(Some(Duration::ZERO)).unwrap(),
-            // Says FIN and goes, or stays half-closed where the handshake is not through.
+            // Sends FIN and closes, or stays half-closed if the handshake has not completed.
             _ => drop(socket.shutdown(std::net::Shutdown::Write)),
         }
         if manner < 2 || !through {
@@ -228,9 +227,8 @@ impl Stranger {
         true
     }
 
-    /// Where the next connection begins: at an address of this process alone, and at none of the ports that the kernel gives
-    /// out, so that strangers take none from those whom they attack. A port that somebody has bound is passed over by every
-    /// connect, on whichever address it is; of a narrow range, strangers would soon have bound them all.
+    /// Returns the local address of the next connection: an address of this process alone, and a port outside of the kernel's
+    /// range. A connect never uses a bound port, whatever its address, so strangers must not use up a narrow range.
     fn place(&self) -> SocketAddr {
         const FIRST: u16 = 1_024;
         const FIRST_GIVEN_OUT: u16 = 32_768; // or a later one: see net.ipv4.ip_local_port_range
@@ -257,7 +255,7 @@ impl Stranger {
     }
 }
 
-/// Has a socket send with this hop count.
+/// Sets a socket's hop count.
 pub(crate) fn send_with_hops(socket: &Socket, target: SocketAddr, hops: u32) {
     match target {
         SocketAddr::V4(_) => socket.set_ttl_v4(hops),
@@ -266,12 +264,12 @@ pub(crate) fn send_with_hops(socket: &Socket, target: SocketAddr, hops: u32) {
     .unwrap();
 }
 
-/// Whether a connect has come through, or will not.
+/// Whether a connect has completed or failed; `None` while it is in progress.
 pub(crate) fn is_through(socket: &Socket, target: SocketAddr) -> Option<bool> {
     match socket.connect(&target.into()) {
         Ok(()) => Some(true),
         Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-            // Who is reset before the handshake is through is refused: this one has been turned away since.
+            // A reset after the handshake: the connection was accepted and turned away.
             Some(Errno::EISCONN | Errno::ECONNRESET) => Some(true),
             Some(Errno::EALREADY | Errno::EINPROGRESS) => Some(false),
             _ => None,
@@ -279,19 +277,19 @@ pub(crate) fn is_through(socket: &Socket, target: SocketAddr) -> Option<bool> {
     }
 }
 
-/// Who listens, at this moment, on this network's loopback.
+/// Returns all listeners on this network's loopback.
 fn listening() -> Vec<SocketAddr> {
     let mut found = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let Ok(table) = File::open(table) else { continue };
-        // Listeners come first. Read line by line, the kernel looks for no more of the many others than the first of them.
+        // Listeners come first, so reading line by line makes the kernel skip the many other sockets.
         let lines = BufReader::with_capacity(150, table).lines().skip(1).map_while(Result::ok);
         found.extend(lines.map_while(|line| listener(&line)));
     }
     found
 }
 
-/// The address of one line, where it is a listener's: `sl local_address rem_address st …`.
+/// Returns the address of a line if it is a listener's: `sl local_address rem_address st …`.
 fn listener(line: &str) -> Option<SocketAddr> {
     const LISTENS: &str = "0A";
     let mut words = line.split_whitespace();
@@ -347,7 +345,7 @@ impl Toll {
 }
 
 impl Toll {
-    /// What has been done since.
+    /// Returns the difference.
     pub(crate) fn since(self, before: Toll) -> Toll {
         Toll {
             attempts: self.attempts - before.attempts,

@@ -1,6 +1,6 @@
-//! Seccomp filters as containers have them: they hold for a thread, what it starts and what it forks.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each file uses a part; in a test a panic is the report
-#![allow(unsafe_code)] // has a program begin with a filter
+//! Seccomp filters as in containers: they apply to a thread and everything it starts.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each file uses a part; a panic fails the test
+#![allow(unsafe_code)] // installs a filter between fork and exec
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -11,7 +11,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 use crate::common::filter;
 
-/// What the filters of containers say to io_uring.
+/// The errnos that containers' filters return for io_uring.
 pub(crate) const ANSWERS: [Errno; 4] = [Errno::EPERM, Errno::ENOSYS, Errno::EACCES, Errno::EOPNOTSUPP];
 
 /// The calls that the ring engine makes.
@@ -21,13 +21,13 @@ pub(crate) fn answer(errno: Errno) -> SeccompAction {
     SeccompAction::Errno(errno as u32)
 }
 
-/// Runs `act` in a thread where this system call meets this action.
+/// Runs `act` in a thread with a filter for this system call.
 pub(crate) fn under<R: Send + 'static>(
     call: i64,
     action: SeccompAction,
     act: impl FnOnce() -> R + Send + 'static,
 ) -> R {
-    let named = std::thread::Builder::new().name(crate::common::test_name()); // for those that skip
+    let named = std::thread::Builder::new().name(crate::common::test_name()); // the name in a skip
     let barred = named.spawn(move || {
         filter(call, action);
         act()
@@ -35,7 +35,7 @@ pub(crate) fn under<R: Send + 'static>(
     barred.unwrap().join().unwrap()
 }
 
-/// Has a program begin with filters: also for the calls that starting it takes.
+/// Makes a program begin with filters, which also apply to the calls of starting it.
 pub(crate) fn begin_under(command: &mut Command, calls: &[i64], action: SeccompAction) {
     let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
     let arch = std::env::consts::ARCH.try_into().unwrap();

@@ -1,4 +1,4 @@
-//! Every call that makes pairs, by name, and what a pair has to prove.
+//! Every call that makes pairs, by name, and checks of a pair.
 #![allow(dead_code, clippy::unwrap_used)] // each file uses a part
 
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ pub(crate) type Pair = (TcpStream, TcpStream);
 /// Makes one pair or several, with the factory or, if it is a one-shot, with the options.
 pub(crate) type Call = fn(&PairOptions, &PairFactory) -> Result<Vec<Pair>>;
 
-/// More than fit into one submission.
+/// More pairs than one submission takes.
 const BATCH: usize = 40;
 
 /// All calls; the async ones run in a tokio runtime of their own.
@@ -49,7 +49,7 @@ pub(crate) async fn await_every_call(
 /// How long a call may hang before the test fails. No outcome depends on it.
 const HANG: Duration = Duration::from_secs(20);
 
-/// Runs `call` in a thread of its own, and panics if that has not returned before the limit on hangs.
+/// Runs `call` in a thread of its own, and panics if it hangs.
 pub(crate) fn without_hanging<T: Send + 'static>(what: &str, call: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = channel();
     let thread = std::thread::spawn(move || sender.send(call()));

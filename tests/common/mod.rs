@@ -1,6 +1,5 @@
-//! What the test files share: one list of bodies for every engine, a process of one's own, a network of one's own, and
-//! skips that cannot hide.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each file uses a part; in a test a panic is the report
+//! Shared by the test files: one list of bodies for every engine, processes and networks of their own, visible skips.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each file uses a part; a panic fails the test
 
 use std::io::Write;
 use std::os::fd::{AsRawFd, RawFd};
@@ -34,7 +33,7 @@ macro_rules! on_every_engine {
 #[allow(unused_imports)] // each file uses a part
 pub(crate) use on_every_engine;
 
-/// The same for bodies that speak of rings.
+/// The same for bodies that concern only rings.
 #[allow(unused_macros)] // each file uses a part
 macro_rules! on_the_ring_alone {
     ($($body:ident),+ $(,)?) => {
@@ -60,12 +59,12 @@ pub(crate) fn on_the_ring() -> PairOptions {
     PairOptions::new().backend(Backend::Uring)
 }
 
-/// Whether this host has a ring; skips the test visibly where it has none, and fails it where one is required.
+/// Whether this host has a ring. If not, skips the test visibly, or fails it if a ring is required.
 pub(crate) fn ring_is_there() -> bool {
     ringpair::ring_or_skip(&test_name())
 }
 
-/// Says that this test proves nothing here, and why, past libtest's capture. With `RINGPAIR_SKIP_NOTHING=1` it fails.
+/// Prints that this test cannot run here, and why, past libtest's capture. With `RINGPAIR_SKIP_NOTHING=1` it fails.
 pub(crate) fn skip(reason: &str) {
     let name = test_name();
     assert!(!is_set("RINGPAIR_SKIP_NOTHING"), "{name} would be skipped: {reason}");
@@ -96,7 +95,7 @@ pub(crate) fn alone_with(variables: &[(&str, &str)], body: impl FnOnce()) {
 }
 
 /// Runs `body` in a process and a network namespace of its own, with `lo` up: clean counters, ports and TIME_WAIT.
-/// Skipped where no namespace can be had.
+/// Skipped if no namespace can be made.
 pub(crate) fn alone_in_a_network(body: impl FnOnce()) {
     let own = ["--map-root-user", "--net", "--mount", "--"];
     if std::env::var_os(ALONE).is_none() {
@@ -116,8 +115,8 @@ pub(crate) fn alone_in_a_network(body: impl FnOnce()) {
     });
 }
 
-/// The same, with the packets of `lo` handed to the second processor and this process held on the first: handshakes are
-/// then through a little later than the submission that began them. Needs two processors and to be root indeed.
+/// The same, with the packets of `lo` processed by the second CPU and this process on the first: handshakes complete a little
+/// after their submission. Needs two CPUs and root.
 pub(crate) fn alone_with_late_handshakes(body: impl FnOnce()) {
     if std::env::var_os(ALONE).is_none() {
         if !Path::new("/sys/devices/system/cpu/cpu1").exists() {
@@ -141,14 +140,13 @@ pub(crate) fn alone_with_late_handshakes(body: impl FnOnce()) {
     });
 }
 
-/// Has the packets of `lo` handed to the second processor, or not any more. To be called with late handshakes only: see
-/// [`alone_with_late_handshakes`].
+/// Steers the packets of `lo` to the second CPU, or stops that. Only in [`alone_with_late_handshakes`].
 pub(crate) fn steer_packets(away: bool) {
     std::fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", if away { "2" } else { "0" }).unwrap();
 }
 
-/// Runs `body` in a process with a filter that it began with, as its parent did, and in a process namespace of its own: nobody
-/// else takes numbers of threads and processes. Skipped where no namespace can be had.
+/// Runs `body` in a process that inherits its filter, in a pid namespace of its own, where no other process uses up numbers of
+/// threads and processes. Skipped if no namespace can be made.
 pub(crate) fn alone_in_a_container(body: impl FnOnce()) {
     let own = ["--map-root-user", "--pid", "--fork", "--mount-proc", "--"];
     if std::env::var_os(ALONE).is_none() {
@@ -164,7 +162,7 @@ pub(crate) fn alone_in_a_container(body: impl FnOnce()) {
     alone_by(command, body);
 }
 
-/// The number that the newest thread or process of this process namespace was given.
+/// Returns the number of the newest thread or process of this pid namespace.
 pub(crate) fn newest_task() -> u32 {
     std::fs::read_to_string("/proc/loadavg").unwrap().split_whitespace().last().unwrap().parse().unwrap()
 }
@@ -173,24 +171,24 @@ fn alone_by(mut command: Command, body: impl FnOnce()) {
     let name = test_name();
     if std::env::var_os(ALONE).is_some() {
         body();
-        // Whoever looks at a process as it ends, such as a leak checker, takes descriptors too.
+        // A leak checker that inspects a process at its end needs descriptors too.
         return leave_all_descriptors();
     }
     let child = command.args([&name, "--exact", "--nocapture", "--test-threads=1"]).env(ALONE, "1").output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
     assert!(child.status.success(), "{name} failed in a process of its own ({})\n{out}\n{err}", child.status);
-    // A body that is skipped in there says so out here too; one that was never found must not pass for a success.
+    // A skip in the process is printed here too. A body that was not found must not pass.
     assert!(out.contains("1 passed"), "{name} was not run in a process of its own\n{out}");
     let is_for_all = |line: &&str| ["SKIPPED", "NOTE"].iter().any(|word| line.starts_with(&format!("{word} {name}:")));
     err.lines().filter(is_for_all).for_each(say);
 }
 
-/// Says something that is to be seen though the test passes.
+/// Prints a line that is visible although the test passes.
 pub(crate) fn note(what: &str) {
     say(&format!("NOTE {}: {what}", test_name()));
 }
 
-/// Past libtest's capture, which takes what the macros print and nothing else.
+/// Bypasses libtest's capture, which only captures the print macros.
 fn say(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
@@ -210,7 +208,7 @@ pub(crate) fn run(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Does something in a thread of its own: what is refused to that, or kept by it, is no one else's.
+/// Runs `act` in a thread of its own, so that its filters and thread-locals concern no other test.
 pub(crate) fn in_a_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(act).join().unwrap())
 }
@@ -226,12 +224,12 @@ pub(crate) fn is_asleep(thread: i32) -> bool {
 /// For tests in which nothing else opens any: see [`alone`].
 pub(crate) fn descriptors() -> usize {
     let of_the_reactor = if reactor_runs() { 2 } else { 0 };
-    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1 - of_the_reactor // one lists the others
+    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1 - of_the_reactor // without the descriptor that lists them
 }
 
-/// Asserts that so many descriptors are open, or will be in a moment.
+/// Waits until this number of descriptors is open.
 ///
-/// A runtime that was dropped keeps its own until the reactor has let go of the last of its wakers.
+/// A dropped runtime keeps its descriptors until the reactor has dropped the last of its wakers.
 pub(crate) fn assert_descriptors_become(expected: std::ops::RangeInclusive<usize>) {
     eventually(&format!("{expected:?} descriptors are open"), || expected.contains(&descriptors()));
 }
@@ -245,7 +243,7 @@ pub(crate) fn await_catching(process: u32, signal: nix::sys::signal::Signal) {
     });
 }
 
-/// Whether the reactor's epoll is open: it is the one that marks an event with the largest number.
+/// Whether the reactor's epoll is open. It is recognised by the largest number for an event.
 pub(crate) fn reactor_runs() -> bool {
     let open = std::fs::read_dir("/proc/self/fdinfo").unwrap();
     let mut infos = open.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default());
@@ -283,7 +281,7 @@ pub(crate) fn sockstat(what: &str) -> u64 {
     words.next().unwrap().parse().unwrap()
 }
 
-/// A counter of `/proc/net/netstat` or `/proc/net/snmp`, such as `TcpExt` `TCPAbortOnData` or `Tcp` `OutRsts`.
+/// A counter of `/proc/net/netstat` or `/proc/net/snmp`, for example `TcpExt` `TCPAbortOnData` or `Tcp` `OutRsts`.
 pub(crate) fn netstat(group: &str, what: &str) -> u64 {
     let text = ["/proc/net/netstat", "/proc/net/snmp"].map(|path| std::fs::read_to_string(path).unwrap()).concat();
     let mut lines = text.lines().filter(|line| line.split(':').next() == Some(group));
@@ -293,17 +291,17 @@ pub(crate) fn netstat(group: &str, what: &str) -> u64 {
     values.split_whitespace().nth(place).unwrap().parse().unwrap()
 }
 
-/// A runtime to wait in, for bodies that are about something else. Current-thread tokio: any engine's pairs are at home there.
+/// A current-thread tokio runtime, for bodies that are not about runtimes.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap()
 }
 
-/// A pair, or why there is none, from every call of the crate that makes pairs of a chosen type; each with its name.
+/// The result of every call of the crate that makes pairs of a chosen type, with its name.
 pub(crate) fn every_way<S: PairSocket>(options: &PairOptions) -> Vec<(&'static str, Result<(S, S)>)> {
     every_way_in(&runtime(), options)
 }
 
-/// The same, for bodies that have no descriptor to spare for another runtime.
+/// The same, for bodies without free descriptors for another runtime.
 pub(crate) fn every_way_in<S: PairSocket>(
     runtime: &tokio::runtime::Runtime,
     options: &PairOptions,
@@ -319,7 +317,7 @@ pub(crate) fn every_way_in<S: PairSocket>(
     made
 }
 
-/// The async ones among them, in whatever runtime this is awaited in.
+/// The async calls among them, in the current runtime.
 pub(crate) async fn every_async_way<S: PairSocket>(options: &PairOptions) -> Vec<(&'static str, Result<(S, S)>)> {
     use futures_util::StreamExt;
 
@@ -352,10 +350,10 @@ pub(crate) fn flags_of_number(number: RawFd) -> i32 {
     i32::from_str_radix(flags.trim(), 8).unwrap()
 }
 
-/// Lets this process open `count` more descriptors and no more, however low the numbers are that are free. To be called
-/// where nothing else opens any: see [`alone`]. Whatever is dropped afterwards makes room again.
+/// Lets this process open only `count` more descriptors. Only if nothing else opens any: see [`alone`]. Closing a descriptor
+/// afterwards makes room again.
 pub(crate) fn leave_descriptors(count: usize) {
-    // The limit is one of numbers, not of how many: fill the gaps, then end where the first free number is.
+    // The limit is on numbers, not on the count: fill the gaps, then set the limit above the first free number.
     let listed = std::fs::read_dir("/proc/self/fd").unwrap();
     let open: Vec<i32> = listed.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
     let highest = open.into_iter().max().unwrap();
@@ -375,31 +373,31 @@ pub(crate) fn limit_descriptors(limit: u64) {
     setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
 }
 
-/// Sets it as high as it may be.
+/// Raises the soft limit to the hard limit.
 pub(crate) fn leave_all_descriptors() {
     limit_descriptors(getrlimit(Resource::RLIMIT_NOFILE).unwrap().1);
 }
 
-/// Waits until something is so that the kernel, or another thread, is about to bring about on its own.
+/// Waits for something that the kernel or another thread will do by itself.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = std::time::Instant::now();
     while !is_so() {
-        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "it never came about that {what}");
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "this did not happen within 20 s: {what}");
         std::thread::yield_now();
     }
 }
 
-/// Has every later call of this number, in this thread, answered with `errno`.
+/// Makes every later call of this number, in this thread, fail with `errno`.
 pub(crate) fn refuse(call: i64, errno: nix::errno::Errno) {
     filter(call, seccompiler::SeccompAction::Errno(errno as u32));
 }
 
-/// Has every later call of this number, in this thread, end the process.
-pub(crate) fn kill_who_calls(call: i64) {
+/// Makes every later call of this number, in this thread, kill the process.
+pub(crate) fn kill_callers_of(call: i64) {
     filter(call, seccompiler::SeccompAction::KillProcess);
 }
 
-/// Has every later call of this number, in this thread and what it starts, meet this action.
+/// Installs a filter for this call, in this thread and everything it starts.
 pub(crate) fn filter(call: i64, action: seccompiler::SeccompAction) {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 
@@ -409,7 +407,7 @@ pub(crate) fn filter(call: i64, action: seccompiler::SeccompAction) {
     apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }
 
-/// A file or folder that is gone with the test.
+/// A file or folder that is removed after the test.
 pub(crate) struct Scratch(pub(crate) std::path::PathBuf);
 
 impl Scratch {
@@ -437,7 +435,7 @@ pub(crate) fn without_network_note(bytes: &[u8]) -> String {
     said.split_inclusive('\n').filter(|line| !line.starts_with("note: no network namespace of its own")).collect()
 }
 
-/// The command line, without what a scheduler of this machine tells it of shards.
+/// The command line, without variables of a scheduler on this machine.
 #[cfg(feature = "cli")]
 pub(crate) fn ringpair(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
@@ -448,7 +446,7 @@ pub(crate) fn ringpair(arguments: &[&str]) -> Command {
     command
 }
 
-/// What schedulers tell a shard by; a test says itself what its commands see of it.
+/// The variables by which schedulers number a shard. Tests set them themselves.
 const OF_SCHEDULERS: [&str; 9] = [
     "JOB_COMPLETION_INDEX",
     "RINGPAIR_SHARDS",

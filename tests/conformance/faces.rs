@@ -18,7 +18,7 @@ use crate::broken::{Broken, pair};
 use crate::common::on_every_engine;
 use crate::fault::Fault;
 use crate::sound::{every_runtime, patient_with_the_kernel};
-use crate::{BROKEN, names_of_failures, outcome, patient, where_time_stands_still, why};
+use crate::{BROKEN, names_of_failures, outcome, patient, why, with_paused_clock};
 
 /// Asserts that each fault is found by its check alone, apart from faults that differ through this face.
 fn each_is_found(report_on: impl Fn(Fault) -> Report, differ: &[Fault]) {
@@ -73,7 +73,7 @@ fn futures_report_on(fault: Fault) -> Report {
         let (first, second) = pair(fault);
         Ok((Futures(first), Futures(second)))
     };
-    where_time_stands_still().block_on(patient().check_futures_stream(make_pair))
+    with_paused_clock().block_on(patient().check_futures_stream(make_pair))
 }
 
 #[test]
@@ -119,7 +119,7 @@ impl futures_io::AsyncWrite for Overflowing {
 fn a_futures_stream_that_overflows_is_told_so() {
     let conformance = patient().max_in_flight(1 << 16);
     let make_pair = async || Ok((Overflowing, Overflowing));
-    let report = where_time_stands_still().block_on(conformance.check_futures_stream(make_pair));
+    let report = with_paused_clock().block_on(conformance.check_futures_stream(make_pair));
     let expected =
         "a read failed at the far end: it had room for 64 bytes, and says that it read 65 (near is the first)";
     assert_eq!(why(report, "write-wakes-reader"), expected);
@@ -164,7 +164,7 @@ fn owned_report_on(fault: Fault) -> Report {
         let (first, second) = pair(fault);
         Ok((Owned(RefCell::new(first)), Owned(RefCell::new(second))))
     };
-    where_time_stands_still().block_on(patient().check_owned_stream(make_pair))
+    with_paused_clock().block_on(patient().check_owned_stream(make_pair))
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn streams_with_owned_buffers_pass() {
             Ok((Owned(RefCell::new(first)), Owned(RefCell::new(second))))
         };
         let conformance = patient().transfer(1 << 13);
-        where_time_stands_still().block_on(conformance.check_owned_stream(make_pair)).assert();
+        with_paused_clock().block_on(conformance.check_owned_stream(make_pair)).assert();
     }
 }
 
@@ -256,7 +256,7 @@ fn an_owned_stream_that_lies_is_told_so() {
         (Lying::TakesNothing, "flush-of-nothing-completes", "write zero"),
         (Lying::KeepsBytes, "flush-of-nothing-completes", "a write of 3 bytes gave back 2"),
     ] {
-        let report = where_time_stands_still().block_on(patient().check_owned_stream(async || Ok((lying, lying))));
+        let report = with_paused_clock().block_on(patient().check_owned_stream(async || Ok((lying, lying))));
         let why = why(report, check);
         assert!(why.contains(expected), "{why}");
     }

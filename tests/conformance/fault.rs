@@ -23,15 +23,15 @@ pub(crate) enum Fault {
     WritesSlicesBackwards,
     /// A flush waits for a write that has yet to come.
     FlushesOnlyWhatIsThere,
-    /// A write of one byte is not worth a wake.
+    /// A write of one byte wakes no reader.
     SleepsThroughAByte,
     /// A shutdown does not wake.
     SleepsThroughShutdown,
-    /// That the peer's writing end was dropped does not wake who reads.
+    /// A drop of the writing end does not wake a reader.
     SleepsThroughAWritersDrop,
-    /// That the peer's reading end was dropped does not wake who writes.
+    /// A drop of the reading end does not wake a writer.
     SleepsThroughAReadersDrop,
-    /// It takes all that is written, however much lies unread.
+    /// It takes every write, however many bytes are unread.
     HasNoEnd,
     /// The first time that a write is pending no waker is kept.
     KeepsNoWriterAtFirst,
@@ -61,9 +61,9 @@ pub(crate) enum Fault {
     ForgetsItsReaderOnShutdown,
     /// An end that has shut down reads end of file in the midst of a long answer.
     CutsLongAnswers,
-    /// End of file is told once, and reads after it wait for ever.
+    /// End of file is returned once, and later reads never return.
     TellsTheEndOnce,
-    /// A shutdown after end of file was read does not tell the peer.
+    /// A shutdown after reading end of file is not sent to the peer.
     ShutsInSilenceAfterTheEnd,
     /// What is written after a shutdown is thrown away, and said to be written.
     SwallowsAfterShutdown,
@@ -71,13 +71,13 @@ pub(crate) enum Fault {
     ShutsDownOnce,
     /// A dropped end takes along what it wrote, if that is much and unread.
     ForgetsMuchWhenDropped,
-    /// The first read after a drop is end of file, and reads after it wait for ever.
+    /// The first read after a drop is end of file, and later reads never return.
     TellsOfADropOnce,
     /// What is written to a dropped end is thrown away, and said to be written.
     SwallowsAfterDrop,
-    /// A drop without a shutdown is an error to a peer that had read all.
+    /// After a drop without a shutdown, a peer that has read everything gets an error.
     ResetsOnDrop,
-    /// A drop after a shutdown is an error to a peer that has not read to the end.
+    /// After a shutdown and a drop, a peer that has not read everything gets an error.
     ResetsAfterShutdown,
     /// After a drop the error comes before the bytes that had arrived.
     ErrsBeforeBytes,
@@ -103,6 +103,6 @@ pub(crate) enum Fault {
     TakesNothingInsteadOfWaiting,
     /// It works on the thread that made it.
     WorksOnOneThread,
-    /// On another thread its reads wait for ever.
+    /// On another thread its reads never return.
     WaitsOnOtherThreads,
 }

@@ -1,5 +1,5 @@
-//! Owes: streams that are sound pass every check of `ringpair::conformance`, and for each check there is a stream that it
-//! alone finds broken.
+//! Sound streams pass every check of `ringpair::conformance`. For each check there is a broken stream that only this check
+//! finds.
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used)]
 
@@ -22,13 +22,13 @@ use ringpair::conformance::{Conformance, Outcome, Report, checks};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::runtime::{Builder, Runtime};
 
-/// The clock stands still, and jumps to the watchdog's end when nothing can go on: what hangs is told at once, and a machine
-/// that is slow makes nothing fail.
-fn where_time_stands_still() -> Runtime {
+/// A paused clock, which jumps to the watchdog's limit when nothing can go on: a hang shows at once, and a slow machine makes
+/// no check fail.
+fn with_paused_clock() -> Runtime {
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
-/// More than the pipe takes in.
+/// More bytes than the pipe holds.
 const MAX_IN_FLIGHT: usize = 2 << 20;
 
 fn patient() -> Conformance {
@@ -40,7 +40,7 @@ fn patient() -> Conformance {
 }
 
 fn report_on(fault: Fault) -> Report {
-    where_time_stands_still().block_on(patient().check_stream(async || Ok(pair(fault))))
+    with_paused_clock().block_on(patient().check_stream(async || Ok(pair(fault))))
 }
 
 fn names_of_failures(report: &Report) -> Vec<&str> {
@@ -126,7 +126,7 @@ fn faults_after_megabytes_are_found_by_default() {
         (Fault::CorruptsAfterMegabytes, "bytes-arrive-in-order"),
         (Fault::CorruptsAfterThousandsOfTurns, "requests-and-answers"),
     ] {
-        let report = where_time_stands_still().block_on(conformance.check_stream(async || Ok(pair(fault))));
+        let report = with_paused_clock().block_on(conformance.check_stream(async || Ok(pair(fault))));
         assert!(names_of_failures(&report).contains(&check), "{fault:?}: {report}");
     }
 }
@@ -157,7 +157,7 @@ fn a_stream_that_never_blocks_is_not_fully_exercised() {
 #[test]
 fn no_check_passes_on_an_empty_stream() {
     let make_pair = async || Ok((tokio::io::empty(), tokio::io::empty()));
-    let report = where_time_stands_still().block_on(patient().check_stream(make_pair));
+    let report = with_paused_clock().block_on(patient().check_stream(make_pair));
     assert_eq!(names_of(&report, |outcome| *outcome == Outcome::Passed), [""; 0]);
     assert_eq!(names_of(&report, |outcome| matches!(outcome, Outcome::NotExercised(_))), OF_PENDING_WRITES);
 }
@@ -165,7 +165,7 @@ fn no_check_passes_on_an_empty_stream() {
 #[test]
 fn a_check_is_left_out_by_its_old_name_too() {
     let conformance = patient().without("a-second-shutdown-is-harmless", "it is shut down once here");
-    let report = where_time_stands_still().block_on(conformance.check_stream(async || Ok(pair(Fault::ShutsDownOnce))));
+    let report = with_paused_clock().block_on(conformance.check_stream(async || Ok(pair(Fault::ShutsDownOnce))));
     report.assert();
 }
 
@@ -201,7 +201,7 @@ fn report_on_odd(before_a_read: fn() -> Poll<io::Result<()>>) -> Report {
         let (first, second) = duplex(4096);
         Ok((first, Odd(second, before_a_read)))
     };
-    where_time_stands_still().block_on(patient().check_stream(make_pair))
+    with_paused_clock().block_on(patient().check_stream(make_pair))
 }
 
 fn outcome(report: Report, check: &str) -> Outcome {
@@ -224,7 +224,7 @@ fn a_failure_names_the_end_and_the_operation() {
     assert_eq!(errs, "a read failed at the far end: no such luck (near is the first)");
     let report = report_on_odd(|| Poll::Pending);
     let last = report.failures().last().unwrap().to_string();
-    assert!(last.contains("after 18.75s"), "a 32nd part of the time for the last: {last}");
+    assert!(last.contains("after 18.75s"), "the last check gets a 32nd of the time: {last}");
     let hangs = outcome(report, "bytes-arrive-in-order");
     let pending = "pending: a write at the near end, a read at the far end";
     assert_eq!(hangs, Outcome::TimedOut(format!("after 600s; {pending} (near is the first)")));
@@ -241,7 +241,7 @@ fn a_failure_names_the_end_and_the_operation() {
 
 #[test]
 fn every_check_fails_without_a_pair() {
-    let report = where_time_stands_still().block_on(
+    let report = with_paused_clock().block_on(
         patient().check_stream(async || Err::<(DuplexStream, DuplexStream), _>(io::Error::other("sold out"))),
     );
     assert_eq!(names_of_failures(&report).len(), checks().count());
@@ -249,7 +249,7 @@ fn every_check_fails_without_a_pair() {
     assert!(report.checks.iter().all(|checked| checked.outcome == expected), "{report}");
 }
 
-/// Takes a byte at a time for ever, whatever becomes of them: a writer that waits for an error is busy and never pending.
+/// Takes one byte at a time, forever: a writer that waits for an error is busy and never pending.
 struct Greedy;
 
 impl AsyncRead for Greedy {
@@ -290,7 +290,7 @@ fn a_check_that_is_busy_is_cut_off() {
 fn a_check_left_out_keeps_its_place_and_reason() {
     let left_out = "second-shutdown-succeeds";
     let conformance = patient().without(left_out, "it is shut down once here");
-    let report = where_time_stands_still().block_on(conformance.check_stream(async || Ok(pair(Fault::ShutsDownOnce))));
+    let report = with_paused_clock().block_on(conformance.check_stream(async || Ok(pair(Fault::ShutsDownOnce))));
     report.assert();
     let names: Vec<&str> = report.checks.iter().map(|checked| &*checked.name).collect();
     assert_eq!(names, checks().map(|(name, _)| name).collect::<Vec<_>>());
@@ -301,7 +301,7 @@ fn a_check_left_out_keeps_its_place_and_reason() {
 #[test]
 fn nothing_is_left_out_by_a_wrong_name_or_for_no_reason() {
     let conformance = patient().without("a-second-coming", "who knows").without("eof-stays", " .");
-    let report = where_time_stands_still().block_on(conformance.check_stream(async || Ok(pair(Fault::None))));
+    let report = with_paused_clock().block_on(conformance.check_stream(async || Ok(pair(Fault::None))));
     assert_eq!(names_of_failures(&report), ["a-second-coming", "eof-stays"]);
     assert!(!report.is_conformant());
 }
@@ -314,5 +314,5 @@ fn ends_of_two_types_are_checked() {
         let (first, second) = duplex(room[0]);
         Ok((first, Odd(second, || Poll::Ready(Ok(())))))
     };
-    where_time_stands_still().block_on(patient().check_stream(make_pair)).assert();
+    with_paused_clock().block_on(patient().check_stream(make_pair)).assert();
 }

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedP
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::common::on_every_engine;
-use crate::{patient, where_time_stands_still};
+use crate::{patient, with_paused_clock};
 
 pub(crate) fn every_runtime() -> [Runtime; 2] {
     [
@@ -27,7 +27,7 @@ pub(crate) fn every_runtime() -> [Runtime; 2] {
     ]
 }
 
-/// For streams that the kernel has a part in: the time passes, and there is plenty of it.
+/// For streams that involve the kernel: a running clock, and long timeouts.
 pub(crate) fn patient_with_the_kernel() -> Conformance {
     Conformance::new().watchdog(Duration::from_secs(300)).transfer(2 << 20).idle(Duration::from_millis(20))
 }
@@ -41,7 +41,7 @@ const SLOW: usize = 1 << 13;
 fn streams_in_memory_pass() {
     for (room, transfer) in [(1, SLOW), (2, SLOW), (100, SLOW), (4096, 1 << 20), (3 << 20, 1 << 20)] {
         let conformance = patient().transfer(transfer).max_in_flight(4 << 20);
-        where_time_stands_still().block_on(conformance.check_stream(async || Ok(duplex(room)))).assert();
+        with_paused_clock().block_on(conformance.check_stream(async || Ok(duplex(room)))).assert();
     }
 }
 
@@ -51,7 +51,7 @@ fn buffered_streams_pass() {
         let (first, second) = duplex(1000);
         Ok((BufStream::new(first), BufStream::with_capacity(5, 7, second)))
     };
-    where_time_stands_still().block_on(patient().check_stream(make_pair)).assert();
+    with_paused_clock().block_on(patient().check_stream(make_pair)).assert();
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn streams_behind_boxes_and_references_pass() {
         let (first, second) = duplex(4096);
         Ok((Box::pin(first) as Boxed, Box::new(second)))
     };
-    where_time_stands_still().block_on(patient().check_stream(make_pair)).assert();
+    with_paused_clock().block_on(patient().check_stream(make_pair)).assert();
 }
 
 /// Moves a byte at a time.
@@ -101,7 +101,7 @@ fn streams_that_move_a_byte_at_a_time_pass() {
             let (first, second) = duplex(room);
             Ok((Droplet(first), Droplet(second)))
         };
-        where_time_stands_still().block_on(patient().transfer(SLOW).check_stream(make_pair)).assert();
+        with_paused_clock().block_on(patient().transfer(SLOW).check_stream(make_pair)).assert();
     }
 }
 
@@ -144,7 +144,7 @@ fn streams_that_hesitate_pass() {
         let (first, second) = duplex(4096);
         Ok((Hesitant(first, false), Hesitant(second, false)))
     };
-    where_time_stands_still().block_on(patient().check_stream(make_pair)).assert();
+    with_paused_clock().block_on(patient().check_stream(make_pair)).assert();
 }
 
 // --- of sockets
@@ -232,7 +232,7 @@ fn tls_in_memory_passes() {
             let (accepted, connected) = duplex(5000);
             tls.over(accepted, connected).await
         };
-        where_time_stands_still().block_on(patient().check_stream(make_pair)).assert();
+        with_paused_clock().block_on(patient().check_stream(make_pair)).assert();
     }
 }
 

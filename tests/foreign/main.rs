@@ -1,5 +1,5 @@
-//! Owes: what Go's `nettest.TestConn` and trio's `check_*_stream` assert holds for pairs with `Graceful`, on both engines. Pairs
-//! with `Reset` fail every assertion about a close, and no other. Stated again in Rust, from the documentation of both.
+//! Pairs with `Graceful` pass Go's `nettest.TestConn` and trio's `check_*_stream`, on both engines. Pairs with `Reset` fail
+//! every assertion about a close, and no other. Written in Rust from the documentation of both.
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-/// How often each check runs, as most of its races are won most of the time.
+/// How often each check runs, because a lost race is rare.
 const RUNS: usize = 5;
 
 /// Longer than any check takes on a busy machine.
@@ -43,7 +43,7 @@ fn passes(options: &PairOptions, linger: Linger, check: impl Check) {
     }
 }
 
-/// The check is about a close: it must reject pairs that reset, each time.
+/// The check is about a close, so it must always reject pairs that reset.
 fn passes_if_graceful(options: &PairOptions, check: impl Check) {
     passes(options, Linger::Graceful, &check);
     for result in run(options, Linger::Reset, &check) {
@@ -84,7 +84,7 @@ tests! {
         nettest concurrent_methods as nettest_concurrent_methods;
 }
 
-// --- what both lists use
+// --- shared by both lists
 
 fn ensure(holds: bool, what: &str) -> io::Result<()> {
     if holds { Ok(()) } else { Err(io::Error::other(what.to_owned())) }

@@ -1,4 +1,4 @@
-//! The eleven tests of Go's `golang.org/x/net/nettest.TestConn`. A deadline of Go is a future here that is given up.
+//! The eleven tests of Go's `golang.org/x/net/nettest.TestConn`. Instead of a Go deadline, a future is dropped.
 
 use std::io;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(crate) async fn ping_pong(mut first: TcpStream, second: TcpStream) -> io::Re
     first.and(second)
 }
 
-/// Reads that are given up at once lose nothing.
+/// Cancelled reads lose nothing.
 pub(crate) async fn racy_read(mut first: TcpStream, mut second: TcpStream) -> io::Result<()> {
     let want = bytes(1 << 16);
     let reads = async {
@@ -65,7 +65,7 @@ pub(crate) async fn racy_read(mut first: TcpStream, mut second: TcpStream) -> io
     try_join!(first.write_all(&want), reads).map(|_| ())
 }
 
-/// Writes that are given up at once send nothing.
+/// Cancelled writes send nothing.
 pub(crate) async fn racy_write(mut first: TcpStream, mut second: TcpStream) -> io::Result<()> {
     let want = bytes(1 << 20);
     let writes = async {
@@ -80,14 +80,14 @@ pub(crate) async fn racy_write(mut first: TcpStream, mut second: TcpStream) -> i
     try_join!(writes, read_exactly(&mut second, &want)).map(|_| ())
 }
 
-/// A read that timed out leaves writes alone.
+/// A read that timed out does not affect writes.
 pub(crate) async fn read_timeout(mut first: TcpStream, mut second: TcpStream) -> io::Result<()> {
     let read = timeout(Duration::ZERO, first.read(&mut [0; 1024])).await;
     ensure(read.is_err(), "a read did not time out")?;
     try_join!(first.write_all(&[7; 1024]), read_exactly(&mut second, &[7; 1024])).map(|_| ())
 }
 
-/// A write that timed out leaves reads alone.
+/// A write that timed out does not affect reads.
 pub(crate) async fn write_timeout(mut first: TcpStream, mut second: TcpStream) -> io::Result<()> {
     clog(&mut first).await?;
     try_join!(second.write_all(&[7; 1024]), read_exactly(&mut first, &[7; 1024])).map(|_| ())
@@ -115,7 +115,7 @@ pub(crate) async fn past_timeout(mut first: TcpStream, mut second: TcpStream) ->
     round_trip(&mut first, &mut second).await
 }
 
-/// A deadline ends a read and a write that wait.
+/// A deadline ends a pending read and a pending write.
 pub(crate) async fn present_timeout(mut first: TcpStream, _second: TcpStream) -> io::Result<()> {
     clog(&mut first).await?;
     let (mut reads, mut writes) = split(first);
@@ -137,7 +137,7 @@ pub(crate) async fn future_timeout(mut first: TcpStream, mut second: TcpStream) 
     round_trip(&mut first, &mut second).await
 }
 
-/// A close ends a read and a write that wait. An end in use cannot be dropped in Rust: its peer is.
+/// A close ends a pending read and a pending write. In Rust an end in use cannot be dropped, so its peer is.
 pub(crate) async fn close_timeout(mut first: TcpStream, second: TcpStream) -> io::Result<()> {
     clog(&mut first).await?;
     let (mut reads, mut writes) = split(first);
@@ -151,7 +151,7 @@ pub(crate) async fn close_timeout(mut first: TcpStream, second: TcpStream) -> io
     ensure(written.is_err(), "a write to a closed peer succeeded")
 }
 
-/// Reads, writes and questions go on at the same time.
+/// Reads, writes and address calls run at the same time.
 pub(crate) async fn concurrent_methods(first: TcpStream, second: TcpStream) -> io::Result<()> {
     const ROUNDS: usize = 100;
     let (mut first_reads, mut first_writes) = first.into_split();

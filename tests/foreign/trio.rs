@@ -1,5 +1,5 @@
-//! The three checks of Python's `trio.testing`. What they assert of checkpoints, of two calls at once, of wrong arguments and
-//! of calls on a closed stream does not compile in Rust, or does not exist.
+//! The three checks of Python's `trio.testing`, without assertions that do not compile or do not exist in Rust: checkpoints,
+//! concurrent calls, wrong arguments, calls on a closed stream.
 
 use std::io;
 
@@ -23,7 +23,7 @@ pub(crate) async fn one_way(mut sender: TcpStream, mut receiver: TcpStream) -> i
     read_end(&mut receiver).await
 }
 
-/// A sender waits until its receiver reads; what was given up meanwhile is not sent.
+/// A sender waits until its receiver reads. Cancelled writes send nothing.
 async fn full_stream_blocks(sender: &mut TcpStream, receiver: &mut TcpStream) -> io::Result<()> {
     let mut count = clog(sender).await?;
     let drains = async {
@@ -52,7 +52,7 @@ pub(crate) async fn two_way(mut first: TcpStream, mut second: TcpStream) -> io::
         read_exactly(&mut second_reads, &there),
         read_exactly(&mut first_reads, &back),
     )?;
-    // A receiver that has closed is an error to its sender, and stays one; a sender that has closed is end of file.
+    // Writes to a closed receiver keep failing; reads from a closed sender are end of file.
     let (first, mut second) = (first_reads.unsplit(first_writes), second_reads.unsplit(second_writes));
     drop(first);
     ensure(read_all(&mut second).await?.is_empty(), "bytes were read that were never written")?;
@@ -73,7 +73,7 @@ pub(crate) async fn half_closeable(mut first: TcpStream, mut second: TcpStream) 
     let answer = bytes(1 << 20);
     try_join!(second.write_all(&answer), read_exactly(&mut first, &answer))?;
     second.write_all(b"and goodbye").await?;
-    drop(second); // closed without an end of its own
+    drop(second); // without a shutdown
     read_exactly(&mut first, b"and goodbye").await?;
     read_end(&mut first).await
 }

@@ -1,6 +1,6 @@
-//! Faults of system calls: strace attaches to the calling thread, answers some of its calls with an errno in the kernel's
-//! place, and lets go again. An answered call is not carried out.
-#![allow(clippy::unwrap_used, clippy::expect_used)] // in a test a panic is the report
+//! Faults of system calls: strace attaches to the calling thread, makes some of its calls fail with an errno, and detaches.
+//! A failed call is not executed.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic fails the test
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid, getuid};
 
-/// What `getuid` says while strace is at work: so it is known from which call on it is.
+/// The result of `getuid` once strace is attached.
 const AT_WORK: u32 = 424_242;
 
-/// Calls of one name in the calling thread, watched, and where a fault says so answered.
+/// Records calls of one name in the calling thread, and makes some fail.
 pub(crate) struct Injection {
     strace: Child,
     trace: PathBuf,
@@ -20,7 +20,7 @@ pub(crate) struct Injection {
 }
 
 impl Injection {
-    /// `fault`: what is answered, and when, both as `strace --inject` takes them: `("error=EINTR", "1..3")`.
+    /// `fault`: which error, and when, as for `strace --inject`: `("error=EINTR", "1..3")`.
     pub(crate) fn begin(call: &str, fault: Option<(&str, &str)>) -> Injection {
         let trace = std::env::temp_dir().join(format!("ringpair-trace-{}-{}", std::process::id(), gettid()));
         let mut command = Command::new("strace");
@@ -39,7 +39,7 @@ impl Injection {
         Injection { strace, trace, call: call.to_owned() }
     }
 
-    /// Lets go. Returns the calls of that name as strace writes them, one each.
+    /// Detaches. Returns the calls of that name as strace prints them.
     pub(crate) fn end(mut self) -> Vec<String> {
         kill(Pid::from_raw(self.strace.id() as i32), Signal::SIGTERM).unwrap();
         self.strace.wait().unwrap();

@@ -1,5 +1,5 @@
-//! Scripts from arbitrary bytes, and code that plays them: what tests/scripts.rs and the fuzz target have in common.
-#![allow(clippy::unwrap_used, clippy::expect_used)] // here a panic is the report
+//! Scripts from arbitrary bytes, and code that plays them. Shared by tests/scripts.rs and the fuzz target.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic fails the test
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ringpair::mocket::{Mismatch, MismatchKind, Script, Turn};
 
-/// Where choices come from. When it is used up, all of them are 0.
+/// A source of choices. After its end, all choices are 0.
 struct Choices<'a>(&'a [u8]);
 
 impl Choices<'_> {
@@ -23,11 +23,11 @@ impl Choices<'_> {
     }
 
     fn bytes(&mut self) -> Vec<u8> {
-        (0..self.below(24)).map(|_| self.byte() % 4).collect() // few values, so that what is wrong is often right for a while
+        (0..self.below(24)).map(|_| self.byte() % 4).collect() // few values, so that wrong bytes often match at first
     }
 }
 
-/// What a direction has to do, and how many `then`s stand before it.
+/// A step of one direction, and how many `then`s come before it.
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     Bytes(VecDeque<u8>),
@@ -37,7 +37,7 @@ enum Step {
     Reset,
 }
 
-/// The script, and beside it what it is to do, told in another way.
+/// A script, and a second description of what it does.
 #[derive(Clone, Default)]
 struct Play {
     script: Script,
@@ -49,7 +49,7 @@ struct Play {
     is_ordered: bool,
     /// A read may take bytes of several steps.
     coalesces: bool,
-    /// What stands after the end of a direction is never reached: no such step is added.
+    /// Steps after the end of a direction are unreachable, so none is added.
     writes_have_ended: bool,
     was_reset: bool,
 }
@@ -150,7 +150,7 @@ impl Play {
         self
     }
 
-    /// Takes so many bytes from the next read steps, which must be of bytes and have their turn.
+    /// Removes bytes from the next read steps, whose turn it must be.
     fn has_read(&mut self, mut size: usize) {
         while size > 0 {
             assert!(Play::part_of(&self.reads) <= Play::part_of(&self.writes));
@@ -175,8 +175,8 @@ impl Play {
     }
 }
 
-/// Code that does what the script asks for, however its calls are cut: it reads what was provided, in order, each part in its
-/// turn, and the script is used up when all is done, and not a step earlier.
+/// Code that follows the script, with any sizes of calls, reads the provided bytes in order. The script is used up after its
+/// last step, and not earlier.
 pub(crate) fn code_that_follows_a_script_uses_it_up(data: &[u8]) {
     let choices = &mut Choices(data);
     let mut play = Play::from_choices(choices).with_sizes(choices);
@@ -221,7 +221,7 @@ fn read_some(play: &mut Play, choices: &mut Choices<'_>, got: &mut Vec<u8>) {
             play.reads.pop_front();
         }
         (Turn::Fails(error), Some((_, Step::Reset))) => be_reset(play, &error),
-        (turn, step) => panic!("{turn:?} where there is {step:?} to be read"),
+        (turn, step) => panic!("{turn:?} instead of reading {step:?}"),
     }
 }
 
@@ -270,12 +270,12 @@ fn write_some(play: &mut Play, choices: &mut Choices<'_>) {
             play.writes.pop_front();
         }
         (Turn::Fails(error), Some((_, Step::Reset))) => be_reset(play, &error),
-        (turn, step) => panic!("{turn:?} where there is {step:?} to be written"),
+        (turn, step) => panic!("{turn:?} instead of writing {step:?}"),
     }
 }
 
-/// Code that does anything at all gets no byte that was not provided, none twice and none out of order; once it has parted from
-/// the script, it is told the same ever after, and it is told where.
+/// Arbitrary code gets only provided bytes, once and in order. After it diverges, every call returns the same mismatch, with its
+/// position.
 pub(crate) fn code_that_diverges_gets_the_same_mismatch_afterwards(data: &[u8]) {
     let choices = &mut Choices(data);
     let mut play = Play::from_choices(choices).with_sizes(choices);
@@ -313,15 +313,15 @@ pub(crate) fn code_that_diverges_gets_the_same_mismatch_afterwards(data: &[u8]) 
         (Some(parted), verdict) => {
             assert_eq!(verdict, Err(parted.clone()));
             let offset = usize::try_from(parted.offset()).unwrap();
-            assert!(offset >= written, "{offset} lies before the {written} bytes that were taken: {parted}");
+            assert!(offset >= written, "{offset} is before the {written} bytes that were taken: {parted}");
         }
         (None, Ok(())) => assert_eq!(got, play.provided),
         (None, Err(left)) => assert_eq!(left.kind(), MismatchKind::LeftOver),
     }
 }
 
-/// What a short write has compared ahead leads neither to a wrong byte that is taken, nor to a right one that is refused, even if
-/// the code offers something else the next time.
+/// A short write compares ahead. This never accepts a wrong byte or refuses a right one, even if the next write offers other
+/// bytes.
 pub(crate) fn an_offer_that_changes_is_compared_again(data: &[u8]) {
     let choices = &mut Choices(data);
     let mut script = Script::new();
@@ -331,7 +331,7 @@ pub(crate) fn an_offer_that_changes_is_compared_again(data: &[u8]) {
             _ => script.expect([choices.byte() % 2, choices.byte() % 2].split_at(1 + choices.below(2)).0),
         };
     }
-    let mut fresh = script.clone(); // takes each write as a whole, and so has nothing to remember
+    let mut fresh = script.clone(); // takes each write whole, so it never compares ahead
     let mut short = script.max_write_size(NonZeroUsize::MIN.saturating_add(choices.below(3)));
     for _ in 0..choices.below(64) {
         let offer: Vec<u8> = (0..=choices.below(8)).map(|_| choices.byte() % 2).collect();
@@ -352,7 +352,7 @@ fn mismatch_in(turn: &Turn) -> Option<Mismatch> {
     error.get_ref()?.downcast_ref().cloned()
 }
 
-/// What comes of the same calls is the same, however few bytes each transfer may move.
+/// The same calls have the same result, however few bytes each transfer moves.
 pub(crate) fn the_verdict_does_not_depend_on_split_points(data: &[u8]) {
     let choices = &mut Choices(data);
     let play = Play::from_choices(choices);
@@ -362,7 +362,7 @@ pub(crate) fn the_verdict_does_not_depend_on_split_points(data: &[u8]) {
     assert_eq!(whole, cut);
 }
 
-/// What each call came to, and what is left: whole writes, and reads that fill their buffer.
+/// Returns the result of each call, and the rest of the script: whole writes, and reads that fill their buffer.
 fn outcome(mut play: Play, calls: &[(usize, Vec<u8>)]) -> (Vec<String>, Result<(), Mismatch>) {
     let mut told = Vec::new();
     for (way, bytes) in calls {
@@ -379,7 +379,7 @@ fn outcome(mut play: Play, calls: &[(usize, Vec<u8>)]) -> (Vec<String>, Result<(
     (told, play.script.verify())
 }
 
-/// Moves all, or as much as can be, and tells how much that was and why it ended.
+/// Moves as many bytes as possible. Returns how many, and why it ended.
 fn all(size: usize, mut some: impl FnMut(usize) -> Result<usize, String>) -> (usize, String) {
     let mut done = 0;
     while done < size {
@@ -420,7 +420,7 @@ fn play_shutdown(script: &mut Script) -> Result<usize, String> {
     }
 }
 
-/// A transfer that passes through ends there: what the socket does with it is not the script's affair.
+/// A pass-through transfer ends the play: the socket handles it, not the script.
 fn moved(turn: Turn) -> Result<usize, String> {
     match turn {
         Turn::Moved(size) => Ok(size),

@@ -1,8 +1,8 @@
-//! Owes: whatever is begun, polled, dropped, aborted, made to panic or left to a runtime that goes, and in whichever order:
-//! nothing stays open, every pair is one of ours, the counts add up, and what was not dropped is made.
+//! Futures are begun, polled, dropped, aborted, made to panic or left to a runtime that ends, in any order: nothing stays open,
+//! every pair is ours, the counts add up, and every future that was not dropped completes.
 //!
-//! Schedules are random. `RINGPAIR_SCHEDULES` says how many are played, beginning with any one; `RINGPAIR_SEED` says with
-//! which. Who fails prints the seed that plays the failed schedule first. `ci/schedules` plays 10,000.
+//! Schedules are random. `RINGPAIR_SCHEDULES` sets how many are played, `RINGPAIR_SEED` the first. A failure prints the seed
+//! of its schedule. `ci/schedules` plays 10,000.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../common/mod.rs"]
@@ -22,16 +22,16 @@ use ringpair::PairOptions;
 use steps::{Dice, Kind, Step};
 use world::{Counted, Wanted, World};
 
-/// How many are played unless `RINGPAIR_SCHEDULES` says so.
+/// The default of `RINGPAIR_SCHEDULES`.
 const SCHEDULES: u64 = 300;
-/// One schedule in so many has blackholes in it, which take a process each to open and to close.
+/// One schedule in this many drops all packets for a while. Each switch takes a process.
 const DARK: u64 = 100;
-/// One that takes longer is stuck.
+/// A schedule that takes longer is stuck.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// How many schedules have been played.
 static PLAYED: AtomicU64 = AtomicU64::new(0);
-/// The seed of the one that is being played.
+/// The seed of the current schedule.
 static SEED: AtomicU64 = AtomicU64::new(0);
 
 fn random_schedules(options: PairOptions) {
@@ -50,19 +50,19 @@ fn random_schedules_of_two_threads_with_late_handshakes(options: PairOptions) {
     alone_with_late_handshakes(|| play_all(2, |schedules| play_together(&options, &schedules)));
 }
 
-/// Whom a schedule is for: one thread, or two that share factories.
+/// The schedule of one thread, or of two that share factories.
 type Schedules = Vec<(Kind, Vec<Step>)>;
 
 fn play_all(threads: usize, play: impl Fn(Schedules)) {
     let count = from_the_environment("RINGPAIR_SCHEDULES");
-    // Who only runs the suite gets the same schedules each time.
+    // By default every run plays the same schedules.
     let seed = if count.is_some() { any_seed() } else { 1 };
     let seed = from_the_environment("RINGPAIR_SEED").unwrap_or(seed);
     let count = count.unwrap_or(SCHEDULES);
     note(&format!("{count} schedules, RINGPAIR_SEED={seed}"));
     no_time_wait();
     silence_wanted_panics();
-    std::thread::spawn(move || end_who_is_stuck(threads));
+    std::thread::spawn(move || end_if_stuck(threads));
     for seed in (0..count).map(|number| seed.wrapping_add(number)) {
         SEED.store(seed, Relaxed);
         let played = catch_unwind(AssertUnwindSafe(|| play(schedules(seed, threads))));
@@ -78,8 +78,8 @@ fn schedules(seed: u64, threads: usize) -> Schedules {
 }
 
 fn play_alone(options: &PairOptions, schedules: &Schedules) {
-    drop(options.make_pair_blocking::<TcpStream>().unwrap()); // this thread has its engine from here on
-    drop(World::new(options, Kind::Tokio, Vec::new())); // and the process all that it opens but once
+    drop(options.make_pair_blocking::<TcpStream>().unwrap()); // opens this thread's engine
+    drop(World::new(options, Kind::Tokio, Vec::new())); // opens what a process opens only once
     let (open, in_use) = (descriptors(), sockstat("inuse"));
     for (kind, steps) in schedules {
         play(World::new(options, *kind, Vec::new()), steps);
@@ -131,7 +131,7 @@ fn any_seed() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64
 }
 
-/// So many pairs close with FIN here that their ports would make each bind a long search.
+/// Prevents TIME_WAIT: so many pairs close with FIN here that each bind would search long for a port.
 fn no_time_wait() {
     std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0").unwrap();
 }
@@ -145,8 +145,8 @@ fn silence_wanted_panics() {
     }));
 }
 
-/// A thread that waits for itself cannot tell; this one can.
-fn end_who_is_stuck(threads: usize) {
+/// A watchdog thread, because a stuck thread cannot report itself.
+fn end_if_stuck(threads: usize) {
     loop {
         let played = PLAYED.load(Relaxed);
         std::thread::sleep(LIMIT);
@@ -157,7 +157,7 @@ fn end_who_is_stuck(threads: usize) {
     }
 }
 
-/// Whether there are tokio-uring runtimes to play in.
+/// Whether tokio-uring runtimes work here.
 #[cfg(feature = "tokio-uring")]
 fn has_ring() -> bool {
     static HAS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();

@@ -1,6 +1,6 @@
-//! What a schedule is made of, and how a seed makes one.
+//! The steps of a schedule, and how a seed creates them.
 
-/// SplitMix64: each seed is a whole schedule of its own, the next seed an unlike one.
+/// SplitMix64: consecutive seeds give unrelated schedules.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -24,7 +24,7 @@ impl Dice {
     }
 }
 
-/// One step. Numbers choose among what there is when its turn comes; where there is nothing, nothing happens.
+/// One step. Numbers choose among what exists when the step runs; if nothing exists, the step does nothing.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     OpenFactory {
@@ -32,19 +32,19 @@ pub(crate) enum Step {
         hasty: bool,
     },
     DropFactory(usize),
-    /// Makes a future, and does not poll it.
+    /// Makes a future without polling it.
     Begin {
         factory: usize,
         way: Way,
     },
     Poll(usize),
-    /// Polls one with a waker that owns another one, which goes when the waker is woken or dropped.
+    /// Polls a future with a waker that owns another future, and drops it when it is woken or dropped.
     PollOwning {
         polled: usize,
         owned: usize,
     },
     Drop(usize),
-    /// Leaves a future to the runtime.
+    /// Spawns a future on the runtime.
     Spawn(usize),
     Abort(usize),
     /// Lets the runtime turn.
@@ -60,13 +60,13 @@ pub(crate) enum Step {
     Stats {
         factory: usize,
     },
-    /// The so-manyth call of `configure` from here on panics.
+    /// The given call of `configure` from here on panics.
     PanicInConfigure(u32),
     PanicInFromFd(u32),
     NextRuntime(Kind),
-    /// Drops all that is under way, and looks what is open.
+    /// Drops everything in progress, and checks what is open.
     DropAll,
-    /// From here on no handshake is ever through, or they all are again.
+    /// From here on all packets are dropped, or none.
     Blackhole(bool),
 }
 
@@ -85,7 +85,7 @@ pub(crate) enum Kind {
     TokioUring,
 }
 
-/// In the dark no other thread: it might be waiting for a token just then.
+/// No runtime with threads while packets are dropped: a thread might be waiting for a token.
 pub(crate) fn kind(dice: &mut Dice, dark: bool) -> Kind {
     match dice.below(12) {
         0 if !dark => Kind::TokioOfTwoThreads,
@@ -94,7 +94,7 @@ pub(crate) fn kind(dice: &mut Dice, dark: bool) -> Kind {
     }
 }
 
-/// A schedule; a dark one has blackholes in it.
+/// Creates a schedule. A dark one drops all packets for a while.
 pub(crate) fn schedule(dice: &mut Dice, dark: bool) -> Vec<Step> {
     let mut steps = vec![open(dice)];
     let length = 8 + dice.below(40);

@@ -1,4 +1,4 @@
-//! What a schedule is played in: a runtime, some factories, and futures in all states.
+//! The world of a schedule: a runtime, some factories, and futures in all states.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -24,12 +24,12 @@ use crate::common::{
 };
 use crate::steps::{Kind, Step, Way};
 
-/// Long enough that it is never reached but by one who has not been woken.
+/// Long enough to be reached only if a wake is lost.
 const NEVER: Duration = Duration::from_secs(40);
-/// Short enough to pass at any point.
+/// Short enough to expire at any point.
 const SOON: Duration = Duration::from_micros(300);
 
-/// Whether no packet arrives in this network.
+/// Whether this network drops all packets.
 static IS_DARK: AtomicBool = AtomicBool::new(false);
 
 fn is_dark() -> bool {
@@ -87,7 +87,7 @@ impl Counted {
         Arc::new(Counted { factory, hasty, made: AtomicU64::new(0), strangers: AtomicU64::new(0) })
     }
 
-    /// Takes pairs over, each proved to be one of ours; a hasty factory may have run out of time.
+    /// Takes over pairs, and checks that each is ours. A hasty factory may have timed out.
     fn take(&self, made: Result<Vec<(Line, Line)>>) {
         match made {
             Ok(pairs) => {
@@ -115,7 +115,7 @@ impl Counted {
         }
     }
 
-    /// Whoever connected to it has been turned away and counted, once there is nothing under way.
+    /// Once no call is in progress, all strangers have been turned away and counted.
     pub(crate) fn assert_adds_up(&self, exact: bool) {
         let stats = self.factory.stats();
         assert_eq!((stats.pairs, stats.inline + stats.parked), (self.made.load(Relaxed), stats.pairs), "{stats:?}");
@@ -135,12 +135,12 @@ pub(crate) struct World {
     tasks: Vec<JoinHandle<()>>,
     strangers: Vec<TcpStream>,
     was_dark: bool,
-    /// Whether no other thread plays with the same factories.
+    /// Whether no other thread uses the same factories.
     alone: bool,
-    /// Whether no thread of a runtime has played with them either: one that gives a listener up just as a stranger comes may
-    /// reset who has not been seen.
+    /// Whether no runtime thread has used them either. A thread that closes a listener may reset a stranger that it did not
+    /// count.
     exact: bool,
-    /// What was open before there was this world.
+    /// The descriptors open before this world.
     open: usize,
 }
 
@@ -166,7 +166,7 @@ impl World {
             open: 0,
         };
         if world.alone {
-            of_a_runtime(kind); // measured while nothing is under way
+            of_a_runtime(kind); // measured while no call is in progress
             world.open = descriptors();
         }
         world.start_anew(kind);
@@ -225,20 +225,20 @@ impl World {
         }
     }
 
-    /// Whatever has not been dropped is made; then everything goes, and the counts must add up.
+    /// Completes everything that was not dropped. Then drops everything, and checks the counts.
     pub(crate) fn end(mut self) {
         CONFIGURE.set(0);
         FROM_FD.set(0);
         self.darken(false);
         if self.was_dark {
-            self.drop_all(); // what was begun in the dark would be tried again after a second
+            self.drop_all(); // a SYN that was dropped would be resent only after a second
         }
         let handle = self.runtime().handle.clone();
         self.tasks.extend(self.makings.drain(..).map(|making| handle.spawn(making)));
-        drop(handle); // it keeps what the runtime has open
+        drop(handle); // it keeps the runtime's descriptors open
         for task in std::mem::take(&mut self.tasks) {
             let done = self.runtime().block_on(async { tokio::time::timeout(NEVER / 2, task).await });
-            match done.expect("a future that was not dropped is never through") {
+            match done.expect("a future that was not dropped never completes") {
                 Err(error) if error.is_panic() => assert_was_wanted(error.into_panic()),
                 _ => {}
             }
@@ -271,7 +271,7 @@ impl World {
         });
     }
 
-    /// One comes to the listener that is in use now, and is there when this returns.
+    /// Connects a stranger to the listener in use, and waits until it has arrived.
     fn let_a_stranger_come(&mut self, factory: usize) {
         let Some(counted) = choose(&self.factories, factory).filter(|_| !is_dark()) else { return };
         let Some(Ok((accepted, connected))) = caught(|| counted.factory.pair_blocking::<Line>()) else { return };
@@ -284,11 +284,11 @@ impl World {
                 eventually("a stranger arrives", || has_arrived(&stranger, listener));
                 self.strangers.push(stranger);
             }
-            Err(error) => assert!(!self.exact, "the listener in use takes nobody: {error}"),
+            Err(error) => assert!(!self.exact, "the listener in use accepts no connection: {error}"),
         }
     }
 
-    /// Goes on in another runtime; the tasks of this one go with it.
+    /// Continues in another runtime. The tasks of this runtime are dropped.
     fn start_anew(&mut self, kind: Kind) {
         self.kind = kind;
         self.exact &= !matches!(kind, Kind::TokioOfTwoThreads);
@@ -314,7 +314,7 @@ impl World {
         if self.alone {
             let of_factories = descriptors_of_a_factory(self.backend) * self.factories.len();
             let all = self.open + of_a_runtime(self.kind) + of_factories;
-            // A one-shot that was begun in this thread takes its engine along to the thread that finishes it.
+            // A one-shot that began in this thread takes its engine to the thread that finishes it.
             let least = if self.exact { all } else { all - DESCRIPTORS_OF_A_THREAD };
             let most = all + descriptors_of_more_makers(self.backend) * self.factories.len();
             assert!((least..=most).contains(&descriptors()), "{} and not {least} to {most} open", descriptors());
@@ -347,7 +347,7 @@ impl Runtime {
             #[cfg(feature = "tokio-uring")]
             Kind::TokioUring if crate::has_ring() => {
                 let mut runtime = None;
-                // Without CAP_IPC_LOCK, the memory of those before may not have been given back yet.
+                // Without CAP_IPC_LOCK, memory of earlier rings may not be released yet.
                 eventually("there is memory for a ring", || {
                     runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(8)).ok();
                     runtime.is_some()
@@ -380,7 +380,7 @@ impl Runtime {
 fn of_a_runtime(kind: Kind) -> usize {
     static MEASURED: OnceLock<[usize; 3]> = OnceLock::new();
     let measure = |kind| {
-        drop(Runtime::start(kind)); // the first of a process opens more, and keeps it
+        drop(Runtime::start(kind)); // the first runtime of a process opens more, and keeps it
         let before = descriptors();
         let _runtime = Runtime::start(kind);
         descriptors() - before
@@ -398,7 +398,7 @@ impl Kept {
     }
 }
 
-/// A waker that owns a future, as executors have them that drop a task with its last waker.
+/// A waker that owns a future, as in executors that drop a task with its last waker.
 struct Owning(Mutex<Option<Making>>);
 
 impl Wake for Owning {
@@ -416,7 +416,7 @@ fn take<T>(among: &mut Vec<T>, which: usize) -> Option<T> {
     (!among.is_empty()).then(|| among.swap_remove(which % among.len()))
 }
 
-/// `None` where it panicked as the schedule wanted it.
+/// `None` if it panicked as scheduled.
 fn caught<T>(act: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(act)).map_err(assert_was_wanted).ok()
 }
@@ -427,7 +427,7 @@ fn assert_was_wanted(panic: Box<dyn Any + Send>) {
     }
 }
 
-/// Connects a stranger that also a gated listener takes.
+/// Connects a stranger that passes the gate.
 fn connect_through_a_gate(listener: SocketAddr) -> io::Result<TcpStream> {
     let stranger = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     stranger.set_ttl_v4(255)?;
@@ -446,7 +446,7 @@ fn has_arrived(stranger: &TcpStream, listener: SocketAddr) -> bool {
     std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&other_end) || is_reset()
 }
 
-/// Each end gets a token from the other, and nothing before it. In the dark no token arrives.
+/// Each end gets a token from the other end, and nothing before it. Without packets no token arrives.
 fn assert_is_our_own((mut accepted, mut connected): (Line, Line)) {
     assert_eq!(accepted.0.peer_addr().unwrap(), connected.0.local_addr().unwrap());
     assert_eq!(connected.0.peer_addr().unwrap(), accepted.0.local_addr().unwrap());
