@@ -86,7 +86,7 @@ impl Host {
 fn main() -> ExitCode {
     let Err(error) = run() else { return ExitCode::SUCCESS };
     if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) {
-        return ExitCode::SUCCESS; // whoever reads this has seen enough
+        return ExitCode::SUCCESS; // the reader has closed the pipe
     }
     eprint!("round_trip: {error}");
     if let Some(cause) = error.source() {

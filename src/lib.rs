@@ -216,8 +216,8 @@ mod with_runtime {
     ///
     /// [`Step::Options`] if this thread is in a runtime already: await [`make_socket_pair`] in one of tokio-uring, and
     /// [`pair`](crate::pair) in one of tokio. [`Step::Ring`] if the runtime cannot be started. If the host has no io_uring,
-    /// this call also prints a line to standard error, past libtest's capture, as [`ring_or_skip`](crate::ring_or_skip) does;
-    /// to skip a test, call that one. Otherwise as [`PairOptions::make_pair`].
+    /// this call also prints a line to standard error, past libtest's capture. To skip a test, call
+    /// [`ring_or_skip`](crate::ring_or_skip). Otherwise as [`PairOptions::make_pair`].
     ///
     /// # Source
     ///

@@ -35,7 +35,7 @@ fn as_an_ordinary_user(bytes: u64, body: impl FnOnce()) {
             // A user id that no other process has, because locked memory is counted per user.
             let user = Uid::from_raw(10_000 + std::process::id() % 50_000);
             if let Err(errno) = setresuid(user, user, user) {
-                return common::skip(&format!("no other user can be had here: {errno}"));
+                return common::skip(&format!("this process cannot become another user: {errno}"));
             }
             set_dumpable(true).unwrap(); // otherwise /proc/self still belongs to root
         }

@@ -338,8 +338,8 @@ fn futures_can_be_dropped_by_another_thread(options: PairOptions) {
         });
         let runtime = runtime();
         for round in 0..5 {
-            for (number, launched) in submitted_without_packets(&runtime, &options).into_iter().enumerate() {
-                to_drop.send(launched).unwrap();
+            for (number, submitted) in submitted_without_packets(&runtime, &options).into_iter().enumerate() {
+                to_drop.send(submitted).unwrap();
                 while !begun.swap(false, Ordering::Acquire) {
                     spin_loop(); // without entering the kernel, which would accept the strangers
                 }
@@ -365,9 +365,9 @@ fn submitted_without_packets(runtime: &Runtime, options: &PairOptions) -> [(Maki
     let factories = [(); 16].map(|()| Arc::new(options.factory().unwrap()));
     let found = factories.map(|factory| (runtime.block_on(listener_of(&factory)), factory));
     run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
-    let launched = found.map(|(listener, factory)| (runtime.block_on(submit(factory, ACCEPTS)), listener));
+    let submitted = found.map(|(listener, factory)| (runtime.block_on(submit(factory, ACCEPTS)), listener));
     run("tc", &["qdisc", "del", "dev", "lo", "root"]);
-    launched
+    submitted
 }
 
 /// The future owns the factory.

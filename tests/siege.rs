@@ -143,8 +143,8 @@ fn a_stranger_reset_before_it_looks_has_connected() {
         accepted.set_linger(Some(Duration::ZERO)).unwrap();
         drop((accepted, listener));
         assert_eq!(is_through(&stranger, target), Some(true));
-        let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        assert_eq!(is_through(&nobody, target), None);
+        let unconnected = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        assert_eq!(is_through(&unconnected, target), None);
     });
 }
 

@@ -132,7 +132,7 @@ impl Conformance {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # use ringpair::conformance::Conformance;
-    /// let mistaken = Conformance::new().without("eof-stas", "it is told once here");
+    /// let mistaken = Conformance::new().without("eof-stas", "our callers read it once");
     /// let report = mistaken.check_stream(async || Ok(tokio::io::duplex(4096))).await;
     /// assert!(report.to_string().contains("FAILED        eof-stas: there is no such check to leave out"));
     /// # }

@@ -24,7 +24,7 @@ pub struct Host {
     pub sysctls_readable: bool,
     /// Whether the interface `lo` is up.
     pub loopback_up: Option<bool>,
-    /// `kernel.io_uring_disabled` (Linux 6.6): 0 for nobody, 1 for all but a group and administrators, 2 for everyone.
+    /// `kernel.io_uring_disabled` (Linux 6.6): 0: enabled, 1: disabled for all but a group and administrators, 2: disabled.
     pub io_uring_disabled: Option<u32>,
     /// `kernel.io_uring_group` (Linux 6.6): the group that may use io_uring if `io_uring_disabled` is 1; -1 is no group.
     pub io_uring_group: Option<i64>,

@@ -103,7 +103,7 @@ pub(crate) fn alone_in_a_network(body: impl FnOnce()) {
             Command::new("unshare").args(own).args(["sh", "-c", "ip link set lo up && tc qdisc show"]).output();
         if !probed.is_ok_and(|output| output.status.success()) {
             return skip(
-                "no network of its own can be had here: that takes unshare, ip and tc, and the right to use them",
+                "no network namespace can be made here: that takes unshare, ip and tc, and the right to use them",
             );
         }
     }
@@ -152,7 +152,7 @@ pub(crate) fn alone_in_a_container(body: impl FnOnce()) {
     if std::env::var_os(ALONE).is_none() {
         if !Command::new("unshare").args(own).arg("true").output().is_ok_and(|output| output.status.success()) {
             return skip(
-                "no process namespace of its own can be had here: that takes unshare, and the right to use it",
+                "no pid namespace can be made here: that takes unshare, and the right to use it",
             );
         }
         refuse(nix::libc::SYS_reboot, nix::errno::Errno::EPERM);
