@@ -100,7 +100,10 @@ fn a_process_that_cannot_be_started_leaves_it_unknown() {
     begin_under(&mut command, &[libc::SYS_clone, libc::SYS_clone3], answer(Errno::EAGAIN));
     let output = run(command, NO_PAIRS);
     assert!(output.starts_with("verdict        unknown: "), "{output}");
-    assert!(unwrapped(&output).contains("no process could be started to find out whether it kills: EAGAIN"), "{output}");
+    assert!(
+        unwrapped(&output).contains("no process could be started to find out whether it kills: EAGAIN"),
+        "{output}"
+    );
 }
 
 #[test]

@@ -151,9 +151,7 @@ pub(crate) fn alone_in_a_container(body: impl FnOnce()) {
     let own = ["--map-root-user", "--pid", "--fork", "--mount-proc", "--"];
     if std::env::var_os(ALONE).is_none() {
         if !Command::new("unshare").args(own).arg("true").output().is_ok_and(|output| output.status.success()) {
-            return skip(
-                "no pid namespace can be made here: that takes unshare, and the right to use it",
-            );
+            return skip("no pid namespace can be made here: that takes unshare, and the right to use it");
         }
         refuse(nix::libc::SYS_reboot, nix::errno::Errno::EPERM);
     }
