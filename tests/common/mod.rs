@@ -437,11 +437,15 @@ pub(crate) fn without_network_note(bytes: &[u8]) -> String {
 #[cfg(feature = "cli")]
 pub(crate) fn ringpair(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
+    remove_schedulers(&mut command);
+    command.args(arguments);
+    command
+}
+
+pub(crate) fn remove_schedulers(command: &mut Command) {
     for variable in OF_SCHEDULERS {
         command.env_remove(variable);
     }
-    command.args(arguments);
-    command
 }
 
 /// The variables by which schedulers number a shard. Tests set them themselves.

@@ -1,9 +1,7 @@
 //! Streams that are sound: in memory, of a socket, over others.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,10 +10,6 @@ use ringpair::{Linger, PairOptions};
 use tokio::io::{AsyncRead, AsyncWrite, BufStream, ReadBuf, duplex};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio_rustls::rustls::crypto;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::common::on_every_engine;
 use crate::{patient, with_paused_clock};
@@ -184,27 +178,7 @@ fn own_pairs_of_a_factory_pass_a_byte_at_a_time(options: PairOptions) {
     runtime.block_on(patient_with_the_kernel().transfer(SLOW).check_stream(make_pair)).assert();
 }
 
-fn tls_over_own_pairs_passes(options: PairOptions) {
-    let [runtime, _] = every_runtime();
-    // Small buffers, and not too much to fill them with: in an emulator it takes a minute to encrypt a megabyte, again and again.
-    let options = options.linger(Linger::Graceful).send_buffer_size(1 << 14).recv_buffer_size(1 << 14);
-    let conformance = patient_with_the_kernel().transfer(1 << 16);
-    for version in [&version::TLS12, &version::TLS13] {
-        let tls = Tls::new(version);
-        let make_pair = async || {
-            let (accepted, connected) = options.make_pair::<TcpStream>().await?;
-            tls.over(accepted, connected).await
-        };
-        runtime.block_on(conformance.check_stream(make_pair)).assert();
-    }
-}
-
-on_every_engine!(
-    own_pairs_pass,
-    own_pairs_that_reset_do_not_pass,
-    own_pairs_of_a_factory_pass_a_byte_at_a_time,
-    tls_over_own_pairs_passes,
-);
+on_every_engine!(own_pairs_pass, own_pairs_that_reset_do_not_pass, own_pairs_of_a_factory_pass_a_byte_at_a_time,);
 
 #[test]
 fn a_unix_pair_passes() {
@@ -219,55 +193,5 @@ fn a_stream_is_checked_in_a_tokio_uring_runtime_too() {
     if crate::common::ring_is_there() {
         let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
         runtime.block_on(patient_with_the_kernel().check_stream(async || UnixStream::pair())).assert();
-    }
-}
-
-// --- over others
-
-#[test]
-fn tls_in_memory_passes() {
-    for version in [&version::TLS12, &version::TLS13] {
-        let tls = Tls::new(version);
-        let make_pair = async || {
-            let (accepted, connected) = duplex(5000);
-            tls.over(accepted, connected).await
-        };
-        with_paused_clock().block_on(patient().check_stream(make_pair)).assert();
-    }
-}
-
-struct Tls {
-    acceptor: TlsAcceptor,
-    connector: TlsConnector,
-}
-
-impl Tls {
-    /// With a certificate that signs itself, and that this client alone trusts.
-    fn new(version: &'static SupportedProtocolVersion) -> Tls {
-        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let certificate: CertificateDer<'static> = signed.cert.into();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der()));
-        let mut trusted = RootCertStore::empty();
-        trusted.add(certificate.clone()).unwrap();
-        let provider = Arc::new(crypto::ring::default_provider());
-        let accepts = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
-        let connects = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-        let accepts = accepts.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
-        let connects = connects.with_root_certificates(trusted).with_no_client_auth();
-        Tls { acceptor: Arc::new(accepts).into(), connector: Arc::new(connects).into() }
-    }
-
-    fn over<A, B>(
-        &self,
-        accepted: A,
-        connected: B,
-    ) -> impl Future<Output = io::Result<(server::TlsStream<A>, client::TlsStream<B>)>>
-    where
-        A: AsyncRead + AsyncWrite + Unpin,
-        B: AsyncRead + AsyncWrite + Unpin,
-    {
-        let accepts = self.acceptor.accept(accepted);
-        let connects = self.connector.connect(ServerName::try_from("localhost").unwrap(), connected);
-        async { tokio::try_join!(accepts, connects) }
     }
 }

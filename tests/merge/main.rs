@@ -239,9 +239,7 @@ fn merged_table(files: &[PathBuf], code: i32) -> String {
 fn merged_json(files: &[PathBuf], code: i32) -> Value {
     let mut command = ringpair(&["merge", "--json"]);
     command.args(files);
-    let report = serde_json::from_str(&printed(command, code)).unwrap();
-    assert_fits_the_schema(&report);
-    report
+    serde_json::from_str(&printed(command, code)).unwrap()
 }
 
 /// The last file is named, and what is wrong with it, on one line.
@@ -260,11 +258,4 @@ fn assert_refused(files: &[PathBuf], flaw: &str) {
 fn assert_plain(text: &str) {
     let is_plain = |letter: char| letter == '\n' || !(letter.is_control() || letter == '\u{202e}');
     assert!(text.chars().all(is_plain), "{text:?}");
-}
-
-fn assert_fits_the_schema(report: &Value) {
-    let schema = include_str!("../../schemas/soak.json");
-    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
-    let errors: Vec<_> = schema.iter_errors(report).map(|error| error.to_string()).collect();
-    assert!(errors.is_empty(), "{errors:#?}");
 }

@@ -10,8 +10,6 @@ fn histograms_are_left_out_or_one_bucket_a_line() {
     let report: Value = serde_json::from_str(&long).unwrap();
     let buckets = ["make", "body", "close"].map(|name| report[name]["counts_by_ns"].as_array().unwrap().len());
     assert!(long.lines().count() <= short.lines().count() + buckets.iter().sum::<usize>() + 3 * 2, "{long}");
-    assert_fits_the_schema(&serde_json::from_str(&short).unwrap());
-    assert_fits_the_schema(&report);
 
     let folder = Folder::new("short");
     let flaw = "it has no histogram of `make`; soak with --histograms to add reports up";

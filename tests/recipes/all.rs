@@ -1,5 +1,5 @@
 //! Owes: each recipe of the documentation works. `src/recipes.rs` shows these files as they are, each at most a screen.
-#![cfg(all(feature = "tokio-uring", feature = "tokio"))]
+//! The package `tests/checks` runs them.
 #![allow(clippy::unwrap_used)]
 
 mod cancellation;
