@@ -87,6 +87,8 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringpair is for Linux: its pairs are made through io_uring");
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("ringpair needs a 64-bit target: the crate io-uring supports no other");
 
 mod abort;
 mod attempt;

@@ -266,6 +266,39 @@ fn github_gets_the_table_after_what_is_there_and_one_line() {
 }
 
 #[test]
+fn github_gets_outputs_after_what_is_there() {
+    if !ring_is_there() {
+        return;
+    }
+    let (summary, output) = (Scratch::new("unread"), Scratch::new("outputs"));
+    std::fs::write(&output.0, "before=1\n").unwrap();
+    let ask = {
+        let paths = (summary.0.clone(), output.0.clone());
+        move || {
+            let mut command = doctor(&["--github"]);
+            command.env("GITHUB_STEP_SUMMARY", &paths.0).env("GITHUB_OUTPUT", &paths.1);
+            run(command, PAIRS)
+        }
+    };
+    ask();
+    under(libc::SYS_io_uring_setup, answer(Errno::EPERM), ask);
+    let expected = "before=1\nverdict=ring\ncause=\nhas-ring=true\n\
+        verdict=epoll\ncause=a seccomp filter answers io_uring_setup with EPERM\nhas-ring=false\n";
+    assert_eq!(std::fs::read_to_string(&output.0).unwrap(), expected);
+}
+
+#[test]
+fn github_outputs_that_cannot_be_written_are_an_error() {
+    let summary = Scratch::new("no-outputs");
+    let mut command = doctor(&["--github"]);
+    command.env("GITHUB_STEP_SUMMARY", &summary.0).env("GITHUB_OUTPUT", std::env::temp_dir());
+    let output = command.output().unwrap();
+    assert_eq!((output.status.code(), &*text(&output.stdout)), (Some(WRONG), ""), "{output:?}");
+    assert_eq!(text(&output.stderr), "error: $GITHUB_OUTPUT: Is a directory (os error 21)\n");
+    assert_eq!(std::fs::read_to_string(&summary.0).unwrap(), "", "nothing is told by half");
+}
+
+#[test]
 fn github_without_a_place_for_the_table_is_wrong_and_says_so() {
     let folder = std::env::temp_dir();
     for (path, complaint) in [
@@ -359,7 +392,7 @@ fn the_table_fits_the_terminal() {
 
 fn ringpair(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringpair"));
-    for name in ["GITHUB_STEP_SUMMARY", "RINGPAIR_REQUIRE_URING", "RINGPAIR_BACKEND"] {
+    for name in ["GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT", "RINGPAIR_REQUIRE_URING", "RINGPAIR_BACKEND"] {
         command.env_remove(name);
     }
     command.args(arguments);

@@ -20,7 +20,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Append the table to $GITHUB_STEP_SUMMARY, and annotate
+    /// Tell GitHub Actions: job summary, annotation and outputs
     #[arg(long, conflicts_with = "json")]
     github: bool,
 
@@ -52,11 +52,11 @@ fn code_of(verdict: Verdict, require_uring: bool) -> u8 {
 
 fn tell(options: &Options) -> io::Result<Verdict> {
     // First, so that nothing is tried if the answer cannot be told.
-    let mut summary = if options.github { Some(step_summary()?) } else { None };
+    let github = if options.github { Some(GitHub::open()?) } else { None };
     let probe = ringpair::probe();
-    let text = match &mut summary {
-        Some(file) => {
-            file.write_all(summary_of(&probe).as_bytes()).map_err(about(SUMMARY))?;
+    let text = match github {
+        Some(github) => {
+            github.tell(&probe)?;
             annotation(&probe)
         }
         None if options.json => serde_json::to_string_pretty(&probe)?,
@@ -99,13 +99,47 @@ fn coloured(table: &str, verdict: Verdict) -> String {
 
 // --- GitHub Actions
 
-const SUMMARY: &str = "$GITHUB_STEP_SUMMARY";
+const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+const OUTPUT: &str = "GITHUB_OUTPUT";
 
-fn step_summary() -> io::Result<File> {
-    let path = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, "$GITHUB_STEP_SUMMARY is not set: --github is for GitHub Actions")
-    })?;
-    OpenOptions::new().append(true).create(true).open(path).map_err(about(SUMMARY))
+/// The files of a step that its commands append to.
+struct GitHub {
+    summary: File,
+    /// `None` in programs that run workflows elsewhere and know no outputs.
+    output: Option<File>,
+}
+
+impl GitHub {
+    fn open() -> io::Result<GitHub> {
+        let summary = named_by(SUMMARY)?.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("${SUMMARY} is not set: --github is for GitHub Actions"))
+        })?;
+        Ok(GitHub { summary, output: named_by(OUTPUT)? })
+    }
+
+    fn tell(mut self, probe: &Probe) -> io::Result<()> {
+        self.summary.write_all(summary_of(probe).as_bytes()).map_err(about(&format!("${SUMMARY}")))?;
+        self.output
+            .map_or(Ok(()), |mut file| file.write_all(outputs_of(probe).as_bytes()))
+            .map_err(about(&format!("${OUTPUT}")))
+    }
+}
+
+/// The file that this variable names, to append to.
+fn named_by(variable: &str) -> io::Result<Option<File>> {
+    let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else { return Ok(None) };
+    OpenOptions::new().append(true).create(true).open(path).map(Some).map_err(about(&format!("${variable}")))
+}
+
+fn outputs_of(probe: &Probe) -> String {
+    let verdict = probe.verdict();
+    let cause = probe.cause().map(|cause| on_one_line(&cause.to_string())).unwrap_or_default();
+    format!("verdict={verdict}\ncause={cause}\nhas-ring={}\n", verdict == Verdict::Ring)
+}
+
+/// A line of its own would set another output.
+fn on_one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
 }
 
 fn summary_of(probe: &Probe) -> String {
@@ -135,5 +169,10 @@ mod tests {
     fn a_message_of_a_workflow_command_stays_on_its_line() {
         assert_eq!(escaped("100 %\r\nof it: a, b"), "100 %25%0D%0Aof it: a, b");
         assert_eq!(escaped("%0A"), "%250A");
+    }
+
+    #[test]
+    fn an_output_cannot_set_another() {
+        assert_eq!(on_one_line("a cause\r\nhas-ring=true"), "a cause  has-ring=true");
     }
 }
