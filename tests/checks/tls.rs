@@ -52,7 +52,7 @@ fn tls_in_memory_passes() {
         };
         // The clock stands still, and jumps to the watchdog's end when nothing can go on.
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let conformance = patient().transfer(1 << 20).most_in_flight(2 << 20).idle(Duration::from_millis(5));
+        let conformance = patient().transfer(1 << 20).max_in_flight(2 << 20).idle(Duration::from_millis(5));
         runtime.block_on(conformance.check_stream(make_pair)).assert();
     }
 }
