@@ -21,8 +21,7 @@ struct Timer {
 
 impl Timer {
     fn new(time: Duration) -> Timer {
-        let of_tokio = Handle::try_current().is_ok().then(|| Box::pin(sleep(time)));
-        Timer { at: Instant::now().checked_add(time), alarm: None, of_tokio }
+        Timer { at: Instant::now().checked_add(time), alarm: None, of_tokio: sleep_of_tokio(time) }
     }
 }
 
@@ -35,10 +34,17 @@ impl Future for Timer {
             return Poll::Ready(());
         }
         if let Some(at) = self.at {
-            self.alarm = Alarm::wake(self.alarm.take(), at, cx.waker()); // if this fails, tokio's clock remains
+            self.alarm = Alarm::wake(self.alarm.take(), at, cx.waker());
+            if self.alarm.is_none() && self.of_tokio.is_none() {
+                cx.waker().wake_by_ref(); // for want of a descriptor or a thread: asks the clock at every turn
+            }
         }
         Poll::Pending
     }
+}
+
+fn sleep_of_tokio(time: Duration) -> Option<Pin<Box<Sleep>>> {
+    Handle::try_current().is_ok().then(|| Box::pin(sleep(time)))
 }
 
 /// Runs a future for at most this time.
@@ -52,11 +58,15 @@ pub(super) async fn at_most<T>(time: Duration, future: impl Future<Output = T>) 
     .await
 }
 
-/// Waits, by the runtime's clock and by the wall clock.
+/// Waits until this time has passed by the clock of a tokio runtime, which a stream may go by, and by the wall clock too.
 pub(super) async fn pause(time: Duration) {
     let begin = Instant::now();
-    Timer::new(time).await;
-    thread::sleep(time.saturating_sub(begin.elapsed())); // needed only with a paused clock
+    match sleep_of_tokio(time) {
+        Some(sleep) => sleep.await,
+        None => Timer::new(time).await,
+    }
+    // Needed only with a paused clock, which would jump to the watchdog's end while a task waits.
+    thread::sleep(time.saturating_sub(begin.elapsed()));
 }
 
 #[cfg(test)]
@@ -71,12 +81,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_takes_its_time_under_a_paused_clock() {
+    fn a_pause_takes_its_time_by_both_clocks() {
         let begin = Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let virtual_time = runtime.block_on(async {
             let begin = tokio::time::Instant::now();
-            pause(Duration::from_millis(20)).await;
+            let mut pauses = pin!(pause(Duration::from_millis(20)));
+            let begun = poll_fn(|cx| Poll::Ready(pauses.as_mut().poll(cx))).await;
+            assert!(begun.is_pending());
+            thread::sleep(Duration::from_millis(25)); // as on a busy machine: the wall clock is through first
+            pauses.await;
             begin.elapsed()
         });
         assert!(virtual_time >= Duration::from_millis(20));
