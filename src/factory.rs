@@ -11,6 +11,8 @@ use self::batch::Batch;
 pub use self::stats::FactoryStats;
 use crate::attempt::Attempt;
 use crate::error::Result;
+#[cfg(doc)]
+use crate::error::Step;
 use crate::finish::finish;
 use crate::hazards::fork::PerProcess;
 use crate::hazards::memlock::patiently;

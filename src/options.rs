@@ -11,6 +11,8 @@ use std::time::Duration;
 use socket2::SockRef;
 
 pub(crate) use self::plan::{Choice, FinalLinger, Plan, Shape, checked, chosen_by_the_environment, needs_the_ring};
+#[cfg(doc)]
+use crate::error::Step;
 
 /// What closing an end does to the other end: `SO_LINGER` of `socket(7)`.
 ///

@@ -36,7 +36,7 @@ impl Future for Timer {
         if let Some(at) = self.at {
             self.alarm = Alarm::wake(self.alarm.take(), at, cx.waker());
             if self.alarm.is_none() && self.of_tokio.is_none() {
-                cx.waker().wake_by_ref(); // for want of a descriptor or a thread: asks the clock at every turn
+                cx.waker().wake_by_ref(); // no descriptor or thread is left: asks the clock at every turn
             }
         }
         Poll::Pending

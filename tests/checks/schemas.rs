@@ -1,4 +1,4 @@
-//! Owes: every kind of JSON that `ringpair` prints fits its schema in `schemas/`.
+//! Checks every kind of JSON that `ringpair` prints against its schema in `schemas/`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../barred/mod.rs"]

@@ -1,4 +1,4 @@
-//! Owes: TLS of rustls passes every check of `ringpair::conformance`, over pairs of sockets and in memory.
+//! Checks TLS of rustls by every check of `ringpair::conformance`, over pairs of sockets and in memory.
 #![allow(clippy::unwrap_used)]
 
 #[allow(unused_macros)] // all bodies run on each engine

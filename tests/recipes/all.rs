@@ -1,4 +1,4 @@
-//! Owes: each recipe of the documentation works. `src/recipes.rs` shows these files as they are, each at most a screen.
+//! Runs each recipe of the documentation. `src/recipes.rs` shows these files as they are, each at most a screen.
 //! The package `tests/checks` runs them.
 #![allow(clippy::unwrap_used)]
 
