@@ -20,6 +20,7 @@
 //! http-body-util = "0.1"
 //! h2 = "0.4"
 //! http = "1"
+//! tokio-tungstenite = { version = "0.30", default-features = false, features = ["handshake"] }
 //!
 //! rstest = "0.26"
 //! ```
@@ -70,6 +71,12 @@
 //!
 //! ```
 #![doc = include_str!("../tests/recipes/dialing_client.rs")]
+//! ```
+//!
+//! # A server that vanishes, and a connect that hangs
+//!
+//! ```
+#![doc = include_str!("../tests/recipes/vanished_server.rs")]
 //! ```
 //!
 //! # A connection that is cut and mended

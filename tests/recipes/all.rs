@@ -20,4 +20,5 @@ mod tls_by_single_bytes;
 mod tls_on_tokio;
 mod tls_on_tokio_uring;
 mod vanished_peer;
+mod vanished_server;
 mod your_own_stream;
