@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ringpair::conformance::Conformance;
+use ringpair::endpoint::EndpointOptions;
 use ringpair::{Linger, PairOptions};
 use tokio::io::{AsyncRead, AsyncWrite, BufStream, ReadBuf, duplex};
 use tokio::net::{TcpStream, UnixStream};
@@ -179,6 +180,18 @@ fn own_pairs_of_a_factory_pass_a_byte_at_a_time(options: PairOptions) {
 }
 
 on_every_engine!(own_pairs_pass, own_pairs_that_reset_do_not_pass, own_pairs_of_a_factory_pass_a_byte_at_a_time,);
+
+#[test]
+fn what_an_endpoint_accepts_passes() {
+    let listens = EndpointOptions::new().linger(Linger::Graceful).accepting().unwrap();
+    for runtime in every_runtime() {
+        let make_pair = async || {
+            let (accepted, connected) = tokio::join!(listens.accept::<TcpStream>(), TcpStream::connect(listens.addr()));
+            Ok((accepted?, connected?))
+        };
+        runtime.block_on(patient_with_the_kernel().check_stream(make_pair)).assert();
+    }
+}
 
 #[test]
 fn a_unix_pair_passes() {
