@@ -17,7 +17,10 @@ pub(crate) fn poll_one(descriptor: BorrowedFd<'_>, events: PollFlags, timeout: D
         let millis = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(descriptor, events)], millis) {
             Ok(ready) => return Ok(ready > 0),
-            Err(Errno::EINTR) => left = timeout.saturating_sub(begin.elapsed()),
+            Err(Errno::EINTR) => match timeout.checked_sub(begin.elapsed()) {
+                Some(rest) if !rest.is_zero() => left = rest,
+                _ => return Ok(false), // not once more: a signal may come each time
+            },
             Err(errno) => return Err(errno.into()),
         }
     }
