@@ -18,6 +18,8 @@ const ROOM: usize = 3 << 19;
 
 pub(crate) struct Broken {
     fault: Fault,
+    /// Held for a whole poll: between its look and its waker, the other end must not write.
+    turn: Arc<Mutex<()>>,
     reads: Arc<Mutex<Lane>>,
     writes: Arc<Mutex<Lane>>,
     /// Bytes that this end has read, and written.
@@ -62,8 +64,10 @@ impl Lane {
 
 pub(crate) fn pair(fault: Fault) -> (Broken, Broken) {
     let lanes = [(); 2].map(|()| Arc::new(Mutex::new(Lane::default())));
+    let turn = Arc::default();
     let end = |reads: &Arc<Mutex<Lane>>, writes: &Arc<Mutex<Lane>>| Broken {
         fault,
+        turn: Arc::clone(&turn),
         reads: reads.clone(),
         writes: writes.clone(),
         count: [0; 2],
@@ -82,8 +86,8 @@ pub(crate) fn pair(fault: Fault) -> (Broken, Broken) {
     (end(&lanes[0], &lanes[1]), end(&lanes[1], &lanes[0]))
 }
 
-fn lock(lane: &Arc<Mutex<Lane>>) -> MutexGuard<'_, Lane> {
-    lane.lock().unwrap()
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
 }
 
 fn wake(waker: &mut Option<Waker>) {
@@ -179,6 +183,8 @@ impl Broken {
 impl Broken {
     /// Writes what there is room for, and keeps at most `most` of it.
     fn write(mut self: Pin<&mut Self>, cx: &Context<'_>, bytes: &[u8], most: usize) -> Poll<io::Result<usize>> {
+        let turn = Arc::clone(&self.turn);
+        let _turn = lock(&turn);
         let mut lane = lock(&self.writes);
         if lane.shut {
             let swallows = self.is(Fault::SwallowsAfterShutdown);
@@ -242,6 +248,8 @@ impl Broken {
 
 impl AsyncRead for Broken {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let turn = Arc::clone(&self.turn);
+        let _turn = lock(&turn);
         let room = buf.remaining();
         if room == 0 {
             self.ended |= self.is(Fault::EndsOnAnEmptyRead);
