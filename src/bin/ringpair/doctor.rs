@@ -11,6 +11,7 @@ use ringpair::probe::Verdict;
 
 use crate::exit::{self, FAILED, UNFIT, WRONG, refused};
 use crate::output::{about, print};
+use crate::screen::takes_colour;
 
 /// Tells what makes pairs here, and what is in the way of io_uring.
 #[derive(clap::Args)]
@@ -77,13 +78,7 @@ fn for_a_terminal(probe: &Probe) -> String {
         Some((_, columns)) => format!("{probe:0$}", columns.min(WIDEST).into()),
         None => probe.to_string(),
     };
-    if wants_colour() { coloured(&table, probe.verdict()) } else { table }
-}
-
-/// <https://no-color.org>: set to anything but nothing.
-fn wants_colour() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    if takes_colour() { coloured(&table, probe.verdict()) } else { table }
 }
 
 /// The table, with its first line, that of the verdict, in the verdict's colour.

@@ -5,8 +5,10 @@ mod doctor;
 mod exit;
 mod interrupt;
 mod namespace;
+mod numbers;
 mod output;
 mod run;
+mod screen;
 mod soak;
 
 use std::process::ExitCode;

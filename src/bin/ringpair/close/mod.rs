@@ -5,6 +5,7 @@ mod csv;
 mod document;
 mod hgrm;
 mod html;
+mod sentence;
 mod table;
 
 use std::fs;
@@ -20,6 +21,7 @@ use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
 use crate::interrupt::Interrupt;
 use crate::namespace;
 use crate::output::{Target, about_option, print};
+use crate::screen;
 
 /// Measures what closing costs: reset against FIN, at both ends, with the kernel's own counters as proof.
 ///
@@ -62,6 +64,10 @@ pub(crate) struct Options {
     /// Write a page with charts to this file; it needs nothing else
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+
+    /// Show every call and order and every counter in the table, too
+    #[arg(long)]
+    all: bool,
 }
 
 const EXIT_CODES: &str = "\
@@ -189,14 +195,15 @@ fn json_of(told: &Told) -> io::Result<String> {
 
 /// If nothing reads standard output any more, stderr has the report.
 fn tell(options: &Options, told: &Told, has_no_reader: bool) -> io::Result<()> {
+    let look = |has_colour| table::Look { width: screen::width(), has_colour, is_whole: options.all };
     if has_no_reader {
-        let _ = writeln!(io::stderr(), "{}", table::of(told)); // no other place is left for it
+        let _ = writeln!(io::stderr(), "{}", table::of(told, &look(false))); // no other place is left for it
         return Ok(());
     }
     match (&options.json, &options.csv) {
         (Some(None), _) => print(&json_of(told)?),
         (_, Some(None)) => print(&csv::of(&told.report)),
-        _ => print(&table::of(told)),
+        _ => print(&table::of(told, &look(screen::takes_colour()))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A report for people: a hundred columns at most.
+//! A report for people: the answer, a row for each way, and what does not fit. No table is wider than sixty columns.
 
 use std::fmt::Write;
 
@@ -6,26 +6,39 @@ use ringpair::Backend;
 use ringpair::measure::close::{Cell, Report, Way};
 use ringpair::measure::{Counters, Series};
 
-use super::{Pick, SERIES, Told};
+use super::{Pick, SERIES, Told, sentence};
+use crate::numbers::{grouped, micros};
+use crate::screen::wrapped;
 
-pub(super) fn of(told: &Told) -> String {
+/// How the report is to look.
+pub(super) struct Look {
+    pub(super) width: usize,
+    pub(super) has_colour: bool,
+    /// Whether every cell and every counter is shown.
+    pub(super) is_whole: bool,
+}
+
+pub(super) fn of(told: &Told, look: &Look) -> String {
     let report = &told.report;
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{}\n{}\n", heading(report), counters_of(told));
-    let _ = writeln!(text, "{:33}{:>16}{:>16}{:>16}{:>16}", "", "first close", "peer reads", "second close", "whole");
-    let _ = write!(text, "{:13}{:10}{:10}", "way", "call", "first end");
-    let _ = writeln!(text, "{0}{0}{0}{0}", format_args!("{:>8}{:>8}", "p50", "p99"));
-    for cell in &report.cells {
-        let _ = write!(text, "{:13}{:10}{:10}", cell.way, cell.call, cell.order);
-        for (_, series) in SERIES {
-            let _ = write!(text, "{:>8}{:>8}", micros(series(cell), 50.0), micros(series(cell), 99.0));
-        }
-        text.push('\n');
+    let mut parts = vec![answer(told, look), by_way(told)];
+    if look.is_whole {
+        parts.extend([by_cell(report, 50.0), by_cell(report, 99.0), counters(report)]);
     }
-    text.push('\n');
-    text.push_str(&summary(told));
-    text
+    parts.push(wrapped(&verdict(told), look.width));
+    if ways(report).contains(&Way::Wait) {
+        parts.push(wrapped(WAIT, look.width));
+    }
+    parts.push(wrapped(&circumstances(told), look.width));
+    if !look.is_whole {
+        parts.push(wrapped("--all shows every call, order and counter.", look.width));
+    }
+    parts.join("\n\n")
+}
+
+/// Red if it is not to be trusted.
+fn answer(told: &Told, look: &Look) -> String {
+    let text = wrapped(&sentence::of(told), look.width);
+    if look.has_colour && !told.report.fits() { format!("\x1b[31m{text}\x1b[0m") } else { text }
 }
 
 pub(super) fn engine_of(report: &Report) -> &'static str {
@@ -35,7 +48,8 @@ pub(super) fn engine_of(report: &Report) -> &'static str {
     }
 }
 
-fn heading(report: &Report) -> String {
+fn circumstances(told: &Told) -> String {
+    let report = &told.report;
     let kernel = report.host.kernel_release.as_deref().unwrap_or("of an unknown release");
     let through = match report.engine {
         Backend::Epoll => "epoll, and not through io_uring; nor is any end closed through it",
@@ -43,9 +57,10 @@ fn heading(report: &Report) -> String {
     };
     let early = if report.ended_early { ", ended early" } else { "" };
     format!(
-        "What closing costs, in microseconds: {} pairs a line{early}; seed {}\n\
-         Linux {kernel}\nPairs are made through {through}",
-        report.pairs, report.seed
+        "{} pairs for each way, call and order{early}; seed {}; Linux {kernel}. Pairs are made through {through}. {}.",
+        grouped(report.pairs as u64),
+        report.seed,
+        counters_of(told)
     )
 }
 
@@ -57,56 +72,102 @@ pub(super) fn counters_of(told: &Told) -> &'static str {
     }
 }
 
-fn micros(series: &Series, percent: f64) -> String {
-    match series.count() {
-        0 => "-".to_owned(),
-        _ => match series.percentile(percent) as f64 / 1000.0 {
-            short if short < 1000.0 => format!("{short:.1}"),
-            long => format!("{long:.0}"),
-        },
+// --- tables
+
+/// A row for each way: the middle one of its calls and orders.
+fn by_way(told: &Told) -> String {
+    let report = &told.report;
+    let mut lines = vec![
+        "              first   peer   both   both   both".to_owned(),
+        "              close  reads   ends   ends   ends TIME_WAIT".to_owned(),
+        "way          p50 µs p50 µs p50 µs p99 µs  / fin  per pair".to_owned(),
+    ];
+    let time =
+        |way, percent, of: Pick| middle(report, way, |cell| percentile(of(cell), percent)).map_or_else(none, micros);
+    for way in ways(report) {
+        let [(_, first), (_, peer), _, (_, whole)] = SERIES;
+        let times = [(first, 50.0), (peer, 50.0), (whole, 50.0), (whole, 99.0)].map(|(of, part)| time(way, part, of));
+        let over_fin = middle_ratio(report, way, whole).map_or_else(none, ratio);
+        let time_wait = if told.netns { time_wait_of(report, way) } else { "unknown".to_owned() };
+        let times: String = times.iter().map(|time| format!(" {time:>6}")).collect();
+        lines.push(format!("{way:12}{times} {over_fin:>6} {time_wait:>9}"));
     }
+    lines.join("\n")
 }
 
-/// A line for each way: ratios, what the kernel has counted for each pair, and whether that is what it must be.
-fn summary(told: &Told) -> String {
-    let report = &told.report;
-    let mut text = format!(
-        "{:13}{:>7}{:>7}{:>7}  {:>7}{:>7}{:>7}{:>7}{:>7}{:>7}  {}\n",
-        "over fin", "first", "peer", "whole", "TW", "TWover", "RSTs", "estab", "data", "unread", "fits"
-    );
+fn time_wait_of(report: &Report, way: Way) -> String {
+    let (pairs, counted, _) = counted_by(report, way);
+    a_pair(counted.time_wait + counted.time_wait_overflow, pairs)
+}
+
+/// A row for each cell, with one percentile of each series.
+fn by_cell(report: &Report, percent: f64) -> String {
+    let mut lines = vec![
+        format!("{:31}  first   peer second   both", format!("p{percent} in µs")),
+        "way          call     first end  close  reads  close   ends".to_owned(),
+    ];
+    for cell in &report.cells {
+        let times = SERIES.map(|(_, series)| percentile(series(cell), percent).map_or_else(none, micros));
+        let times: String = times.iter().map(|time| format!(" {time:>6}")).collect();
+        lines.push(format!("{:12} {:8} {:9}{times}", cell.way, cell.call, cell.order));
+    }
+    lines.join("\n")
+}
+
+/// What the kernel has counted for each pair.
+fn counters(report: &Report) -> String {
+    let mut lines = vec![
+        "per pair     TIME_WAIT TIME_WAIT resets   ends   zero unread".to_owned(),
+        "way            entered  was full   sent  reset linger   data".to_owned(),
+    ];
     for way in ways(report) {
-        let ratio = |series| middle_ratio(report, way, series).map_or_else(|| "-".to_owned(), ratio);
-        let [first, peer, _, whole] = SERIES.map(|(_, series)| ratio(series));
-        let _ = write!(text, "{way:13}{first:>7}{peer:>7}{whole:>7}  ");
         let (pairs, counted, _) = counted_by(report, way);
-        for (_, count) in counted.named() {
-            let _ = write!(text, "{:>7}", a_pair(count, pairs));
-        }
-        let fits = report.cells.iter().filter(|cell| cell.way == way).all(Cell::fits);
-        let _ = writeln!(text, "  {}", if fits { "yes" } else { "NO" });
+        let [time_wait, full, others @ ..] = counted.named().map(|(_, count)| a_pair(count, pairs));
+        let others: String = others.iter().map(|count| format!(" {count:>6}")).collect();
+        lines.push(format!("{way:12} {time_wait:>9} {full:>9}{others}"));
     }
-    let _ = write!(
-        text,
-        "Medians over those of fin, the middle one of its cells. A pair: TIME_WAIT entered, and not for\n\
-         want of room; resets sent; ends reset; closed with zero linger; closed with data unread."
-    );
-    if ways(report).contains(&Way::Wait) {
-        let _ = write!(text, "\n\n{WAIT}");
+    lines.join("\n")
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+/// `None` if there are too few values for one to lie beyond it.
+fn percentile(series: &Series, percent: f64) -> Option<u64> {
+    let needed = if percent > 50.0 { (100.0 / (100.0 - percent)).round() as u64 } else { 1 };
+    (series.count() >= needed).then(|| series.percentile(percent))
+}
+
+pub(super) fn whole_p50(cell: &Cell) -> Option<u64> {
+    percentile(&cell.whole, 50.0)
+}
+
+/// The middle one of what a way's cells show, so that one that was disturbed does not speak for all.
+pub(super) fn middle(report: &Report, way: Way, of: impl Fn(&Cell) -> Option<u64>) -> Option<u64> {
+    let mut values: Vec<u64> = report.cells.iter().filter(|cell| cell.way == way).filter_map(of).collect();
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}
+
+// --- words
+
+/// What does not fit, or that all fits.
+fn verdict(told: &Told) -> String {
+    if told.report.fits() {
+        return "Every read and every counter is as it must be.".to_owned();
     }
-    for cell in report.cells.iter().filter(|cell| !cell.fits()) {
-        let _ = write!(text, "\n\n{}", misfit(cell, told.netns));
-    }
-    text
+    let misfits = told.report.cells.iter().filter(|cell| !cell.fits()).map(|cell| misfit(cell, told.netns));
+    misfits.collect::<Vec<_>>().join("\n\n")
 }
 
 /// What the figures of `wait` show.
-pub(super) const WAIT: &str = "\
-wait: close returns when the other end's kernel has acknowledged the FIN, which the kernel delays by
-up to 40 ms if nothing else is to be sent. A line of wait closes 100 pairs at most.";
+pub(super) const WAIT: &str = "wait: close returns when the other end's kernel has acknowledged the FIN, which the kernel \
+    delays by up to 40 ms if nothing else is to be sent. A cell of wait closes 100 pairs at most.";
 
-/// A ratio in seven columns at most.
+/// A ratio with three digits that mean something, or all.
 pub(super) fn ratio(ratio: f64) -> String {
-    if ratio < 100.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
+    if ratio < 100.0 { format!("{ratio:.2}") } else { grouped(ratio.round() as u64) }
 }
 
 /// The ways of a report, each once.
