@@ -281,11 +281,20 @@ fn each_series_is_written_to_a_file_of_its_own_that_ends_at_a_hundred_percent() 
 fn the_page_needs_nothing_from_elsewhere_and_shows_every_way() {
     let file = Scratch::new("page.html");
     let path = file.0.to_str().unwrap();
-    let Some(_) = measured(close(&["--pairs", "10", "--html", path])) else { return };
+    let Some(output) = measured(close(&["--pairs", "10", "--html", path])) else { return };
     let page = fs::read_to_string(&file.0).unwrap();
     for elsewhere in ["http:", "https:", "//", "src=", "<link", "<script", "@import", "url("] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
     }
+    let heading = page.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0;
+    assert!(on_one_line(&output).starts_with(heading), "{heading}");
+    for title in ["µs to close both ends (median)", "µs, each line ten times the one below", "percentile of pairs"] {
+        assert!(page.contains(&format!(">{title}</text>")), "{title}");
+    }
+    // Ten pairs have no 99th percentile.
+    assert!(page.contains(">90 %</text>") && !page.contains(">99 %</text>"), "{page}");
+    assert_eq!(page.matches(" of fin, 1 TIME_WAIT</text>").count(), 3, "{page}");
+    assert_eq!(page.matches(" of fin, 0 TIME_WAIT</text>").count(), 4, "{page}");
     assert!(page.contains("prefers-color-scheme: dark") && page.contains("and nothing else."), "{page}");
     for way in WAYS {
         assert_eq!(
@@ -311,7 +320,7 @@ fn a_browser_draws_the_page() {
         .output()
         .unwrap();
     let (document, log) = (text(&drawn.stdout), String::from_utf8_lossy(&drawn.stderr).into_owned());
-    assert!(document.contains("<h1>What closing costs</h1>"), "{log}");
+    assert!(document.contains("<h1>reset: "), "{log}");
     assert_eq!(
         document.matches("<figure>").count(),
         SERIES.len(),

@@ -1,4 +1,4 @@
-//! Charts as SVG, drawn by hand: bars for ratios, curves for percentiles.
+//! Charts as SVG, drawn by hand: bars for medians, curves for percentiles.
 
 use std::fmt::Write;
 
@@ -6,6 +6,7 @@ use ringpair::measure::Series;
 use ringpair::measure::close::Way;
 
 use super::table::ratio;
+use crate::numbers::{grouped, micros};
 
 /// One way's percentiles.
 pub(super) struct Curve<'a> {
@@ -13,18 +14,20 @@ pub(super) struct Curve<'a> {
     pub(super) series: &'a Series,
 }
 
-/// Colours and dashes that can be told apart in light and in dark, and without seeing red or green.
+/// Reset and FIN in colours that differ in light, in dark and without seeing red or green; the others grey, told apart by dashes.
 fn stroke(way: Way) -> (&'static str, &'static str) {
     match way {
         Way::Reset => ("#d5642a", "none"),
         Way::Fin => ("#2f7fc1", "none"),
-        Way::Shutdown => ("#1f9e77", "none"),
-        Way::Wait => ("#7a6fd0", "6 3"),
-        Way::Abort => ("#c25f9a", "none"),
-        Way::ResetUnread => ("#d5642a", "2 3"),
-        _ => ("#2f7fc1", "2 3"),
+        Way::Shutdown => (GREY, "none"),
+        Way::Wait => (GREY, "6 3"),
+        Way::Abort => (GREY, "2 3"),
+        Way::ResetUnread => (GREY, "8 3 2 3"),
+        _ => (GREY, "3 6"),
     }
 }
+
+const GREY: &str = "#8a939b";
 
 pub(super) fn legend(ways: &[Way]) -> String {
     let entry = |way: &Way| {
@@ -39,45 +42,80 @@ pub(super) fn legend(ways: &[Way]) -> String {
 
 // --- bars
 
-const WIDTH: f64 = 520.0;
+const WIDTH: f64 = 640.0;
 const NAMES: f64 = 100.0;
+const LABELS: f64 = 250.0;
 const BAR: f64 = 26.0;
 
-/// A ratio from which on a bar is cut off: it would make all others too short to compare.
+/// A bar so many times as long as the shortest is cut off: it would make all others too short to compare.
 const LONG: f64 = 10.0;
 
-/// A bar for each way; none if it has no ratio. The dashed line is 1, fin itself. Bars beyond [`LONG`] end at the border.
-pub(super) fn bars(bars: &[(Way, Option<f64>)]) -> String {
-    let most = bars.iter().filter_map(|(_, ratio)| *ratio).filter(|ratio| *ratio < LONG).fold(1.0, f64::max);
-    let x = |ratio: f64| NAMES + (ratio / most).min(1.1) * (WIDTH - NAMES - 90.0);
-    let height = BAR * bars.len() as f64;
+/// The median of one way.
+pub(super) struct Bar {
+    pub(super) way: Way,
+    pub(super) nanos: Option<u64>,
+    pub(super) over_fin: Option<f64>,
+    pub(super) time_wait: String,
+}
+
+/// A bar for each way, none if it closed no pair; microseconds to the right. Bars that are too long end at an arrow.
+pub(super) fn bars(bars: &[Bar]) -> String {
+    let shortest = bars.iter().filter_map(|bar| bar.nanos).min().unwrap_or(1).max(1);
+    let is_long = |nanos: u64| nanos as f64 > LONG * shortest as f64;
+    let most = bars.iter().filter_map(|bar| bar.nanos).filter(|nanos| !is_long(*nanos)).max().unwrap_or(1).max(1);
+    let x = |nanos: u64| NAMES + (nanos as f64 / most as f64).min(1.1) * (WIDTH - NAMES - LABELS);
+    let bottom = BAR * bars.len() as f64;
+    let height = bottom + 40.0;
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" style=\"max-width:{WIDTH}px\" role=\"img\">\n");
-    for (place, (way, ratio)) in bars.iter().enumerate() {
-        let (top, middle) = (BAR * place as f64 + 4.0, BAR * place as f64 + BAR / 2.0 + 4.0);
+    for (place, bar) in bars.iter().enumerate() {
+        let top = BAR * place as f64 + 4.0;
+        let middle = top + BAR / 2.0;
+        let (way, (colour, _)) = (bar.way, stroke(bar.way));
         // Writing to a String cannot fail.
         let _ =
             writeln!(svg, "<text class=\"name\" x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{way}</text>", NAMES - 8.0);
-        let Some(ratio) = *ratio else { continue };
-        let (colour, _) = stroke(*way);
+        let Some(nanos) = bar.nanos else { continue };
+        let (end, arrow) = (x(nanos), if is_long(nanos) { "→ " } else { "" });
         let _ = writeln!(
             svg,
             "<rect x=\"{NAMES}\" y=\"{top}\" width=\"{:.1}\" height=\"{}\" rx=\"2\" fill=\"{colour}\"/>\
-             <text class=\"name\" x=\"{:.1}\" y=\"{middle}\">{}</text>",
-            x(ratio) - NAMES,
+             <text class=\"name\" x=\"{:.1}\" y=\"{middle}\">{arrow}{}</text>",
+            end - NAMES,
             BAR - 8.0,
-            x(ratio) + 6.0,
-            told(ratio),
+            end + 6.0,
+            label(bar, nanos),
         );
     }
-    let _ = writeln!(svg, "<path class=\"one\" d=\"M{0:.1} 0V{height}\"/>\n</svg>", x(1.0));
+    svg.push_str(&scale(most, bottom, x));
+    svg.push_str("</svg>\n");
     svg
+}
+
+fn label(bar: &Bar, nanos: u64) -> String {
+    let over_fin = bar.over_fin.map(|over_fin| format!(", {} of fin", ratio(over_fin))).unwrap_or_default();
+    format!("{} µs{over_fin}, {}", micros(nanos), bar.time_wait)
+}
+
+/// The axis below the bars: none, half and the longest of those that are not cut off.
+fn scale(most: u64, bottom: f64, x: impl Fn(u64) -> f64) -> String {
+    let mark = |nanos: u64| {
+        let (x, label) = (x(nanos), if nanos == 0 { "0".to_owned() } else { micros(nanos) });
+        format!(
+            "<path class=\"grid\" d=\"M{x:.1} 0V{bottom}\"/><text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>\n",
+            bottom + 16.0
+        )
+    };
+    let marks: String = [0, most / 2, most].map(mark).concat();
+    let title = "µs to close both ends (median)";
+    let (middle, y) = (x(most / 2), bottom + 34.0);
+    format!("{marks}<text x=\"{middle:.1}\" y=\"{y}\" text-anchor=\"middle\">{title}</text>\n")
 }
 
 // --- curves
 
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 500.0;
-const TOP: f64 = 8.0;
+const TOP: f64 = 24.0;
 const BOTTOM: f64 = 236.0;
 
 /// Where the axis has its marks: as far apart as their distances from 100 % are tens of each other.
@@ -91,10 +129,10 @@ pub(super) fn curves(curves: &[Curve<'_>]) -> String {
     let (low, high) = (exponent(least).floor(), exponent(greatest).ceil());
     let y = |nanos: u64| BOTTOM - (exponent(nanos) - low) / (high - low).max(1.0) * (BOTTOM - TOP);
 
-    let mut svg = String::from("<svg viewBox=\"0 0 520 264\" role=\"img\">\n");
+    let mut svg = String::from("<svg viewBox=\"0 0 520 284\" role=\"img\">\n");
     for decade in low as i32..=high as i32 {
         let nanos = 10f64.powi(decade) as u64;
-        let label = if decade < 3 { format!("{}", nanos as f64 / 1000.0) } else { (nanos / 1000).to_string() };
+        let label = if decade < 3 { format!("{}", nanos as f64 / 1000.0) } else { grouped(nanos / 1000) };
         let (y, at) = (y(nanos), LEFT - 6.0);
         let _ = writeln!(
             svg,
@@ -102,7 +140,9 @@ pub(super) fn curves(curves: &[Curve<'_>]) -> String {
             y + 4.0
         );
     }
-    for mark in MARKS {
+    svg.push_str(&titles());
+    let supported = told.iter().map(|curve| supported(curve.series)).fold(0.0, f64::max);
+    for mark in MARKS.into_iter().filter(|mark| *mark <= supported) {
         let x = across(mark);
         let _ = writeln!(
             svg,
@@ -112,11 +152,14 @@ pub(super) fn curves(curves: &[Curve<'_>]) -> String {
     }
     for curve in told {
         let (colour, dash) = stroke(curve.way);
-        // The greatest value stands where all the others are below it, not at 100 %, which is infinitely far away.
-        let last = (100.0 - 100.0 / curve.series.count() as f64).clamp(0.0, MARKS[MARKS.len() - 1]);
+        let last = self::supported(curve.series);
         let mut path = String::new();
         for step in curve.series.histogram().iter_quantiles(10) {
-            let percent = (step.quantile_iterated_to() * 100.0).min(last);
+            let percent = step.quantile_iterated_to() * 100.0;
+            if percent > last && !path.is_empty() {
+                break;
+            }
+            let percent = percent.min(last);
             let command = if path.is_empty() { 'M' } else { 'L' };
             let _ = write!(path, "{command}{:.1} {:.1}", across(percent), y(step.value_iterated_to()));
         }
@@ -130,8 +173,18 @@ pub(super) fn curves(curves: &[Curve<'_>]) -> String {
     svg
 }
 
-fn told(value: f64) -> String {
-    if value < LONG { ratio(value) } else { format!("→ {}", ratio(value)) }
+/// The titles of both axes.
+fn titles() -> String {
+    let (middle, below) = ((LEFT + RIGHT) / 2.0, BOTTOM + 40.0);
+    format!(
+        "<text x=\"4\" y=\"14\">µs, each line ten times the one below</text>\
+         <text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">percentile of pairs</text>\n"
+    )
+}
+
+/// The highest percentile that so many values support: one of them lies beyond it.
+fn supported(series: &Series) -> f64 {
+    (100.0 - 100.0 / series.count().max(1) as f64).clamp(0.0, MARKS[MARKS.len() - 1])
 }
 
 fn exponent(nanos: u64) -> f64 {

@@ -5,9 +5,12 @@ use std::fmt::{Display, Write};
 use ringpair::measure::close::{Cell, Report, Way};
 use serde_json::Value;
 
-use super::chart::{self, Curve};
-use super::table::{WAIT, counted_by, counters_of, engine_of, middle_ratio, misfit, ratio, ways};
-use super::{Pick, SERIES, Told};
+use super::chart::{self, Bar, Curve};
+use super::table::{
+    WAIT, counters_of, engine_of, middle, middle_ratio, misfit, percentile, ratio, time_wait_of, ways, whole_p50,
+};
+use super::{Pick, SERIES, Told, sentence};
+use crate::numbers::grouped;
 
 /// What stands over each series' chart.
 const TITLES: [&str; 4] =
@@ -16,9 +19,7 @@ const TITLES: [&str; 4] =
 pub(super) fn of(told: &Told) -> String {
     let report = &told.report;
     let mut page = String::from(HEAD);
-    for part in
-        [facts(told), verdict(told), bars(report), curves(report), figures(report), counters(report), host(report)]
-    {
+    for part in [answer(told), facts(told), verdict(told), bars(told), curves(report), figures(report), host(report)] {
         page.push_str(&part);
     }
     page.push_str("</main>\n</body>\n</html>");
@@ -30,8 +31,12 @@ const HEAD: &str = concat!(
     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
     "<title>ringpair close: what closing costs</title>\n<style>\n",
     include_str!("page.css"),
-    "</style>\n</head>\n<body>\n<main>\n<h1>What closing costs</h1>\n"
+    "</style>\n</head>\n<body>\n<main>\n"
 );
+
+fn answer(told: &Told) -> String {
+    format!("<h1>{}</h1>\n", escaped(sentence::of(told)))
+}
 
 fn facts(told: &Told) -> String {
     let report = &told.report;
@@ -43,7 +48,7 @@ fn facts(told: &Told) -> String {
     let early = if report.ended_early { ", ended early" } else { "" };
     format!(
         "<p>{} pairs for each way, call and order{early}; seed {}; Linux {}; ringpair {}. Pairs were made through {engine}. {}.</p>\n",
-        report.pairs,
+        grouped(report.pairs as u64),
         report.seed,
         escaped(kernel),
         env!("CARGO_PKG_VERSION"),
@@ -62,11 +67,21 @@ fn verdict(told: &Told) -> String {
     format!("<p class=\"no\">These figures do not fit what the kernel counted, or what was read:</p>\n{misfits}")
 }
 
-fn bars(report: &Report) -> String {
-    let bars: Vec<(Way, Option<f64>)> =
-        ways(report).into_iter().map(|way| (way, middle_ratio(report, way, |cell| &cell.whole))).collect();
+fn bars(told: &Told) -> String {
+    let report = &told.report;
+    let bars: Vec<Bar> = ways(report).into_iter().map(|way| bar(told, way)).collect();
     let wait = if ways(report).contains(&Way::Wait) { format!("<p>{WAIT}</p>\n") } else { String::new() };
-    format!("<h2>Whole teardown, over that of fin</h2>\n{}{wait}", chart::bars(&bars))
+    format!("<h2>Whole teardown</h2>\n{}{wait}", chart::bars(&bars))
+}
+
+fn bar(told: &Told, way: Way) -> Bar {
+    let report = &told.report;
+    let time_wait = match told.netns {
+        true => format!("{} TIME_WAIT", time_wait_of(report, way)),
+        false => "TIME_WAIT unknown".to_owned(),
+    };
+    let over_fin = middle_ratio(report, way, |cell| &cell.whole);
+    Bar { way, nanos: middle(report, way, whole_p50), over_fin, time_wait }
 }
 
 /// The cells by close(2), accepted end first: they are there with either engine.
@@ -94,23 +109,12 @@ fn figures(report: &Report) -> String {
 fn row(report: &Report, cell: &Cell, name: &str, of: Pick) -> Vec<String> {
     let series = of(cell);
     let mut row = vec![cell.way.to_string(), cell.call.to_string(), cell.order.to_string(), name.to_owned()];
-    let percentiles = [50.0, 90.0, 99.0, 99.9].map(|percent| series.percentile(percent));
-    let numbers = [series.count(), series.least()].into_iter().chain(percentiles).chain([series.greatest()]);
-    row.extend(numbers.map(|number| number.to_string()));
+    let percentiles = [50.0, 90.0, 99.0, 99.9].map(|percent| percentile(series, percent));
+    let numbers = [series.count(), series.least()].map(Some).into_iter().chain(percentiles);
+    let numbers = numbers.chain([Some(series.greatest())]);
+    row.extend(numbers.map(|number| number.map_or_else(|| "-".to_owned(), grouped)));
     row.push(report.ratio_to_fin(cell, of).map(ratio).unwrap_or_default());
     row
-}
-
-fn counters(report: &Report) -> String {
-    let rows = ways(report).into_iter().map(|way| {
-        let (pairs, counted, expected) = counted_by(report, way);
-        let both = counted.named().into_iter().zip(expected.named());
-        let counts = both.map(|((_, counted), (_, expected))| format!("{counted} of {expected}"));
-        [way.to_string(), pairs.to_string()].into_iter().chain(counts).collect()
-    });
-    let head =
-        ["way", "pairs", "TIME_WAIT", "its overflow", "OutRsts", "EstabResets", "TCPAbortOnData", "TCPAbortOnClose"];
-    format!("<h2>What the kernel counted, of what it had to</h2>\n{}", table(&head, rows))
 }
 
 /// The host's facts, each that is known.

@@ -95,7 +95,7 @@ fn by_way(told: &Told) -> String {
     lines.join("\n")
 }
 
-fn time_wait_of(report: &Report, way: Way) -> String {
+pub(super) fn time_wait_of(report: &Report, way: Way) -> String {
     let (pairs, counted, _) = counted_by(report, way);
     a_pair(counted.time_wait + counted.time_wait_overflow, pairs)
 }
@@ -134,7 +134,7 @@ fn none() -> String {
 }
 
 /// `None` if there are too few values for one to lie beyond it.
-fn percentile(series: &Series, percent: f64) -> Option<u64> {
+pub(super) fn percentile(series: &Series, percent: f64) -> Option<u64> {
     let needed = if percent > 50.0 { (100.0 / (100.0 - percent)).round() as u64 } else { 1 };
     (series.count() >= needed).then(|| series.percentile(percent))
 }
