@@ -67,6 +67,7 @@ pub(super) fn bars(bars: &[Bar]) -> String {
     let bottom = BAR * bars.len() as f64;
     let height = bottom + 40.0;
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" style=\"max-width:{WIDTH}px\" role=\"img\">\n");
+    svg.push_str(&scale(most, bottom, x)); // first, so that bars hide its lines
     for (place, bar) in bars.iter().enumerate() {
         let top = BAR * place as f64 + 4.0;
         let middle = top + BAR / 2.0;
@@ -86,7 +87,6 @@ pub(super) fn bars(bars: &[Bar]) -> String {
             label(bar, nanos),
         );
     }
-    svg.push_str(&scale(most, bottom, x));
     svg.push_str("</svg>\n");
     svg
 }
@@ -115,7 +115,7 @@ fn scale(most: u64, bottom: f64, x: impl Fn(u64) -> f64) -> String {
 
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 500.0;
-const TOP: f64 = 24.0;
+const TOP: f64 = 30.0;
 const BOTTOM: f64 = 236.0;
 
 /// Where the axis has its marks: as far apart as their distances from 100 % are tens of each other.
@@ -142,6 +142,7 @@ pub(super) fn curves(curves: &[Curve<'_>]) -> String {
     }
     svg.push_str(&titles());
     let supported = told.iter().map(|curve| supported(curve.series)).fold(0.0, f64::max);
+    let across = |percent| LEFT + tens(percent) / tens(supported).max(1.0) * (RIGHT - LEFT - 12.0);
     for mark in MARKS.into_iter().filter(|mark| *mark <= supported) {
         let x = across(mark);
         let _ = writeln!(
@@ -191,7 +192,7 @@ fn exponent(nanos: u64) -> f64 {
     (nanos.max(1) as f64).log10()
 }
 
-fn across(percent: f64) -> f64 {
-    let tens = -((100.0 - percent) / 100.0).log10();
-    LEFT + tens / 4.0 * (RIGHT - LEFT - 12.0)
+/// How often the distance to 100 % was divided by ten.
+fn tens(percent: f64) -> f64 {
+    -((100.0 - percent) / 100.0).log10()
 }
