@@ -372,8 +372,8 @@ fn wrong_input_is_refused_with_a_reason() {
         (&["--duration", "0s"], "a soak of no time"),
         (&["--rate", "-1"], "unexpected argument '-1'"),
         (&["--rate", "0"], "greater than zero"),
-        (&["--threads", "0"], "it takes 1 at least"),
-        (&["--concurrency", "none"], "invalid digit"),
+        (&["--threads", "0"], "expected 1 or more"),
+        (&["--concurrency", "none"], "expected a whole number"),
         (&["--linger", "softly"], "invalid value 'softly'"),
         (&["--shard", "3/3"], "there is no shard 3 of 3"),
         (&["--shard", "one"], "such as 0/4"),
@@ -387,8 +387,8 @@ fn wrong_input_is_refused_with_a_reason() {
         (&["--json", "/no-such-folder/report.json"], "error: --json /no-such-folder/report.json: No such file or "),
         (&["--json", "/dev"], "error: --json /dev: Is a directory"),
         (&["--pair-timeout", "0s"], "a timeout of zero leaves no time for a pair"),
-        (&["--max-failures", "some"], "a number of pairs or a percentage, for example 10 or 1%"),
-        (&["--max-failures", "101%"], "a percentage is from 0 to 100"),
+        (&["--max-failures", "some"], "a number of pairs or a percentage, for example 10, 1k or 1%"),
+        (&["--max-failures", "101%"], "expected a percentage from 0 to 100"),
     ] {
         let output = ringpair(&["soak"]).args(arguments).output().unwrap();
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(WRONG), String::new()), "{arguments:?}");

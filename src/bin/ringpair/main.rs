@@ -10,6 +10,7 @@ mod output;
 mod run;
 mod screen;
 mod soak;
+mod values;
 
 use std::process::ExitCode;
 

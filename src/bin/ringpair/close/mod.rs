@@ -22,6 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::namespace;
 use crate::output::{Target, about_option, print};
 use crate::screen;
+use crate::values;
 
 /// Measures what closing costs: reset against FIN, at both ends, with the kernel's own counters as proof.
 ///
@@ -30,19 +31,19 @@ use crate::screen;
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
-    /// How many pairs to close in each cell: by each way and call, in each order
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    /// Number of pairs to close for each way, call and order, for example 500 or 10k
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1000, value_parser = values::count::<usize>)]
     pairs: usize,
 
-    /// The ways to measure: reset, fin, shutdown, wait, abort, reset-unread, fin-unread; all unless told
-    #[arg(long, value_name = "WAY,...", value_delimiter = ',')]
+    /// Ways to measure: reset, fin (or graceful), shutdown, wait, abort, reset-unread, fin-unread [default: all]
+    #[arg(long, value_name = "WAY,...", value_delimiter = ',', value_parser = values::way)]
     ways: Option<Vec<Way>>,
 
-    /// How many bytes lie unread at the end that is closed first, in the two ways that want some there
-    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    /// Bytes left unread at the end that is closed first, for reset-unread and fin-unread
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = values::count::<usize>)]
     unread: usize,
 
-    /// Where the order of turns is drawn from; the report tells which it was
+    /// Seed of the order of measurements [default: random; the report has it]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 

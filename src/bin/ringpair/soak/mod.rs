@@ -29,6 +29,7 @@ use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
 use crate::interrupt::Interrupt;
 use crate::namespace;
 use crate::output::{Target, print};
+use crate::values;
 
 pub(crate) use self::merge::Options as MergeOptions;
 pub(crate) use self::merge::run as merge;
@@ -39,32 +40,32 @@ pub(crate) use self::merge::run as merge;
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
-    /// How many pairs; 10,000 unless told, or as many as there are in the time
-    #[arg(long, value_name = "N")]
+    /// Number of pairs, for example 1000, 1_000 or 1k [default: 10000; unlimited with --duration]
+    #[arg(short = 'n', long, value_name = "N", value_parser = values::count::<u64>)]
     pairs: Option<u64>,
 
-    /// For how long, such as 500ms, 10s, 5m or 2h
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// Time to soak for, for example 500ms, 10s, 5m or 1h30m
+    #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
 
-    /// How many pairs to hold open
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Number of pairs to hold open
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::count::<usize>)]
     live: usize,
 
-    /// How many pairs to begin in a second; what is late is counted from when it should have begun
-    #[arg(long, value_name = "N")]
+    /// Number of pairs to begin per second; the time of a late pair counts from its planned begin
+    #[arg(long, value_name = "N", value_parser = values::rate)]
     rate: Option<f64>,
 
-    /// How many threads, each with a factory of its own
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    /// Number of threads, each with a factory of its own
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = values::at_least_one::<usize>)]
     threads: usize,
 
-    /// How many pairs a thread has in hand at once
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    /// Number of pairs that each thread works on at once
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = values::at_least_one::<usize>)]
     concurrency: usize,
 
-    /// How long a pair may take, from its connect to its close; one that takes longer is reset and has failed
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    /// Time limit for each pair, from connect to close; a pair that takes longer is reset and counted as failed
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
     pair_timeout: Duration,
 
     /// End early when more pairs than this have failed: a number, or a percentage of the pairs so far [default: no limit]
@@ -75,7 +76,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Closing::Reset)]
     linger: Closing,
 
-    /// Where the bytes are drawn from; the report tells which it was
+    /// Seed of the bytes [default: random; the report has it]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
@@ -103,7 +104,8 @@ pub(crate) struct Options {
 enum Closing {
     /// RST at once: nothing is left behind
     Reset,
-    /// FIN: the end that is closed first is in TIME_WAIT for a minute
+    /// FIN: the end that is closed first is in TIME_WAIT for a minute; also called fin
+    #[value(alias = "fin")]
     Graceful,
 }
 
@@ -118,13 +120,13 @@ impl FromStr for MaxFailures {
     type Err = String;
 
     fn from_str(text: &str) -> Result<MaxFailures, String> {
-        let wrong = || "it takes a number of pairs or a percentage, for example 10 or 1%".to_owned();
+        let wrong = || "expected a number of pairs or a percentage, for example 10, 1k or 1%".to_owned();
         let Some(percent) = text.strip_suffix('%') else {
-            return text.parse().map(MaxFailures::Count).map_err(|_| wrong());
+            return values::count(text).map(MaxFailures::Count).map_err(|_| wrong());
         };
         match percent.parse::<f64>() {
             Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(MaxFailures::Rate(percent / 100.0)),
-            Ok(_) => Err("a percentage is from 0 to 100".to_owned()),
+            Ok(_) => Err("expected a percentage from 0 to 100".to_owned()),
             Err(_) => Err(wrong()),
         }
     }
@@ -277,42 +279,4 @@ fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>, engine
 fn raise_limit() -> io::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
-}
-
-/// A number and its unit, which is seconds unless told.
-fn time(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("there is no unit `{unit}`; the units are ms, s, m and h")),
-    };
-    let number: f64 = number.parse().map_err(|_| "it takes a number and a unit, such as 500ms, 10s, 5m or 2h")?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("it takes 1 at least".to_owned()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_number_with_a_unit() {
-        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("1.5m", 90_000), ("2h", 7_200_000)] {
-            assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "s", "ten", "1d", "1..5s", "-1s", "99999999999999999999h"] {
-            assert!(time(text).is_err(), "{text}");
-        }
-    }
 }
