@@ -373,14 +373,14 @@ fn without_a_ring_it_measures_by_epoll_and_every_form_of_the_report_says_so() {
 #[test]
 fn wrong_input_is_refused_with_a_reason_before_anything_is_measured() {
     for (arguments, reason) in [
-        (&["--pairs", "0"][..], "closing no pairs measures nothing"),
+        (&["--pairs", "0"][..], "expected 1 or more"),
         (&["--pairs", "18446744073709551615"], "so many pairs in each cell are more than can be counted; ask for "),
         (&["--pairs", "many"], "invalid value 'many' for '--pairs <N>'"),
         (&["--ways", "slam"], "there is no way `slam`; the ways are reset, fin, "),
         (&["--ways", "fin,fin"], "the way fin is named twice"),
         (&["--ways", ""], "there is no way ``"),
-        (&["--unread", "0"], "from 1 to 65536 bytes can lie unread, not 0"),
-        (&["--unread", "65537"], "from 1 to 65536 bytes can lie unread, not 65537"),
+        (&["--unread", "0"], "expected 1 to 65536 bytes"),
+        (&["--unread", "65537"], "expected 1 to 65536 bytes"),
         (&["--seed", "-1"], "unexpected argument '-1'"),
         (&["--json", "--csv"], "cannot be used with"),
         (&["--hgrm", "/proc/no-such-folder"], "error: --hgrm /proc/no-such-folder: "),

@@ -61,6 +61,20 @@ fn every_pair_is_made_used_and_closed_once_in_all_threads_and_tasks_together() {
     }
 }
 
+#[test]
+fn both_ends_of_a_soak_have_the_address() {
+    for address in ["127.1.2.3", "::1"] {
+        let address: std::net::IpAddr = address.parse().unwrap();
+        let soak = Soak::new().address(address).pairs(5);
+        let report = soak.run(async move |accepted: &mut TcpStream, connected: &mut TcpStream, _| {
+            assert_eq!([accepted.local_addr()?.ip(), connected.local_addr()?.ip()], [address; 2]);
+            Ok(())
+        });
+        let report = report.unwrap();
+        assert_eq!((report.body.count(), report.failures.len()), (5, 0));
+    }
+}
+
 #[cfg(feature = "tokio-uring")]
 #[test]
 fn streams_that_live_on_a_ring_are_soaked_on_one() {
@@ -367,9 +381,9 @@ fn a_line_a_second_is_printed_and_the_report_last() {
 #[test]
 fn wrong_input_is_refused_with_a_reason() {
     for (arguments, reason) in [
-        (&["--pairs", "0"][..], "a soak of no pairs shows nothing"),
+        (&["--pairs", "0"][..], "expected 1 or more"),
         (&["--duration", "1d"], "there is no unit `d`"),
-        (&["--duration", "0s"], "a soak of no time"),
+        (&["--duration", "0s"], "expected more than zero"),
         (&["--rate", "-1"], "unexpected argument '-1'"),
         (&["--rate", "0"], "greater than zero"),
         (&["--threads", "0"], "expected 1 or more"),
@@ -381,12 +395,12 @@ fn wrong_input_is_refused_with_a_reason() {
             &["--shard", "3/4", "--pairs", "2"],
             "shard 3/4 has no pair to make: 2 are fewer than the shards; ask for 4 or more",
         ),
-        (&["--shard", "3/4", "--pairs", "0"], "a soak of no pairs shows nothing"),
+        (&["--shard", "3/4", "--pairs", "0"], "expected 1 or more"),
         (&["--live", "9999999"], "descriptors, and this process may have "),
         (&["--json", "--json-lines"], "cannot be used with"),
         (&["--json", "/no-such-folder/report.json"], "error: --json /no-such-folder/report.json: No such file or "),
         (&["--json", "/dev"], "error: --json /dev: Is a directory"),
-        (&["--pair-timeout", "0s"], "a timeout of zero leaves no time for a pair"),
+        (&["--pair-timeout", "0s"], "expected more than zero"),
         (&["--max-failures", "some"], "a number of pairs or a percentage, for example 10, 1k or 1%"),
         (&["--max-failures", "101%"], "expected a percentage from 0 to 100"),
     ] {

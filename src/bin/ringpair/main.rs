@@ -4,6 +4,7 @@ mod close;
 mod doctor;
 mod exit;
 mod interrupt;
+mod making;
 mod namespace;
 mod numbers;
 mod output;

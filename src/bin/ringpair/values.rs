@@ -1,5 +1,6 @@
 //! Values of options: counts, rates, durations, addresses and engines.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ringpair::measure::close::Way;
@@ -29,7 +30,12 @@ pub(crate) fn at_least_one<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let (digits, scale) = unscaled(text);
     let rate = ungrouped(digits).and_then(|digits| digits.parse::<f64>().ok()).ok_or(A_RATE)?;
-    Ok(rate * scale as f64)
+    let rate = rate * scale as f64;
+    if rate.is_finite() && rate > 0.0 {
+        Ok(rate)
+    } else {
+        Err("expected a number per second, greater than zero".to_owned())
+    }
 }
 
 /// Parses numbers and their units. A number alone is in seconds.
@@ -45,6 +51,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         rest = after;
     }
     Ok(total)
+}
+
+/// Parses a duration that must not be zero.
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("expected more than zero".to_owned()),
+        time => Ok(time),
+    }
 }
 
 /// The duration that `text` begins with, and what follows it.
@@ -65,9 +79,23 @@ fn first_part(text: &str) -> Result<(Duration, &str), String> {
     Ok((part, rest))
 }
 
+/// Parses how many bytes are to lie unread; as many fit into a socket's buffers.
+pub(crate) fn unread(text: &str) -> Result<usize, String> {
+    let bytes = count(text)?;
+    if (1..=65_536).contains(&bytes) { Ok(bytes) } else { Err("expected 1 to 65536 bytes".to_owned()) }
+}
+
 /// Parses a way of closing. `graceful` is what `soak --linger` calls `fin`.
 pub(crate) fn way(text: &str) -> Result<Way, String> {
     if text == "graceful" { Ok(Way::Fin) } else { text.parse() }
+}
+
+/// Parses an address that both ends of a pair can have.
+pub(crate) fn loopback(text: &str) -> Result<IpAddr, String> {
+    match text.parse::<IpAddr>() {
+        Ok(address) if address.is_loopback() => Ok(address),
+        _ => Err("expected a loopback address (127.0.0.0/8 or ::1)".to_owned()),
+    }
 }
 
 /// Splits the letter of a power of 1000 off a number.
@@ -113,6 +141,9 @@ mod tests {
     fn a_rate_takes_fractions_and_powers_of_1000() {
         for (text, per_second) in [("0.5", 0.5), ("2000", 2000.0), ("2_000", 2000.0), ("1.5k", 1500.0)] {
             assert_eq!(rate(text), Ok(per_second), "{text}");
+        }
+        for text in ["0", "inf", "nan", "-1"] {
+            assert!(rate(text).is_err(), "{text}");
         }
         for text in ["", "k", "fast", "1_", "1/s"] {
             assert_eq!(rate(text), Err(A_RATE.to_owned()), "{text}");

@@ -35,6 +35,7 @@ mod parting;
 mod report;
 mod way;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::measure::{Counters, Error};
@@ -52,10 +53,12 @@ const TURN: usize = 25;
 /// What is to be measured.
 ///
 /// ```
+/// use std::net::Ipv6Addr;
 /// use ringpair::Backend;
 /// use ringpair::measure::close::{Close, Way};
 ///
 /// let close = Close::new().pairs(1000).ways([Way::FinUnread]).unread(10).seed(7).backend(Backend::Auto);
+/// let close = close.address(Ipv6Addr::LOCALHOST.into());
 /// let mut turns = 0;
 /// let report = close.run_while(|progress| { turns += 1; turns <= 3 && progress.done < progress.total }).unwrap();
 /// assert!(report.ended_early);
@@ -67,7 +70,7 @@ pub struct Close {
     ways: Vec<Way>,
     unread: usize,
     seed: Option<u64>,
-    backend: Backend,
+    options: PairOptions,
 }
 
 /// How far a measurement has come.
@@ -83,7 +86,7 @@ pub struct Progress {
 impl Close {
     /// A thousand pairs in every cell, all ways, 1,024 bytes where some are to lie unread, a seed drawn at random.
     pub fn new() -> Close {
-        Close { pairs: 1000, ways: Way::ALL.to_vec(), unread: 1024, seed: None, backend: Backend::Auto }
+        Close { pairs: 1000, ways: Way::ALL.to_vec(), unread: 1024, seed: None, options: PairOptions::new() }
     }
 
     /// How many pairs each cell closes, from 1 up; in all cells together not more than a `usize` counts. Cells of [`Way::Wait`]
@@ -111,9 +114,15 @@ impl Close {
         self
     }
 
+    /// The address of both ends; see [`PairOptions::address`].
+    pub fn address(mut self, address: IpAddr) -> Close {
+        self.options = self.options.address(address);
+        self
+    }
+
     /// The engine that makes the pairs. With epoll, closing through a ring is left out.
     pub fn backend(mut self, backend: Backend) -> Close {
-        self.backend = backend;
+        self.options = self.options.backend(backend);
         self
     }
 
@@ -134,7 +143,7 @@ impl Close {
     /// As [`run`](Close::run).
     pub fn run_while(&self, mut go_on: impl FnMut(Progress) -> bool) -> Result<Report, Error> {
         self.check()?;
-        let factory = PairOptions::new().backend(self.backend).factory()?;
+        let factory = self.options.clone().factory()?;
         let mut parting = Parting::open(&factory, self.unread)?;
         let mut report = self.report(&factory);
         let mut random = fastrand::Rng::with_seed(report.seed);

@@ -41,6 +41,7 @@ mod worker;
 mod workers;
 
 use std::io;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
@@ -72,13 +73,14 @@ const FOR_A_THREAD: usize = 16;
 /// ```
 /// # #[cfg(feature = "tokio")]
 /// # fn main() -> Result<(), ringpair::measure::Error> {
+/// use std::net::Ipv4Addr;
 /// use std::time::Duration;
 /// use ringpair::measure::soak::Soak;
 /// use ringpair::{Backend, Linger};
 /// use tokio::net::TcpStream;
 ///
 /// let soak = Soak::new().threads(2).concurrency(4).live(10).rate(2000.0).duration(Duration::from_secs(60));
-/// let soak = soak.linger(Linger::Reset).backend(Backend::Auto).pair_timeout(Duration::from_secs(5)).seed(7);
+/// let soak = soak.address(Ipv4Addr::new(127, 1, 2, 3).into()).linger(Linger::Reset).backend(Backend::Auto).pair_timeout(Duration::from_secs(5)).seed(7);
 /// assert!(soak.descriptors_needed() >= 2 * (2 * 4 + 10));
 ///
 /// let body = async |_: &mut TcpStream, _: &mut TcpStream, _| Ok(());
@@ -190,6 +192,12 @@ impl Soak {
     pub fn linger(mut self, linger: Linger) -> Soak {
         self.linger = linger;
         self.options = self.options.linger(linger);
+        self
+    }
+
+    /// The address of both ends; see [`PairOptions::address`].
+    pub fn address(mut self, address: IpAddr) -> Soak {
+        self.options = self.options.address(address);
         self
     }
 

@@ -19,6 +19,7 @@ use ringpair::measure::{Error, Series};
 
 use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
 use crate::interrupt::Interrupt;
+use crate::making::Making;
 use crate::namespace;
 use crate::output::{Target, about_option, print};
 use crate::screen;
@@ -32,7 +33,7 @@ use crate::values;
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// Number of pairs to close for each way, call and order, for example 500 or 10k
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1000, value_parser = values::count::<usize>)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1000, value_parser = values::at_least_one::<usize>)]
     pairs: usize,
 
     /// Ways to measure: reset, fin (or graceful), shutdown, wait, abort, reset-unread, fin-unread [default: all]
@@ -40,12 +41,15 @@ pub(crate) struct Options {
     ways: Option<Vec<Way>>,
 
     /// Bytes left unread at the end that is closed first, for reset-unread and fin-unread
-    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = values::count::<usize>)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = values::unread)]
     unread: usize,
 
     /// Seed of the order of measurements [default: random; the report has it]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+
+    #[command(flatten)]
+    making: Making,
 
     #[command(flatten)]
     network: namespace::Network,
@@ -129,6 +133,7 @@ fn measure(options: &Options, interrupt: &mut Interrupt) -> Result<Report, Refus
 
 fn asked_for(options: &Options) -> Close {
     let mut close = Close::new().pairs(options.pairs).unread(options.unread);
+    close = close.address(options.making.address).backend(options.making.backend());
     if let Some(ways) = &options.ways {
         close = close.ways(ways.iter().copied());
     }

@@ -27,6 +27,7 @@ use self::shard::Shard;
 use self::teller::{Goal, Teller};
 use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
 use crate::interrupt::Interrupt;
+use crate::making::Making;
 use crate::namespace;
 use crate::output::{Target, print};
 use crate::values;
@@ -41,11 +42,11 @@ pub(crate) use self::merge::run as merge;
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// Number of pairs, for example 1000, 1_000 or 1k [default: 10000; unlimited with --duration]
-    #[arg(short = 'n', long, value_name = "N", value_parser = values::count::<u64>)]
+    #[arg(short = 'n', long, value_name = "N", value_parser = values::at_least_one::<u64>)]
     pairs: Option<u64>,
 
     /// Time to soak for, for example 500ms, 10s, 5m or 1h30m
-    #[arg(short, long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(short, long, value_name = "TIME", value_parser = values::some_time)]
     duration: Option<Duration>,
 
     /// Number of pairs to hold open
@@ -65,7 +66,7 @@ pub(crate) struct Options {
     concurrency: usize,
 
     /// Time limit for each pair, from connect to close; a pair that takes longer is reset and counted as failed
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::some_time)]
     pair_timeout: Duration,
 
     /// End early when more pairs than this have failed: a number, or a percentage of the pairs so far [default: no limit]
@@ -83,6 +84,9 @@ pub(crate) struct Options {
     /// Do the i-th part of n of the pairs, counted from 0. Taken from Kubernetes, Slurm and GitLab too; see below
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
+
+    #[command(flatten)]
+    making: Making,
 
     #[command(flatten)]
     network: namespace::Network,
@@ -220,7 +224,9 @@ fn measured(
     is_own: bool,
     teller: &mut Teller,
 ) -> Result<Report, Refusal> {
-    let engine = PairOptions::new().factory().map_err(|error| (FAILED, Error::from(error).into()))?.backend();
+    let making = &options.making;
+    let made = PairOptions::new().address(making.address).backend(making.backend());
+    let engine = made.factory().map_err(|error| (FAILED, Error::from(error).into()))?.backend();
     let soak = asked_for(options, shard, pairs, engine).own_network(is_own);
     let go_on = |progress| teller.tell(progress);
     let report = match engine {
@@ -248,7 +254,7 @@ fn pairs_of(options: &Options, shard: Option<Shard>) -> Result<Option<u64>, Stri
 }
 
 fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>, engine: Backend) -> Soak {
-    let mut soak = Soak::new().backend(engine).live(options.live);
+    let mut soak = Soak::new().address(options.making.address).backend(engine).live(options.live);
     soak = soak.threads(options.threads).concurrency(options.concurrency).pair_timeout(options.pair_timeout);
     soak = soak.linger(match options.linger {
         Closing::Reset => Linger::Reset,
