@@ -5,6 +5,7 @@ mod doctor;
 mod exit;
 mod interrupt;
 mod making;
+mod manual;
 mod namespace;
 mod numbers;
 mod output;
@@ -15,7 +16,7 @@ mod values;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use ringpair::probe::check_environment;
 
 use crate::exit::WRONG;
@@ -31,7 +32,9 @@ struct Line {
 #[derive(Subcommand)]
 enum Command {
     Close(close::Options),
+    Completions(manual::CompletionsOptions),
     Doctor(doctor::Options),
+    Man(manual::ManOptions),
     Merge(soak::MergeOptions),
     Run(run::Options),
     Soak(soak::Options),
@@ -41,13 +44,15 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Line::parse().command;
-    let makes_pairs = !matches!(command, Command::Merge(_) | Command::Run(_));
+    let makes_pairs = matches!(command, Command::Close(_) | Command::Doctor(_) | Command::Soak(_));
     if let Some(error) = makes_pairs.then(check_environment).and_then(Result::err) {
         return exit::with(Err((WRONG, error.into())));
     }
     match command {
         Command::Close(options) => close::run(&options),
+        Command::Completions(options) => manual::completions(&options, Line::command()),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Man(options) => manual::man(&options, Line::command()),
         Command::Merge(options) => soak::merge(&options),
         Command::Run(options) => run::run(&options),
         Command::Soak(options) => soak::run(&options),
