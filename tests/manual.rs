@@ -2,7 +2,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code, unused_imports, unused_macros)] // the command line alone is tested here
+#[allow(unused_imports, unused_macros)] // the command line alone is tested here
 mod common;
 
 use std::fs;
@@ -18,6 +18,7 @@ fn every_shell_gets_completions_of_every_command() {
         for command in COMMANDS {
             assert!(script.contains(command), "{shell}: {command}");
         }
+        assert!(!script.contains("try-netns"), "{shell} shows a hidden command");
         assert!(script.contains("concurrency") && script.contains("backend"), "{shell}");
     }
 }

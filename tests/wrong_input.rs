@@ -2,7 +2,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code, unused_imports, unused_macros)] // the command line alone is tested here
+#[allow(unused_imports, unused_macros)] // the command line alone is tested here
 mod common;
 
 use common::{ringpair, text};

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
     match command {
         Command::Close(options) => close::run(&options),
-        Command::Completions(options) => manual::completions(&options, Line::command()),
+        Command::Completions(options) => manual::completions(&options, &Line::command()),
         Command::Doctor(options) => doctor::run(&options),
         Command::Man(options) => manual::man(&options, Line::command()),
         Command::Merge(options) => soak::merge(&options),

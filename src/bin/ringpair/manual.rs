@@ -25,7 +25,10 @@ pub(crate) struct ManOptions {
     folder: Option<PathBuf>,
 }
 
-pub(crate) fn completions(options: &CompletionsOptions, mut line: clap::Command) -> ExitCode {
+pub(crate) fn completions(options: &CompletionsOptions, line: &clap::Command) -> ExitCode {
+    // Completions show hidden commands too.
+    let shown = line.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut line = clap::Command::new("ringpair").version(env!("CARGO_PKG_VERSION")).subcommands(shown);
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut line, "ringpair", &mut script);
     exit::with(print(String::from_utf8_lossy(&script).trim_end()).map(|()| 0).map_err(refused(WRONG)))
