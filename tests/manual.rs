@@ -1,4 +1,4 @@
-//! Owes: `ringpair completions` and `ringpair man` print what shells and man(1) read, with every command in it.
+//! Checks that `ringpair completions` and `ringpair man` print what shells and man(1) read, with every command in it.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 

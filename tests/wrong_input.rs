@@ -1,4 +1,4 @@
-//! Owes: wrong input on the command line ends with exit code 2 and names the option, the value and what is expected.
+//! Checks that wrong input on the command line ends with exit code 2 and names the option, the value and what is expected.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
