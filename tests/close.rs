@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use barred::{answer, under};
-use common::{Scratch, alone_in_a_network, ring_is_there, skip, text};
+use common::{Scratch, alone_in_a_network, on_one_line, ring_is_there, skip, text};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
@@ -219,16 +219,7 @@ fn texts_are_as_wide_as_the_terminal_and_whole() {
 
 /// What a run in a network of its own prints on a terminal of so many columns.
 fn shown_on_a_terminal(columns: u16, arguments: &[&str]) -> String {
-    let size = nix::pty::Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    let terminal = nix::pty::openpty(Some(&size), None).unwrap();
-    let mut command = close(arguments);
-    let mut child = command.env("TERM", "xterm").stdout(terminal.slave).stderr(Stdio::null()).spawn().unwrap();
-    drop(command); // has the slave open
-    // A terminal without a program at its other end answers with EIO.
-    let lines = BufReader::new(File::from(terminal.master)).lines().map_while(Result::ok);
-    let shown = lines.map(|line| line.trim_end_matches('\r').to_owned() + "\n").collect();
-    assert!(child.wait().unwrap().success(), "{shown}");
-    shown
+    common::shown_on_a_terminal(close(arguments), columns)
 }
 
 /// No line is wider, and tables fit sixty columns.
@@ -236,10 +227,6 @@ fn assert_fits(output: &str, columns: usize) {
     assert!(output.lines().all(|line| line.chars().count() <= columns), "{columns} columns:\n{output}");
     let is_row = |line: &&str| WAYS.iter().any(|way| line.starts_with(&format!("{way:12} ")));
     assert!(output.lines().filter(is_row).all(|line| line.chars().count() <= 60), "{output}");
-}
-
-fn on_one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use barred::{answer, under};
-use common::{Scratch, alone, descriptors, limit_descriptors, ringpair, text};
+use common::{Scratch, alone, descriptors, limit_descriptors, on_one_line, ringpair, text};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
@@ -430,8 +430,8 @@ fn a_pair_that_hangs_is_named_on_the_command_line() {
     let output = run_deaf(&["--pairs", "2", "--pair-timeout", "300ms"]);
     assert_eq!(output.status.code(), Some(COMPLAINT), "{output:?}");
     let table = text(&output.stdout);
-    let expected = "pair 0 was not through after 300ms: its body was reading at the accepted end\n";
-    assert!(table.contains("2 failed at: pair_timeout\n") && table.contains(expected), "{table}");
+    let expected = "pair 0 was not through after 300ms: its body was reading at the accepted end";
+    assert!(table.contains("2 failed at: pair_timeout\n") && on_one_line(&table).contains(expected), "{table}");
 }
 
 #[test]
@@ -496,7 +496,7 @@ fn a_reader_that_leaves_ends_it_with_a_report_on_stderr() {
         let said = common::without_network_note(&output.stderr);
         assert_eq!(output.status.code(), Some(INTERRUPTED), "{said}");
         assert!(said.starts_with("Interrupted by the reader of standard output, which has gone away\n"), "{said}");
-        assert!(said.contains(", ended early; seed "), "{said}");
+        assert!(on_one_line(&said).contains(" a second, ended early; a pair is made in "), "{said}");
     }
     let report: Value = serde_json::from_str(&fs::read_to_string(&file.0).unwrap()).unwrap();
     assert_eq!(report["ended_early"], true);
@@ -528,6 +528,17 @@ fn a_reader_that_has_left_is_no_error_and_a_full_disk_is_one() {
     assert_eq!(output.status.code(), Some(WRONG));
     let said = common::without_network_note(&output.stderr);
     assert_eq!(said, "error: stdout: No space left on device (os error 28)\n");
+}
+
+#[test]
+fn the_report_begins_with_the_answer_and_fits_the_terminal() {
+    for columns in [60, 80, 120] {
+        let shown = common::shown_on_a_terminal(ringpair(&["soak", "--pairs", "1_500", "--threads", "2"]), columns);
+        assert!(shown.lines().all(|line| line.chars().count() <= columns.min(80).into()), "{columns}: {shown}");
+        let told = on_one_line(&shown);
+        assert!(told.starts_with("1,500 pairs in ") && told.contains(" a second; a pair is made in "), "{shown}");
+        assert!(told.contains("(p99); clean Pairs are made through ") && told.contains(" 1,500 body "), "{shown}");
+    }
 }
 
 #[test]
@@ -574,9 +585,9 @@ fn without_a_network_of_its_own_nothing_is_called_clean() {
         assert_eq!(output.status.code(), Some(0), "{table}{said}");
         assert!(table.contains("in a network namespace that others share"), "{table}");
         assert!(!table.contains("clean"), "{table}");
-        let note = "\nnote: sockets and TIME_WAIT are not judged: others share this network namespace\n\n";
-        let verdict = "nothing failed, and nothing that was judged was left behind\n";
-        assert!(table.ends_with(&format!("{note}{verdict}")), "{table}");
+        let note = "note: sockets and TIME_WAIT are not judged: others share this network namespace";
+        let verdict = "nothing failed, and nothing that was judged was left behind";
+        assert!(on_one_line(&table).ends_with(&format!("{note} {verdict}")), "{table}");
         let is_told = said.starts_with("note: no network namespace of its own can be had: that takes CAP_SYS_ADMIN");
         assert_eq!((is_told, said.is_empty()), (arguments.len() == 2, arguments.len() > 2), "{said}");
     }

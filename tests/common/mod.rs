@@ -460,3 +460,23 @@ const OF_SCHEDULERS: [&str; 9] = [
     "CI_NODE_INDEX",
     "CI_NODE_TOTAL",
 ];
+
+/// Returns what a command prints to a terminal of so many columns. The command must succeed.
+pub(crate) fn shown_on_a_terminal(mut command: std::process::Command, columns: u16) -> String {
+    let size = nix::pty::Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = nix::pty::openpty(Some(&size), None).unwrap();
+    let null = std::process::Stdio::null();
+    let mut child = command.env("TERM", "xterm").stdout(terminal.slave).stderr(null).spawn().unwrap();
+    drop(command); // has the slave open
+    // A terminal without a program at its other end answers with EIO.
+    let mut shown = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut std::fs::File::from(terminal.master), &mut shown);
+    let shown = text(&shown).replace('\r', "");
+    assert!(child.wait().unwrap().success(), "{shown}");
+    shown
+}
+
+/// Returns the words of a text with a space between them: lines may break anywhere.
+pub(crate) fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,14 +1,26 @@
-//! A report for people: a hundred columns at most.
+//! A report for people: the answer first, at most 80 columns.
 
 use std::fmt::Write;
 
 use super::document::{Document, Engine, Values};
+use super::shard::Shard;
+use crate::numbers::{grouped, micros};
 use crate::output::escaped;
+use crate::screen;
 
 /// How many shards are named.
 const SHARDS: usize = 8;
 
 pub(super) fn of(document: &Document) -> String {
+    let wrapped = |text: String| screen::wrapped(&text, screen::width());
+    let mut text = format!("{}\n\n{}", wrapped(head(document)), tables(document));
+    for (step, count) in &document.failures {
+        let _ = writeln!(text, "\n{} failed at: {}", grouped(*count), escaped(step)); // writing to a String cannot fail
+    }
+    text + &wrapped(verdict(document))
+}
+
+fn head(document: &Document) -> String {
     let through = match document.engine {
         Engine::Uring => "io_uring",
         Engine::Epoll => "epoll, and not through io_uring",
@@ -18,35 +30,33 @@ pub(super) fn of(document: &Document) -> String {
         true => "a network namespace of its own",
         false => "a network namespace that others share: its sockets and TIME_WAIT are theirs too",
     };
-    let mut text = format!(
-        "{} pairs in {:.1} s, {:.0} a second{}; seed {}\nPairs are made through {through}\nin {network}\n\n",
-        document.pairs,
-        document.elapsed_seconds,
-        document.pairs_per_second,
-        if document.ended_early { ", ended early" } else { "" },
-        document.seed,
-    );
-    if !document.shards.is_empty() {
-        let shards: Vec<String> = document.shards.iter().take(SHARDS).map(ToString::to_string).collect();
-        let more = match document.shards.len() - shards.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let _ = writeln!(text, "shards {}{more}\n", shards.join(" ")); // writing to a String cannot fail
-    }
-    let _ = writeln!(
-        text,
-        "{:12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}",
-        "microseconds", "p50", "p90", "p99", "p99.9", "greatest", "count"
-    );
+    let shards = match document.shards.as_slice() {
+        [] => String::new(),
+        shards => format!("\nshards {}", named(shards)),
+    };
+    let answer = answer(document);
+    format!("{answer}\n\nPairs are made through {through}\nin {network}\nseed {}{shards}", document.seed)
+}
+
+fn named(shards: &[Shard]) -> String {
+    let first: Vec<String> = shards.iter().take(SHARDS).map(ToString::to_string).collect();
+    let more = match shards.len() - first.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    first.join(" ") + &more
+}
+
+fn tables(document: &Document) -> String {
+    let mut text = line("", ["p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "max µs", "count"]) + "\n";
     for (name, values) in [("make", &document.make), ("body", &document.body), ("close", &document.close)] {
-        let _ = writeln!(text, "{}", row(name, values));
+        text += &(row(name, values) + "\n");
     }
     let _ = writeln!(text, "\n{:12}{:>12}{:>10}{:>10}{:>10}", "", "descriptors", "sockets", "TIME_WAIT", "MiB");
     for (name, facts) in [
         ("before", document.before),
         ("first tenth", document.settled),
-        ("most", document.peak),
+        ("peak", document.peak),
         ("after", document.after),
     ] {
         let [descriptors, sockets, time_wait] = [facts.descriptors, facts.sockets, facts.time_wait].map(number);
@@ -54,10 +64,13 @@ pub(super) fn of(document: &Document) -> String {
             facts.memory.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)));
         let _ = writeln!(text, "{name:12}{descriptors:>12}{sockets:>10}{time_wait:>10}{memory:>10}");
     }
-    for (step, count) in &document.failures {
-        let _ = writeln!(text, "\n{count} failed at: {}", escaped(step));
-    }
-    document.notes.iter().for_each(|note| text.push_str(&format!("\nnote: {}\n", escaped(note))));
+    text
+}
+
+/// What comes from a report is indented, also where it is wrapped: it can be no verdict.
+fn verdict(document: &Document) -> String {
+    let mut text = String::new();
+    document.notes.iter().for_each(|note| text.push_str(&format!("\n  note: {}\n", escaped(note))));
     match (document.complaints.as_slice(), document.notes.as_slice()) {
         ([], []) => text.push_str("\nclean: nothing failed, and nothing was left behind"),
         ([], _) => text.push_str("\nnothing failed, and nothing that was judged was left behind"),
@@ -69,15 +82,39 @@ pub(super) fn of(document: &Document) -> String {
     text
 }
 
+/// The rate, how long it takes to make a pair, and the verdict.
+fn answer(document: &Document) -> String {
+    let verdict = match (document.complaints.as_slice(), document.notes.as_slice()) {
+        ([], []) => "clean",
+        ([], _) => "nothing failed",
+        _ => "NOT CLEAN",
+    };
+    let rate = grouped(document.pairs_per_second.round() as u64);
+    let made = format!(
+        "a pair is made in {} µs (p50), {} µs (p99)",
+        micros(document.make.p50_ns),
+        micros(document.make.p99_ns)
+    );
+    format!(
+        "{} pairs in {:.1} s, {rate} a second{}; {}{verdict}",
+        grouped(document.pairs),
+        document.elapsed_seconds,
+        if document.ended_early { ", ended early" } else { "" },
+        if document.make.count > 0 { format!("{made}; ") } else { String::new() },
+    )
+}
+
 fn row(name: &str, values: &Values) -> String {
-    let mut row = format!("{name:12}");
-    for nanos in [values.p50_ns, values.p90_ns, values.p99_ns, values.p99_9_ns, values.max_ns] {
-        let _ = write!(row, "{:>10.1}", nanos as f64 / 1000.0);
-    }
-    let _ = write!(row, "{:>12}", values.count);
-    row
+    let times = [values.p50_ns, values.p90_ns, values.p99_ns, values.p99_9_ns, values.max_ns].map(micros);
+    let [p50, p90, p99, p99_9, max] = &times;
+    line(name, [p50, p90, p99, p99_9, max, &grouped(values.count)])
+}
+
+/// Sixty columns, unless a number is longer than its column.
+fn line(name: &str, cells: [&str; 6]) -> String {
+    cells.iter().fold(format!("{name:6}"), |line, cell| format!("{line} {cell:>8}"))
 }
 
 fn number(number: Option<u64>) -> String {
-    number.map_or_else(|| "?".to_owned(), |number| number.to_string())
+    number.map_or_else(|| "?".to_owned(), grouped)
 }
