@@ -531,6 +531,18 @@ fn a_reader_that_has_left_is_no_error_and_a_full_disk_is_one() {
 }
 
 #[test]
+fn requests_and_responses_have_the_sizes_that_were_chosen() {
+    for sizes in [&["--request", "1", "--response", "3k"][..], &["--request", "4096"], &["--response", "1"]] {
+        for backend in ["auto", "epoll"] {
+            let mut command = ringpair(&["soak", "-n", "50", "-c", "3", "--backend", backend]);
+            let output = command.args(sizes).env_remove("RINGPAIR_REQUIRE_URING").output().unwrap();
+            let table = text(&output.stdout);
+            assert!(output.status.success() && table.starts_with("50 pairs in "), "{sizes:?}: {output:?}");
+        }
+    }
+}
+
+#[test]
 fn the_report_begins_with_the_answer_and_fits_the_terminal() {
     for columns in [60, 80, 120] {
         let shown = common::shown_on_a_terminal(ringpair(&["soak", "--pairs", "1_500", "--threads", "2"]), columns);

@@ -10,12 +10,14 @@ use common::{ringpair, text};
 const WRONG: i32 = 2;
 
 /// A wrong value: the command with its option, the value, how clap shows the option, and what is expected.
-const VALUES: [(&str, &str, &str, &str); 31] = [
+const VALUES: [(&str, &str, &str, &str); 33] = [
     ("soak --pairs", "ten", "--pairs <N>", "expected a whole number, for example 1000, 1_000, 1k or 2M"),
     ("soak -n", "1.5k", "--pairs <N>", "expected a whole number, for example 1000, 1_000, 1k or 2M"),
     ("soak -n", "1__0", "--pairs <N>", "expected a whole number, for example 1000, 1_000, 1k or 2M"),
     ("soak -n", "0", "--pairs <N>", "expected 1 or more"),
     ("soak -n", "99999999999G", "--pairs <N>", "too large: expected a whole number"),
+    ("soak --request", "0", "--request <BYTES>", "expected 1 to 4096 bytes"),
+    ("soak --response", "4097", "--response <BYTES>", "expected 1 to 4096 bytes"),
     ("soak -d", "1d", "--duration <TIME>", "there is no unit `d`; the units are ms, s, m and h"),
     ("soak -d", "1h30", "--duration <TIME>", "expected a number and a unit, for example 500ms, 10s, 1.5m or 1h30m"),
     ("soak -d", "soon", "--duration <TIME>", "expected a number and a unit, for example 500ms, 10s, 1.5m or 1h30m"),

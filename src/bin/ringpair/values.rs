@@ -85,6 +85,12 @@ pub(crate) fn unread(text: &str) -> Result<usize, String> {
     if (1..=65_536).contains(&bytes) { Ok(bytes) } else { Err("expected 1 to 65536 bytes".to_owned()) }
 }
 
+/// Parses how many bytes a pair of a soak sends: as many as a socket takes before anyone reads.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let bytes = count(text)?;
+    if (1..=4096).contains(&bytes) { Ok(bytes) } else { Err("expected 1 to 4096 bytes".to_owned()) }
+}
+
 /// Parses a way of closing. `graceful` is what `soak --linger` calls `fin`.
 pub(crate) fn way(text: &str) -> Result<Way, String> {
     if text == "graceful" { Ok(Way::Fin) } else { text.parse() }

@@ -1,12 +1,12 @@
-//! What is done with each pair: bytes go there and back, and must come back as they were.
+//! What is done with each pair: a request goes there, a response comes back, and both must arrive as they were sent.
 
 use std::io;
 
-use ringpair::measure::soak::{Turn, doing};
+use ringpair::measure::soak::doing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Few enough for a socket to take them before anyone reads.
+/// Few enough for a socket to take them before the other end reads.
 const MOST: usize = 4096;
 
 /// What is done with a pair, for reports on those that take too long.
@@ -17,33 +17,58 @@ const STEPS: [&str; 4] = [
     "reading at the connected end",
 ];
 
-/// From 1 to [`MOST`] bytes that nobody else sends.
-fn bytes_of(turn: Turn) -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(turn.seed);
-    let mut bytes = vec![0; random.usize(1..=MOST)];
-    random.fill(&mut bytes);
-    bytes
+/// How many bytes a request and a response have. Chosen at random, the response is the request.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sizes {
+    pub(super) request: Option<usize>,
+    pub(super) response: Option<usize>,
+}
+
+/// What is sent with one pair: bytes that nobody else sends.
+pub(super) struct Talk {
+    request: Vec<u8>,
+    /// `None`: what has arrived goes back.
+    response: Option<Vec<u8>>,
+}
+
+impl Sizes {
+    pub(super) fn talk(self, seed: u64) -> Talk {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let size = self.request.unwrap_or_else(|| random.usize(1..=MOST));
+        let mut bytes = |size| {
+            let mut bytes = vec![0; size];
+            random.fill(&mut bytes);
+            bytes
+        };
+        Talk { request: bytes(size), response: self.response.map(bytes) }
+    }
 }
 
 fn check(sent: &[u8], came: &[u8]) -> io::Result<()> {
     match sent == came {
         true => Ok(()),
-        false => Err(io::Error::new(io::ErrorKind::InvalidData, "what came back is not what was sent")),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "what came is not what was sent")),
     }
 }
 
-pub(super) async fn on_tokio(accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn) -> io::Result<()> {
-    let sent = bytes_of(turn);
-    let mut came = vec![0; sent.len()];
+pub(super) async fn on_tokio(
+    accepted: &mut TcpStream,
+    connected: &mut TcpStream,
+    Talk { request, response }: Talk,
+) -> io::Result<()> {
     doing(STEPS[0]);
-    connected.write_all(&sent).await?;
+    connected.write_all(&request).await?;
     doing(STEPS[1]);
+    let mut came = vec![0; request.len()];
     accepted.read_exact(&mut came).await?;
+    check(&request, &came)?;
     doing(STEPS[2]);
-    accepted.write_all(&came).await?;
+    let response = response.unwrap_or(request);
+    accepted.write_all(&response).await?;
     doing(STEPS[3]);
+    came.resize(response.len(), 0);
     connected.read_exact(&mut came).await?;
-    check(&sent, &came)
+    check(&response, &came)
 }
 
 #[cfg(feature = "tokio-uring")]
@@ -59,19 +84,18 @@ mod ring {
     pub(crate) async fn on_tokio_uring(
         accepted: &mut TcpStream,
         connected: &mut TcpStream,
-        turn: Turn,
+        Talk { request, response }: Talk,
     ) -> io::Result<()> {
-        let sent = bytes_of(turn);
         doing(STEPS[0]);
-        let (written, sent) = connected.write_all(sent).await;
+        let (written, request) = connected.write_all(request).await;
         written?;
         doing(STEPS[1]);
-        let came = read(accepted, sent.len()).await?;
+        check(&request, &read(accepted, request.len()).await?)?;
         doing(STEPS[2]);
-        let (written, came) = accepted.write_all(came).await;
+        let (written, response) = accepted.write_all(response.unwrap_or(request)).await;
         written?;
         doing(STEPS[3]);
-        check(&sent, &read(connected, came.len()).await?)
+        check(&response, &read(connected, response.len()).await?)
     }
 
     /// So many bytes.
@@ -87,5 +111,23 @@ mod ring {
             }
         }
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_talk_has_the_sizes_that_were_chosen() {
+        let lengths = |sizes: Sizes, seed| {
+            let talk = sizes.talk(seed);
+            (talk.request.len(), talk.response.map(|bytes| bytes.len()))
+        };
+        assert_eq!(lengths(Sizes { request: Some(1), response: Some(3000) }, 7), (1, Some(3000)));
+        assert_eq!(lengths(Sizes { request: Some(9), response: None }, 7), (9, None));
+        let random: Vec<usize> = (0..100).map(|seed| lengths(Sizes::default(), seed).0).collect();
+        assert!(random.iter().all(|size| (1..=MOST).contains(size)), "{random:?}");
+        assert!(random.iter().any(|size| *size != random[0]), "{random:?}");
     }
 }

@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringpair::measure::Error;
-use ringpair::measure::soak::{Report, Soak};
+use ringpair::measure::soak::{Report, Soak, Turn};
 use ringpair::{Backend, Linger, PairOptions};
 
 use self::document::Document;
+use self::echo::Sizes;
 use self::shard::Shard;
 use self::teller::{Goal, Teller};
 use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
@@ -72,6 +73,14 @@ pub(crate) struct Options {
     /// End early when more pairs than this have failed: a number, or a percentage of the pairs so far [default: no limit]
     #[arg(long, value_name = "N|N%")]
     max_failures: Option<MaxFailures>,
+
+    /// Bytes that the connected end sends, 1 to 4096 [default: random]
+    #[arg(long, value_name = "BYTES", value_parser = values::size)]
+    request: Option<usize>,
+
+    /// Bytes that the accepted end answers, 1 to 4096 [default: those of the request]
+    #[arg(long, value_name = "BYTES", value_parser = values::size)]
+    response: Option<usize>,
 
     /// What closing does
     #[arg(long, value_enum, default_value_t = Closing::Reset)]
@@ -229,10 +238,21 @@ fn measured(
     let engine = made.factory().map_err(|error| (FAILED, Error::from(error).into()))?.backend();
     let soak = asked_for(options, shard, pairs, engine).own_network(is_own);
     let go_on = |progress| teller.tell(progress);
+    let sizes = Sizes { request: options.request, response: options.response };
     let report = match engine {
         #[cfg(feature = "tokio-uring")]
-        Backend::Uring => soak.run_while(echo::on_tokio_uring, go_on),
-        _ => soak.run_while(echo::on_tokio, go_on),
+        Backend::Uring => soak.run_while(
+            async move |accepted: &mut _, connected: &mut _, turn: Turn| {
+                echo::on_tokio_uring(accepted, connected, sizes.talk(turn.seed)).await
+            },
+            go_on,
+        ),
+        _ => soak.run_while(
+            async move |accepted: &mut _, connected: &mut _, turn: Turn| {
+                echo::on_tokio(accepted, connected, sizes.talk(turn.seed)).await
+            },
+            go_on,
+        ),
     };
     report.map_err(|error| {
         let code = if matches!(error, Error::Options(_)) { WRONG } else { FAILED };

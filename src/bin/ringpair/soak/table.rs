@@ -67,7 +67,7 @@ fn tables(document: &Document) -> String {
     text
 }
 
-/// What comes from a report is indented, also where it is wrapped: it can be no verdict.
+/// What comes from a report is indented, wrapped or not: it cannot pass for a verdict.
 fn verdict(document: &Document) -> String {
     let mut text = String::new();
     document.notes.iter().for_each(|note| text.push_str(&format!("\n  note: {}\n", escaped(note))));
