@@ -1,4 +1,4 @@
-//! Owes: both ends lie at each other's address, accepted first, where they were asked to be; a one-shot leaves no listener.
+//! Both ends of a pair have each other's address, and the one that was chosen; a one-shot leaves no listener.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -11,7 +11,7 @@ use common::{eventually, every_way, on_every_engine, skip};
 use ringpair::PairOptions;
 use socket2::{Domain, SockRef, Socket, Type};
 
-fn the_ends_of_a_pair_lie_at_each_others_address_where_they_were_asked_to_be(options: PairOptions) {
+fn both_ends_have_the_address_that_was_chosen(options: PairOptions) {
     assert_lie_at(&options, Ipv4Addr::LOCALHOST.into()); // unless asked
     for address in [[127, 0, 0, 1], [127, 1, 2, 3], [127, 255, 255, 254]] {
         assert_lie_at(&options.clone().address(address.into()), address.into());
@@ -78,7 +78,7 @@ fn a_listener_reuses_its_address_as_asked_and_never_its_port(options: PairOption
     }
 }
 
-fn the_listener_of_a_one_shot_is_closed_when_its_pair_is_handed_out(options: PairOptions) {
+fn a_one_shot_stops_listening_before_its_pair_is_handed_out(options: PairOptions) {
     for (way, pair) in every_way::<TcpStream>(&options) {
         let (accepted, _connected) = pair.unwrap();
         // The factories of the other ways are gone by now, and their listeners with them.
@@ -95,7 +95,7 @@ fn the_listener_of_a_one_shot_is_closed_when_its_pair_is_handed_out(options: Pai
 /// As long as the accepted end is open, the kernel gives its port to no other listener that asks for any port. But a child that
 /// another test has just forked, to ask for a ring, has all descriptors of this process for as long as it lives.
 fn assert_nobody_listens_at(address: SocketAddr, way: &str) {
-    eventually(&format!("nobody listens: {way}"), || {
+    eventually(&format!("the port is closed: {way}"), || {
         // From another address: else the kernel might choose this very port and connect the socket to itself.
         let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         stranger.bind(&SocketAddr::from(([127, 9, 9, 9], 0)).into()).unwrap();
@@ -110,12 +110,12 @@ fn assert_nobody_listens_at(address: SocketAddr, way: &str) {
 }
 
 on_every_engine!(
-    the_ends_of_a_pair_lie_at_each_others_address_where_they_were_asked_to_be,
+    both_ends_have_the_address_that_was_chosen,
     a_pair_lies_at_the_loopback_address_of_ipv6_too,
     the_accepted_ends_of_a_factory_come_first,
     the_accepted_end_comes_first_whichever_call_made_it,
     a_listener_reuses_its_address_as_asked_and_never_its_port,
-    the_listener_of_a_one_shot_is_closed_when_its_pair_is_handed_out,
+    a_one_shot_stops_listening_before_its_pair_is_handed_out,
 );
 
 #[cfg(feature = "tokio-uring")]
@@ -125,7 +125,7 @@ mod with_the_default_options {
     use super::*;
 
     #[test]
-    fn make_socket_pair_and_with_pair_connect_the_accepted_end_to_the_connected_one() {
+    fn make_socket_pair_and_with_pair_connect_both_ends() {
         if !common::ring_is_there() {
             return;
         }

@@ -1,5 +1,5 @@
-//! Owes: `ringpair close` measures what it was asked to and nothing else, its figures agree with each other and with the
-//! kernel's, every form of its report says the same, and it is told in words and by the exit code what is not as it must be.
+//! `ringpair close` measures what it was asked to. Its figures agree with each other and with the kernel's, every form of the
+//! report says the same, and words and exit code report what is wrong.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
@@ -32,7 +32,7 @@ const INTERRUPTED: i32 = 130;
 // --- figures
 
 #[test]
-fn every_way_call_and_order_is_measured_and_fits_what_the_kernel_counted() {
+fn every_way_call_and_order_is_measured_and_fits_the_counters() {
     let Some(report) = json(close(&["--pairs", "30"])) else { return };
     assert_eq!(
         (&report["fits"], &report["ended_early"], &report["netns"]),
@@ -77,7 +77,7 @@ fn assert_agrees_with_itself(cell: &Value, pairs: u64) {
 }
 
 #[test]
-fn only_the_ways_that_were_named_are_measured_in_the_order_of_their_names() {
+fn only_the_named_ways_are_measured_in_their_order() {
     let Some(report) = json(close(&["--pairs", "3", "--ways", "wait,reset"])) else { return };
     let mut ways: Vec<&str> = cells(&report).map(|cell| cell["way"].as_str().unwrap()).collect();
     ways.dedup();
@@ -230,7 +230,7 @@ fn assert_fits(output: &str, columns: usize) {
 }
 
 #[test]
-fn the_csv_has_a_line_for_each_series_and_as_many_fields_in_each() {
+fn the_csv_has_a_line_of_equal_fields_for_each_series() {
     let Some(output) = measured(close(&["--pairs", "4", "--csv"])) else { return };
     let mut lines = output.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let head = lines.next().unwrap();
@@ -244,7 +244,7 @@ fn the_csv_has_a_line_for_each_series_and_as_many_fields_in_each() {
 }
 
 #[test]
-fn each_series_is_written_to_a_file_of_its_own_that_ends_at_a_hundred_percent() {
+fn each_series_has_a_file_that_ends_at_a_hundred_percent() {
     let folder = Scratch::new("hgrm");
     let path = folder.0.to_str().unwrap();
     let Some(_) = measured(close(&["--pairs", "10", "--ways", "fin,abort", "--hgrm", path])) else { return };
@@ -333,7 +333,7 @@ fn browser() -> Option<&'static str> {
 }
 
 #[test]
-fn without_a_ring_it_measures_by_epoll_and_every_form_of_the_report_says_so() {
+fn without_a_ring_every_form_of_the_report_says_epoll() {
     if !ring_is_there() {
         return;
     }
@@ -358,7 +358,7 @@ fn without_a_ring_it_measures_by_epoll_and_every_form_of_the_report_says_so() {
 // --- what goes wrong
 
 #[test]
-fn wrong_input_is_refused_with_a_reason_before_anything_is_measured() {
+fn wrong_input_is_refused_before_anything_is_measured() {
     for (arguments, reason) in [
         (&["--pairs", "0"][..], "expected 1 or more"),
         (&["--pairs", "18446744073709551615"], "so many pairs in each cell are more than can be counted; ask for "),
@@ -389,7 +389,7 @@ fn a_network_that_is_demanded_and_refused_is_an_error() {
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(FAILED), String::new()));
     let error = text(&output.stderr);
     assert!(
-        error.starts_with("error: no network namespace of its own can be had: that takes CAP_SYS_ADMIN"),
+        error.starts_with("error: no network namespace of its own is available: that takes CAP_SYS_ADMIN"),
         "{error}"
     );
     let output = ringpair(&["close", "--netns", "--host-netns"]).output().unwrap();
@@ -399,14 +399,14 @@ fn a_network_that_is_demanded_and_refused_is_an_error() {
 #[test]
 fn without_a_network_of_its_own_it_stays_and_says_so() {
     if is_refused_a_network(&close(&["--pairs", "1", "--ways", "reset"]).output().unwrap()) {
-        return skip("no network of its own can be had here, nor be refused");
+        return skip("a network of its own is neither available nor refused here");
     }
     // No such namespace, and one whose `lo` stays down: the message that brings it up is refused.
     for (call, why) in [(libc::SYS_unshare, "that takes CAP_SYS_ADMIN"), (libc::SYS_sendto, "its lo stays down")] {
         let run = || ringpair(&["close", "--pairs", "3", "--ways", "reset"]).output().unwrap();
         let output = under(call, answer(Errno::EPERM), run);
         let (table, said) = (text(&output.stdout), text(&output.stderr));
-        assert!(said.starts_with(&format!("note: no network namespace of its own can be had: {why}")), "{said}");
+        assert!(said.starts_with(&format!("note: no network namespace of its own is available: {why}")), "{said}");
         assert!(said.ends_with("; sockets, TIME_WAIT and counters are shared with the host\n"), "{said}");
         assert!(on_one_line(&table).contains("Counters are shared with the host: "), "{table}");
     }
@@ -512,18 +512,18 @@ fn ringpair(arguments: &[&str]) -> Command {
     command
 }
 
-/// In a network of its own, where nobody else's connections are counted.
+/// In a network of its own, where no other connections are counted.
 fn close(arguments: &[&str]) -> Command {
     let mut command = ringpair(&["close", "--netns"]);
     command.args(arguments);
     command
 }
 
-/// What it prints, where all fits and nothing is complained of; `None`, and skipped, where no network of its own can be had.
+/// What it prints, where all fits and nothing is complained of; `None`, and skipped, where no network of its own is available.
 fn measured(mut command: Command) -> Option<String> {
     let output = command.output().unwrap();
     if is_refused_a_network(&output) {
-        skip("no network of its own can be had here");
+        skip("no network of its own is available here");
         return None;
     }
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{}", text(&output.stdout));
@@ -531,7 +531,8 @@ fn measured(mut command: Command) -> Option<String> {
 }
 
 fn is_refused_a_network(output: &Output) -> bool {
-    output.status.code() == Some(FAILED) && text(&output.stderr).contains("no network namespace of its own can be had")
+    output.status.code() == Some(FAILED)
+        && text(&output.stderr).contains("no network namespace of its own is available")
 }
 
 fn json(mut command: Command) -> Option<Value> {

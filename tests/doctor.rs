@@ -1,5 +1,5 @@
-//! Owes: `ringpair doctor` says by its exit code, in words, as JSON and to GitHub what the probe found, whatever bars a pair;
-//! there is no colour off a terminal, and no complaint about a reader that has left.
+//! `ringpair doctor` reports what the probe found: by exit code, in words, as JSON and to GitHub. Colour is for terminals, and a
+//! reader that has left is no error.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
@@ -171,7 +171,7 @@ fn an_interface_that_is_down_is_nothing() {
         command
     };
     if !own("true").output().is_ok_and(|output| output.status.success()) {
-        return skip("no network of its own can be had here");
+        return skip("no network of its own is available here");
     }
     let mut command = own(env!("CARGO_BIN_EXE_ringpair"));
     command.arg("doctor");
@@ -295,7 +295,7 @@ fn github_outputs_that_cannot_be_written_are_an_error() {
     let output = command.output().unwrap();
     assert_eq!((output.status.code(), &*text(&output.stdout)), (Some(WRONG), ""), "{output:?}");
     assert_eq!(text(&output.stderr), "error: $GITHUB_OUTPUT: Is a directory (os error 21)\n");
-    assert_eq!(std::fs::read_to_string(&summary.0).unwrap(), "", "nothing is told by half");
+    assert_eq!(std::fs::read_to_string(&summary.0).unwrap(), "", "half a report is written");
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn an_answer_that_cannot_be_written_is_no_verdict() {
 }
 
 #[test]
-fn there_is_colour_on_a_terminal_only_and_not_where_it_is_not_wanted() {
+fn colour_is_for_terminals_and_can_be_switched_off() {
     assert!(!any(doctor(&[])).contains('\x1b'));
     for (name, value, expected) in [
         ("NO_COLOR", None, true),

@@ -1,5 +1,5 @@
-//! Owes: a future can be dropped at every point, with its runtime, its factory or its thread; nothing stays open, nothing is
-//! left in a backlog, and what comes after is not disturbed.
+//! A future can be dropped at every point, with its runtime, its factory or its thread: nothing stays open or in a backlog, and
+//! later calls are not disturbed.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -17,7 +17,7 @@ use common::{
 use ringpair::{End, PairFactory, PairOptions};
 use tokio::runtime::Runtime;
 
-/// Polls `making` at most `most` times, letting the runtime turn in between, and drops it. True where it was through.
+/// Polls `making` at most `most` times, with a turn of the runtime in between, and drops it. True if it was complete.
 async fn poll_and_drop<F: Future<Output = ringpair::Result<T>>, T>(making: F, most: usize) -> bool {
     let mut making = pin!(making);
     for _ in 0..most {
@@ -66,7 +66,7 @@ fn a_late_pair_is_dropped_at_every_point(options: PairOptions) {
     });
 }
 
-/// The first poll launches, and no handshake is ever through: each future is parked when it is dropped.
+/// The first poll submits, and no handshake completes: each future is parked when it is dropped.
 fn a_parked_pair_is_dropped(options: PairOptions) {
     alone_in_a_network(|| {
         let factory = options.factory().unwrap();
@@ -122,7 +122,7 @@ fn dropping_one_of_many_that_wait_does_not_disturb_the_others(options: PairOptio
 }
 
 /// One that is held and never polled again must not keep the wake-ups of the others to itself.
-fn a_future_that_is_held_and_not_polled_does_not_hold_up_the_others(options: PairOptions) {
+fn a_future_that_is_not_polled_does_not_delay_the_others(options: PairOptions) {
     alone_with_late_handshakes(|| {
         let factory = options.factory().unwrap();
         runtime().block_on(async {
@@ -225,7 +225,7 @@ fn a_thread_ends_with_a_pair_in_the_making(options: PairOptions) {
     });
 }
 
-fn a_panic_in_configure_leaves_nothing_open_and_the_factory_working(options: PairOptions) {
+fn a_factory_works_after_a_panic_in_configure(options: PairOptions) {
     alone(|| {
         let panicking = options.clone().configure(|end, _| match end {
             End::Connected => panic!("as the test wants it"),
@@ -266,10 +266,10 @@ on_every_engine!(
     a_late_pair_is_dropped_at_every_point,
     a_parked_pair_is_dropped,
     dropping_one_of_many_that_wait_does_not_disturb_the_others,
-    a_future_that_is_held_and_not_polled_does_not_hold_up_the_others,
+    a_future_that_is_not_polled_does_not_delay_the_others,
     a_runtime_is_dropped_with_pairs_in_the_making,
     a_factory_is_dropped_with_the_futures_that_wait_on_it,
     a_waker_that_is_woken_or_dropped_may_use_the_factory_at_once,
     a_thread_ends_with_a_pair_in_the_making,
-    a_panic_in_configure_leaves_nothing_open_and_the_factory_working,
+    a_factory_works_after_a_panic_in_configure,
 );

@@ -1,4 +1,4 @@
-//! Owes: a factory makes any number of pairs that are good, turns its listener in time, refuses what cannot be, and counts.
+//! A factory makes any number of good pairs, changes its listener in time, refuses what is impossible, and counts.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -23,7 +23,7 @@ fn assert_adds_up(factory: &PairFactory, pairs: u64) {
     assert_eq!(stats.inline + stats.parked, pairs, "{stats:?}");
 }
 
-fn a_factory_turns_to_a_fresh_listener_in_time_and_all_pairs_are_good(options: PairOptions) {
+fn a_factory_turns_to_a_fresh_listener_in_time(options: PairOptions) {
     let factory = options.factory().unwrap();
     let mut listeners = HashSet::new();
     for _ in 0..5_000 {
@@ -38,7 +38,7 @@ fn a_factory_turns_to_a_fresh_listener_in_time_and_all_pairs_are_good(options: P
     assert!(listeners.len() >= 2, "the ports of three listeners: {listeners:?}"); // a port may come up again
 }
 
-fn a_factory_keeps_as_many_descriptors_however_many_listeners_it_had(options: PairOptions) {
+fn listeners_of_the_past_cost_a_factory_no_descriptor(options: PairOptions) {
     alone(|| {
         let before = descriptors();
         let factory = options.linger(Linger::Graceful).factory().unwrap();
@@ -75,7 +75,7 @@ fn a_batch_has_as_many_pairs_as_asked_for(options: PairOptions) {
     });
 }
 
-fn a_batch_that_outruns_the_descriptors_is_refused_with_nothing_opened(options: PairOptions) {
+fn a_batch_beyond_the_descriptors_opens_nothing(options: PairOptions) {
     alone(|| {
         let runtime = common::runtime();
         // Would see the first pair, if one were made.
@@ -174,10 +174,10 @@ fn public_types_can_be_printed(options: PairOptions) {
 }
 
 on_every_engine!(
-    a_factory_turns_to_a_fresh_listener_in_time_and_all_pairs_are_good,
-    a_factory_keeps_as_many_descriptors_however_many_listeners_it_had,
+    a_factory_turns_to_a_fresh_listener_in_time,
+    listeners_of_the_past_cost_a_factory_no_descriptor,
     a_batch_has_as_many_pairs_as_asked_for,
-    a_batch_that_outruns_the_descriptors_is_refused_with_nothing_opened,
+    a_batch_beyond_the_descriptors_opens_nothing,
     a_batch_that_just_fits_the_descriptors_is_made,
     pairs_outlive_their_factory,
     a_fresh_factory_has_one_listener_and_nothing_else_to_tell,

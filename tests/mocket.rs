@@ -1,4 +1,4 @@
-//! Owes: a mocket plays its script on every face alike, tells where code parts from it, and then is the socket behind it.
+//! A mocket plays its script on every face, reports where the code differs from it, and then passes bytes to the socket.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -35,7 +35,7 @@ async fn what_is_provided_is_read_before_the_socket_is<F: Face>() {
     mocket.close().unwrap();
 }
 
-async fn what_is_expected_is_kept_from_the_peer_and_what_follows_is_not<F: Face>() {
+async fn expected_bytes_do_not_reach_the_peer_and_later_ones_do<F: Face>() {
     let (mut mocket, mut peer) = F::pair(&MocketOptions::new()).await;
     mocket.handle().expect("once ").expect("and again");
     mocket.write_all(b"on").await.unwrap();
@@ -65,7 +65,7 @@ async fn closing_closes_the_socket<F: Face>() {
     assert_eq!(peer.read(1).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-async fn shutting_down_is_for_the_script_first_and_then_for_the_socket<F: Face>() {
+async fn a_shutdown_is_checked_first_and_then_reaches_the_socket<F: Face>() {
     let (mut mocket, mut peer) = F::pair(&MocketOptions::new()).await;
     mocket.shut_down().await.unwrap();
     assert_eq!(peer.read(1).await.unwrap(), b"");
@@ -108,7 +108,7 @@ async fn a_conversation_goes_in_its_order<F: Face>() {
     assert_eq!(reads_early.close().unwrap_err(), mismatch);
 }
 
-async fn reads_and_writes_go_their_own_ways_where_the_script_asks_for_no_order<F: Face>() {
+async fn without_an_order_reads_and_writes_are_independent<F: Face>() {
     let script = Script::new().provide("12").expect("ab").provide("34").expect("cd");
     let mut mocket = F::alone(&impatient(script));
     mocket.write_all(b"abc").await.unwrap();
@@ -309,11 +309,11 @@ async fn offsets_count_what_passed_through<F: Face>() {
 on_every_face!(
     offsets_count_what_passed_through,
     what_is_provided_is_read_before_the_socket_is,
-    what_is_expected_is_kept_from_the_peer_and_what_follows_is_not,
+    expected_bytes_do_not_reach_the_peer_and_later_ones_do,
     closing_closes_the_socket,
-    shutting_down_is_for_the_script_first_and_then_for_the_socket,
+    a_shutdown_is_checked_first_and_then_reaches_the_socket,
     a_conversation_goes_in_its_order,
-    reads_and_writes_go_their_own_ways_where_the_script_asks_for_no_order,
+    without_an_order_reads_and_writes_are_independent,
     errors_come_once_where_they_stand,
     a_reset_is_told_once_to_who_comes_first,
     transfers_of_one_byte_move_all_there_is,
@@ -535,7 +535,7 @@ fn a_mismatch_that_a_call_returned_does_not_panic_on_drop() {
 }
 
 #[test]
-fn a_mocket_that_has_told_or_has_nothing_to_tell_is_dropped_in_peace() {
+fn a_drop_does_not_repeat_a_mismatch() {
     drop(Mocket::scripted(Script::new()));
     let mocket = Mocket::scripted(Script::new().provide("1"));
     mocket.verify().unwrap_err();
@@ -669,11 +669,11 @@ mod in_tasks {
 
     /// What comes of a task that is about to be woken. On a clock that stands still, one that is not comes to this end at once.
     async fn woken<T>(task: tokio::task::JoinHandle<T>) -> T {
-        tokio::time::timeout(Duration::from_secs(3600), task).await.expect("nobody has woken it").unwrap()
+        tokio::time::timeout(Duration::from_secs(3600), task).await.expect("the task was not woken").unwrap()
     }
 
     #[test]
-    fn a_read_waits_for_its_turn_and_is_woken_by_the_write_before_it() {
+    fn a_read_waits_for_the_write_before_it() {
         tokio_runtime().block_on(async {
             let (mut reading, mut writing) =
                 split(Mocket::scripted(Script::new().expect("ping").then().provide("pong")));
@@ -688,7 +688,7 @@ mod in_tasks {
     }
 
     #[test]
-    fn a_read_that_waits_is_woken_by_what_is_provided_and_by_a_mismatch() {
+    fn a_waiting_read_is_woken_by_bytes_and_by_a_mismatch() {
         tokio_runtime().block_on(async {
             let (mut mocket, _peer) = make_mocket_pair::<TcpStream>().await.unwrap();
             let handle = mocket.handle();
@@ -737,7 +737,7 @@ mod in_tasks {
 
     /// The patience is of the wall clock, so that it ends on a runtime without a clock too.
     #[test]
-    fn a_read_whose_turn_never_comes_fails_in_the_end_and_says_what_was_missing() {
+    fn a_read_whose_turn_never_comes_names_what_is_missing() {
         let script = Script::new().expect("ping").then().provide("pong");
         let options = MocketOptions::new().script(script).patience(Duration::from_millis(5));
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -815,7 +815,7 @@ mod in_uring_tasks {
     }
 
     #[test]
-    fn a_read_waits_for_its_turn_and_is_woken_by_the_write_before_it() {
+    fn a_read_waits_for_the_write_before_it() {
         run(async {
             let mut mocket = Mocket::scripted(Script::new().expect("ping").then().provide("pong"));
             let (read, written) = join(mocket.read(vec![0; 8]), mocket.write_all(b"ping".to_vec())).await;

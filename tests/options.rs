@@ -1,4 +1,4 @@
-//! Owes: every option is there on both ends, `configure` has the last word, and what cannot be is refused before anything opens.
+//! Both ends have every option, `configure` has the last word, and invalid options are refused before anything is opened.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -33,7 +33,7 @@ fn assert_on_both_ends<T: PartialEq + std::fmt::Debug>(
     }
 }
 
-/// `SO_LINGER` as it is: on or off, and the seconds, which must not be there where it is off.
+/// `SO_LINGER` as it is: on or off, and the seconds, which must be 0 if it is off.
 fn linger_of(socket: SockRef<'_>) -> (i32, i32) {
     let linger = getsockopt(&socket.as_fd(), sockopt::Linger).unwrap();
     (linger.l_onoff, linger.l_linger)
@@ -125,7 +125,7 @@ fn descriptor_numbers() -> Vec<i32> {
 
 type Seen = Arc<Mutex<Vec<(End, Option<SocketAddr>, Option<SocketAddr>)>>>;
 
-fn configure_is_called_for_the_accepted_end_then_for_the_connected_one(options: PairOptions) {
+fn configure_is_called_for_the_accepted_end_first(options: PairOptions) {
     let seen = Seen::default();
     let notes = Arc::clone(&seen);
     let options = options.configure(move |end, socket| {
@@ -163,7 +163,7 @@ fn configure_finds_all_other_options_set_and_has_the_last_word(options: PairOpti
 }
 
 /// No lock is held and nothing of the thread's is borrowed while the caller's code runs.
-fn configure_may_make_pairs_itself_also_with_the_factory_that_called_it(options: PairOptions) {
+fn configure_may_make_pairs_with_the_same_factory(options: PairOptions) {
     let factory = Arc::new(OnceLock::<PairFactory>::new());
     let (itself, one_shots, depth) = (Arc::downgrade(&factory), options.clone(), AtomicUsize::new(0));
     let options = options.configure(move |_, _| {
@@ -179,7 +179,7 @@ fn configure_may_make_pairs_itself_also_with_the_factory_that_called_it(options:
     options.make_pair_blocking::<TcpStream>().unwrap();
 }
 
-fn an_error_of_configure_reaches_the_caller_and_closes_everything(options: PairOptions) {
+fn an_error_of_configure_is_returned_and_closes_all(options: PairOptions) {
     alone(|| {
         let runtime = common::runtime();
         let before = descriptors();
@@ -200,7 +200,7 @@ fn an_error_of_configure_reaches_the_caller_and_closes_everything(options: PairO
 }
 
 /// All or nothing: what was made before the error is closed too, and the factory makes pairs again.
-fn an_error_of_configure_in_the_middle_of_a_batch_closes_the_whole_batch(options: PairOptions) {
+fn an_error_of_configure_closes_the_whole_batch(options: PairOptions) {
     alone(|| {
         let calls = Arc::new(Mutex::new(0));
         let counter = Arc::clone(&calls);
@@ -221,7 +221,7 @@ fn an_error_of_configure_in_the_middle_of_a_batch_closes_the_whole_batch(options
     });
 }
 
-fn a_panic_in_configure_leaves_nothing_open_and_the_factory_of_use(options: PairOptions) {
+fn a_panic_in_configure_leaves_nothing_open(options: PairOptions) {
     struct OurPanic;
     alone(|| {
         let armed = Arc::new(Mutex::new(None));
@@ -343,12 +343,12 @@ on_every_engine!(
     buffers_have_the_size_that_was_asked_for_on_both_ends,
     both_ends_are_blocking_and_closed_on_exec,
     whatever_is_open_while_a_pair_is_made_is_closed_on_exec,
-    configure_is_called_for_the_accepted_end_then_for_the_connected_one,
+    configure_is_called_for_the_accepted_end_first,
     configure_finds_all_other_options_set_and_has_the_last_word,
-    configure_may_make_pairs_itself_also_with_the_factory_that_called_it,
-    an_error_of_configure_reaches_the_caller_and_closes_everything,
-    an_error_of_configure_in_the_middle_of_a_batch_closes_the_whole_batch,
-    a_panic_in_configure_leaves_nothing_open_and_the_factory_of_use,
+    configure_may_make_pairs_with_the_same_factory,
+    an_error_of_configure_is_returned_and_closes_all,
+    an_error_of_configure_closes_the_whole_batch,
+    a_panic_in_configure_leaves_nothing_open,
     options_that_cannot_be_are_refused_before_anything_is_opened,
     an_option_that_was_refused_can_be_set_anew,
 );

@@ -1,5 +1,4 @@
-//! Owes: a pair that is not through when the submission returns is waited for, in every runtime and in none, and the factory
-//! tells which way was gone.
+//! A pair that is not complete when the submission returns is waited for, in every runtime and in none, and counted as parked.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -16,11 +16,11 @@ fn ringpair_run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ringpair")).arg("run").args(arguments).output().unwrap()
 }
 
-/// Whether a namespace can be had here; skips the test visibly if not.
+/// Whether a namespace is available here; skips the test visibly if not.
 fn networks_can_be_had() -> bool {
     let can = ringpair_run(&["--require", "true"]).status.success();
     if !can {
-        common::skip("no network of its own can be had here");
+        common::skip("no network of its own is available here");
     }
     can
 }
@@ -79,11 +79,11 @@ fn a_host_that_forbids_it_is_told_of_in_a_sentence() {
     let output = forbidden(&["--", "echo", "it runs"]);
     assert_eq!((output.status.code(), told(&output.stdout).as_str()), (Some(0), "it runs\n"));
     let note = told(&output.stderr);
-    assert!(note.starts_with("note: no network namespace of its own can be had: "), "{note}");
+    assert!(note.starts_with("note: no network namespace of its own is available: "), "{note}");
     assert!(note.ends_with("; the command runs in the host's\n"), "{note}");
     assert_eq!(note.lines().count(), 1, "{note}");
 
     let output = forbidden(&["--require", "--", "echo", "it runs"]);
     assert_eq!((output.status.code(), told(&output.stdout).as_str()), (Some(125), ""));
-    assert!(told(&output.stderr).starts_with("error: no network namespace of its own can be had: "), "{output:?}");
+    assert!(told(&output.stderr).starts_with("error: no network namespace of its own is available: "), "{output:?}");
 }

@@ -1,4 +1,4 @@
-//! Owes: pairs are made in any runtime, in one after the other, by many tasks and threads at once, and refused clearly in none.
+//! Pairs are made in any runtime, in many runtimes in a row, by many tasks and threads, and refused clearly without one.
 #![cfg(feature = "tokio-uring")]
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +25,7 @@ fn ring_runtime() -> tokio_uring::Runtime {
     tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap()
 }
 
-/// Each end gets what the other sent, and it is told apart from what any other pair sends.
+/// Each end gets what the other sent, and every pair sends other bytes.
 async fn assert_serves(accepted: &TcpStream, connected: &TcpStream, token: u32) {
     for (from, to) in [(accepted, connected), (connected, accepted)] {
         from.write_all(token.to_ne_bytes().to_vec()).await.0.unwrap();
@@ -43,7 +43,7 @@ fn assert_std_serves((mut accepted, mut connected): StdPair, token: u32) {
     assert_eq!(read, token.to_ne_bytes());
 }
 
-/// Polls once, with nobody there to wait.
+/// Polls once, with a waker that does nothing.
 fn poll_by_hand<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -125,7 +125,7 @@ fn make_socket_pair_serves_several_threads_at_once() {
 }
 
 #[test]
-fn three_hundred_runtimes_and_factories_in_a_row_leave_nothing_open() {
+fn three_hundred_runtimes_in_a_row_leave_nothing_open() {
     if !ring_is_there() {
         return;
     }
@@ -143,7 +143,7 @@ fn three_hundred_runtimes_and_factories_in_a_row_leave_nothing_open() {
 }
 
 #[test]
-fn a_runtime_that_goes_while_its_tasks_make_pairs_leaves_nothing_open() {
+fn a_runtime_dropped_while_pairs_are_made_leaves_nothing_open() {
     if !ring_is_there() {
         return;
     }
@@ -291,7 +291,7 @@ fn a_current_thread_runtime_of_tokio_makes_std_pairs(options: PairOptions) {
     });
 }
 
-fn a_multi_thread_runtime_of_tokio_makes_std_pairs_in_tasks_that_move(options: PairOptions) {
+fn tasks_that_move_between_threads_make_std_pairs(options: PairOptions) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_io().build().unwrap();
     let factory = Arc::new(options.factory().unwrap());
     let tasks: Vec<_> = (0..200)
@@ -344,7 +344,7 @@ fn a_stream_yields_as_many_pairs_as_asked_for_and_ends(options: PairOptions) {
 
 on_every_engine!(
     a_current_thread_runtime_of_tokio_makes_std_pairs,
-    a_multi_thread_runtime_of_tokio_makes_std_pairs_in_tasks_that_move,
+    tasks_that_move_between_threads_make_std_pairs,
     blocking_calls_work_inside_a_runtime_too,
     one_shots_work_also_in_the_destructors_of_an_ending_thread,
     a_stream_yields_as_many_pairs_as_asked_for_and_ends,

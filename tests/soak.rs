@@ -1,8 +1,8 @@
-//! Owes: however many pairs have been made and closed, by factory, in batches and one-shot, bytes arrive both ways; descriptors,
-//! sockets and memory are what they were; and each graceful pair has left one TIME_WAIT, a resetting one none.
+//! However many pairs were made and closed, by factory, in batches and one-shot, bytes arrive both ways. Descriptors, sockets and
+//! memory are as before. Each graceful pair leaves one TIME_WAIT, and a resetting pair none.
 //!
-//! `cargo test` makes a few pairs in each way. `ci/soak` makes a million in all, as many in each way as RINGPAIR_SOAK_PAIRS
-//! says, and judges from RINGPAIR_SOAK_REPORT whether the last tenth took as long as the first: here no clock decides.
+//! `cargo test` makes a few pairs in each way. `ci/soak` makes a million in all, RINGPAIR_SOAK_PAIRS in each way, and compares the
+//! time of the last tenth with that of the first, from RINGPAIR_SOAK_REPORT. No clock decides here.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -32,7 +32,7 @@ const SLICES: usize = 20;
 /// kernel's. In a long soak it is less than four bytes a pair.
 const SLACK: u64 = 256;
 
-/// One-shots take two ports each, and where one closes with FIN, a port is not to be had for a minute. Beyond so many, the
+/// One-shots take two ports each, and where one closes with FIN, a port is not free for a minute. Beyond so many, the
 /// kernel leaves the TIME_WAIT out, and counts that it has.
 const FEW_TIME_WAITS: u64 = 1_000;
 
@@ -141,7 +141,7 @@ impl<F: FnMut(&mut Vec<Pair>)> Soak<F> {
     }
 }
 
-/// Sends a token of its own each way and closes one end, now this one, now that one; the other learns of it.
+/// Sends a token of its own each way and closes one end, in turns; the other end reads the end or the reset.
 fn serve_and_close((accepted, connected): Pair, linger: Linger, token: u64) {
     let (mut first, mut second) = if token % 2 == 0 { (accepted, connected) } else { (connected, accepted) };
     send(&mut first, &mut second, token.to_be_bytes());

@@ -1,10 +1,10 @@
-//! Owes: a soak makes as many pairs as it was asked to, tells of every one that fails and of everything that is left behind, in
-//! the library as on the command line.
+//! A soak makes the pairs that it was asked for, and reports every pair that fails and everything that is left behind, in the
+//! library and on the command line.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
 mod barred;
-#[allow(unused_imports, unused_macros)] // engines are told apart by the streams here
+#[allow(unused_imports, unused_macros)] // the streams choose the engine here
 mod common;
 
 use std::fs::{self, File};
@@ -40,7 +40,7 @@ async fn ping(accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn) -
 }
 
 #[test]
-fn every_pair_is_made_used_and_closed_once_in_all_threads_and_tasks_together() {
+fn threads_and_tasks_use_every_pair_once() {
     for backend in [Backend::Auto, Backend::Epoll] {
         let soak = Soak::new().backend(backend).pairs(301).threads(2).concurrency(3).live(10).linger(Linger::Reset);
         let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -239,7 +239,7 @@ fn pairs_are_held_open_as_many_as_asked_for() {
 }
 
 #[test]
-fn at_a_rate_what_a_stall_holds_up_is_counted_from_when_it_should_have_begun() {
+fn at_a_rate_late_pairs_count_from_their_planned_begin() {
     let stall = async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| {
         if turn.number == 0 {
             std::thread::sleep(Duration::from_millis(200)); // the stall itself: nothing else goes on in this thread
@@ -317,7 +317,7 @@ fn what_cannot_be_soaked_is_refused_before_anything_is_opened() {
 }
 
 #[test]
-fn descriptors_that_run_out_are_told_of_with_the_number_that_it_takes() {
+fn too_few_descriptors_are_reported_with_the_number_needed() {
     alone(|| {
         limit_descriptors(64);
         let soak = Soak::new().pairs(10).live(100);
@@ -600,7 +600,7 @@ fn without_a_network_of_its_own_nothing_is_called_clean() {
         let note = "note: sockets and TIME_WAIT are not judged: others share this network namespace";
         let verdict = "nothing failed, and nothing that was judged was left behind";
         assert!(on_one_line(&table).ends_with(&format!("{note} {verdict}")), "{table}");
-        let is_told = said.starts_with("note: no network namespace of its own can be had: that takes CAP_SYS_ADMIN");
+        let is_told = said.starts_with("note: no network namespace of its own is available: that takes CAP_SYS_ADMIN");
         assert_eq!((is_told, said.is_empty()), (arguments.len() == 2, arguments.len() > 2), "{said}");
     }
 }
@@ -610,7 +610,7 @@ fn a_network_that_is_demanded_and_refused_is_an_error() {
     let run = || ringpair(&["soak", "--pairs", "20", "--netns"]).output().unwrap();
     let output = under(libc::SYS_unshare, answer(Errno::EPERM), run);
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(FAILED), ""));
-    assert!(text(&output.stderr).starts_with("error: no network namespace of its own can be had: "), "{output:?}");
+    assert!(text(&output.stderr).starts_with("error: no network namespace of its own is available: "), "{output:?}");
 }
 
 #[test]
@@ -621,8 +621,8 @@ fn an_ordinary_user_soaks_in_a_network_of_its_own() {
     if nix::unistd::geteuid().is_root() {
         command.uid(65534).gid(65534);
     }
-    let Ok(output) = command.output() else { return common::skip("nobody may not run the binary") };
-    if text(&output.stderr).contains("no network namespace of its own can be had") {
+    let Ok(output) = command.output() else { return common::skip("another user may not run the binary") };
+    if text(&output.stderr).contains("no network namespace of its own is available") {
         return common::skip("ordinary users may have no network namespace here");
     }
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{output:?}");
@@ -634,7 +634,7 @@ fn an_ordinary_user_soaks_in_a_network_of_its_own() {
 fn a_graceful_soak_is_not_called_clean() {
     let output = ringpair(&["soak", "--pairs", "101", "--linger", "graceful", "--netns"]).output().unwrap();
     if output.status.code() == Some(FAILED) {
-        return common::skip("no network of its own can be had here");
+        return common::skip("no network of its own is available here");
     }
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let table = text(&output.stdout);

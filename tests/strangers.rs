@@ -1,4 +1,4 @@
-//! Owes: whoever else connects to the listener is reset and counted, is never handed out, and cannot hold up a pair.
+//! Connections of other processes are reset and counted. They are never handed out, and cannot hold up a pair.
 #![allow(clippy::unwrap_used)]
 
 mod attackers;
@@ -54,8 +54,8 @@ fn a_stranger_who_has_left_already_is_counted_too(options: PairOptions) {
     });
 }
 
-/// Its port is free again as soon as it has reset its connection, and the next connect of ours may be given that one.
-fn a_stranger_who_has_left_is_not_taken_for_us_who_come_from_where_it_came(options: PairOptions) {
+/// A stranger that resets its connection frees its port, and our next connect may get that port.
+fn a_stranger_that_left_is_not_taken_for_our_connect(options: PairOptions) {
     alone_in_a_network(|| {
         let factory = options.factory().unwrap();
         let listener = listener_of(&factory);
@@ -80,11 +80,11 @@ fn a_stranger_who_has_left_is_not_taken_for_us_who_come_from_where_it_came(optio
     });
 }
 
-/// Who closes with FIN is forgotten on its own side after a while, and its port is free: on our side its connection is there
-/// still. It is what an accept brings, as long as ours, which comes from where it came, is late.
-fn a_stranger_whose_port_our_connect_is_given_is_not_taken_for_us_before_that_is_through(options: PairOptions) {
+/// A stranger that closes with FIN frees its port after a while, but its connection still waits at our listener. Our late connect
+/// from the same port must not be taken for it.
+fn a_stranger_on_our_port_is_not_taken_for_our_connect(options: PairOptions) {
     alone_in_a_network(|| {
-        // One port for the listener, one for whoever connects.
+        // One port for the listener, one for the connecting end.
         std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
         std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1").unwrap();
         let factory = options.factory().unwrap();
@@ -114,7 +114,7 @@ fn a_stranger_whose_port_our_connect_is_given_is_not_taken_for_us_before_that_is
     });
 }
 
-fn a_stranger_who_comes_last_is_counted_when_the_stats_are_asked_for(options: PairOptions) {
+fn the_last_stranger_is_counted_by_stats(options: PairOptions) {
     alone(|| {
         let factory = options.factory().unwrap();
         let mut stranger = TcpStream::connect(listener_of(&factory)).unwrap();
@@ -312,7 +312,7 @@ fn listener_of(factory: &PairFactory) -> SocketAddr {
     factory.pair_blocking::<TcpStream>().unwrap().0.local_addr().unwrap()
 }
 
-/// So many wait at a listener when the kernel takes nobody any more.
+/// So many connections wait at a listener when the kernel takes no more.
 const FULL: u64 = 257;
 
 /// How many wait at a listener, as `/proc/net/tcp` shows it.
@@ -351,9 +351,9 @@ fn fill_the_backlog(listener: SocketAddr) -> Vec<Socket> {
 on_every_engine!(
     a_stranger_who_came_first_is_reset_and_counted,
     a_stranger_who_has_left_already_is_counted_too,
-    a_stranger_who_has_left_is_not_taken_for_us_who_come_from_where_it_came,
-    a_stranger_whose_port_our_connect_is_given_is_not_taken_for_us_before_that_is_through,
-    a_stranger_who_comes_last_is_counted_when_the_stats_are_asked_for,
+    a_stranger_that_left_is_not_taken_for_our_connect,
+    a_stranger_on_our_port_is_not_taken_for_our_connect,
+    the_last_stranger_is_counted_by_stats,
     a_crowd_of_strangers_is_kept_out_by_a_gate,
     a_pair_from_behind_the_gate_is_like_any_other,
     a_backlog_full_of_strangers_does_not_hold_up_a_pair,

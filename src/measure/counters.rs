@@ -41,7 +41,7 @@ pub struct Counters {
     pub estab_resets: u64,
     /// Sockets closed with zero linger: `TCPAbortOnData`.
     pub abort_on_data: u64,
-    /// Sockets closed with data that nobody had read: `TCPAbortOnClose`.
+    /// Sockets closed with unread data: `TCPAbortOnClose`.
     pub abort_on_close: u64,
 }
 
@@ -124,7 +124,7 @@ impl Mul<u64> for Counters {
 /// The first Linux that counts a socket when it enters TIME_WAIT.
 const COUNTS_WHO_ENTERS: (u32, u32) = (5, 18);
 
-/// Who has left, and who is there.
+/// Returns the sockets that have left TIME_WAIT, plus those in it.
 fn entered_time_wait(netstat: &str, sockstat: &str) -> Result<u64> {
     let left = ["TW", "TWKilled", "TWRecycled"].map(|name| in_table(netstat, "TcpExt:", name));
     let there = sockstat.lines().find_map(|line| line.strip_prefix("TCP:")).and_then(|line| {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn where_those_are_counted_who_leave_time_wait_those_who_are_there_are_added() {
+    fn sockets_that_left_time_wait_are_counted_with_the_others() {
         let netstat = "TcpExt: TW TWRecycled TWKilled\nTcpExt: 1000 200 30\n";
         let sockstat = "sockets: used 12\nTCP: inuse 5 orphan 0 tw 4 alloc 6 mem 0\nUDP: inuse 0 mem 0\n";
         assert_eq!(entered_time_wait(netstat, sockstat).unwrap(), 1234);

@@ -1,8 +1,7 @@
 //! What pairs are good for beside tests: measuring. Feature `measure`.
 //!
-//! [`close`] tells what each way of closing costs at both ends, with the kernel's own [`Counters`] as proof that the
-//! connections ended the way they were meant to. [`soak`] makes, uses and closes pairs for as long as it is told to, and tells
-//! whether anything was lost, leaked or slowed down on the way.
+//! [`close`] measures what each way of closing costs at both ends, with the kernel's own [`Counters`] as proof of how the
+//! connections ended. [`soak`] makes, uses and closes many pairs, and reports what was lost, leaked or slowed down.
 
 pub mod close;
 mod counters;

@@ -297,7 +297,7 @@ impl<S> Mocket<S> {
     /// # use ringpair::mocket::make_mocket_pair_blocking;
     /// let (mut mocket, _peer) = make_mocket_pair_blocking::<TcpStream>().unwrap();
     /// mocket.expect("ping");
-    /// mocket.close().unwrap_err(); // nobody has written it
+    /// mocket.close().unwrap_err(); // it was not written
     /// mocket.write_all(b"ping").unwrap();
     /// mocket.close().unwrap();
     /// ```

@@ -1,9 +1,9 @@
-//! Owes: the shards of a soak are the whole; `ringpair merge` loses nothing of their reports, says which are missing or there twice, and
-//! refuses in one sentence what is not a report. What a file says reaches no terminal as it is.
+//! The shards of a soak are the whole. `ringpair merge` loses nothing of their reports, names missing and duplicate shards, and
+//! refuses in one sentence what is not a report. Text from a file is escaped.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used)]
 
-#[allow(unused_imports, unused_macros)] // engines are told apart elsewhere
+#[allow(unused_imports, unused_macros)] // other tests differ by engine
 #[path = "../common/mod.rs"]
 mod common;
 mod refused;

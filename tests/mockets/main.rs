@@ -1,5 +1,4 @@
-//! Owes: what a mocket has beyond its script: order, handles that hold it open, pairs in memory, splits, and a module that a
-//! glob can import.
+//! Mockets beyond the script: order, handles that hold it open, pairs in memory, splits, and a module for glob imports.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../common/mod.rs"]

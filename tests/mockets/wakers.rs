@@ -5,7 +5,7 @@ use std::task::{Wake, Waker};
 
 use ringpair::mocket::{Mocket, NoSocket, Script};
 
-/// A task that is polled once, for ever pending, and counted while its waker lives.
+/// A task that is polled once, pending forever, and counted while its waker lives.
 struct Task(#[allow(dead_code)] Arc<()>);
 
 impl Wake for Task {

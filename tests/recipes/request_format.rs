@@ -1,4 +1,4 @@
-//! A request is verified byte by byte, and nobody has to answer it but the script.
+//! A request is verified byte by byte, and the script answers it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 

@@ -1,4 +1,4 @@
-//! Who ends first, and what still goes the other way: by a script, and on a real pair.
+//! Which end shuts down first, and what still goes the other way: by a script, and on a real pair.
 
 use std::io;
 

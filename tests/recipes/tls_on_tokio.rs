@@ -21,12 +21,12 @@ async fn what_is_sent_through_tls_comes_back() {
     };
     let ask = async {
         let mut connected = TlsConnector::from(client).connect(certificate::name(), connected).await.unwrap();
-        connected.write_all(b"nobody else can read this").await.unwrap();
+        connected.write_all(b"only you can read this").await.unwrap();
         connected.shutdown().await.unwrap();
         let mut answer = String::new();
         connected.read_to_string(&mut answer).await.unwrap(); // an error unless the other side has said goodbye
         answer
     };
     let ((), answer) = tokio::join!(echo, ask);
-    assert_eq!(answer, "nobody else can read this");
+    assert_eq!(answer, "only you can read this");
 }

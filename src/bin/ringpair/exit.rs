@@ -30,10 +30,10 @@ pub(crate) fn code_of(ended_early: bool, is_fit: bool) -> u8 {
     }
 }
 
-/// Ends, and says why where it was refused.
+/// Ends with the exit code. If the command was refused, says why on stderr.
 pub(crate) fn with(outcome: Result<u8, Refusal>) -> ExitCode {
     ExitCode::from(outcome.unwrap_or_else(|(code, error)| {
-        let _ = writeln!(io::stderr(), "error: {}", with_causes(&*error)); // there is nobody else to tell
+        let _ = writeln!(io::stderr(), "error: {}", with_causes(&*error)); // no other place is left for it
         code
     }))
 }

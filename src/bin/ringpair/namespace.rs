@@ -14,7 +14,7 @@ use nix::unistd::{getgid, getuid};
 // No doc comment: clap would make it the help of the command.
 #[derive(clap::Args)]
 pub(crate) struct Network {
-    /// Fail if no network namespace of its own can be had, instead of staying in the host's
+    /// Fail if no network namespace of its own is available, instead of staying in the host's
     #[arg(long, conflicts_with = "host_netns")]
     netns: bool,
 
@@ -24,7 +24,7 @@ pub(crate) struct Network {
 }
 
 /// Moves this process, which must have one thread still, to the network namespace that was asked for. Returns whether that is
-/// its own, and notes it on stderr if none can be had and `says_so`.
+/// its own, and notes it on stderr if none is available and `says_so`.
 pub(crate) fn choose(network: &Network, says_so: bool) -> io::Result<bool> {
     if network.host_netns {
         return Ok(false);
@@ -89,7 +89,7 @@ fn tried() -> io::Result<()> {
     }
 }
 
-const NONE: &str = "no network namespace of its own can be had";
+const NONE: &str = "no network namespace of its own is available";
 
 /// Enters a new network namespace and brings its `lo` up. Without CAP_SYS_ADMIN, enters a user namespace first.
 fn enter() -> io::Result<()> {

@@ -11,7 +11,7 @@ use crate::namespace;
 /// The exit code is the command's; 125 if there is no namespace with --require, 126 or 127 if the command cannot be run.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Fail if no network namespace of its own can be had, instead of running the command in the host's
+    /// Fail if no network namespace of its own is available, instead of running the command in the host's
     #[arg(long)]
     require: bool,
 

@@ -213,7 +213,7 @@ impl Default for Close {
     }
 }
 
-/// What fits into the buffers of two ends while nobody reads, whatever they begin with.
+/// What fits into the buffers of two ends without a reader.
 const MOST_UNREAD: usize = 65_536;
 
 /// How long the kernel may take to count what has happened: where another processor takes part, a moment more than the calls took.

@@ -26,11 +26,11 @@ const LINGER: Duration = Duration::from_secs(5);
 /// What pairs are closed with.
 pub(super) struct Parting {
     watcher: Watcher,
-    /// What the second end writes where it is to lie unread.
+    /// What the second end writes, for the ways that need unread bytes.
     unread: Vec<u8>,
 }
 
-/// Who has a read pending at the second end.
+/// What waits for the close at the second end.
 enum Watcher {
     Ring(Box<Closing>),
     /// Without a ring: nothing is pending, but there is nothing to read either, and who polls is told at once.

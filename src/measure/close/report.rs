@@ -35,7 +35,7 @@ pub struct Report {
     pub unread: usize,
     /// The seed of the order in which cells had their turns.
     pub seed: u64,
-    /// Whether it was ended early: then cells have fewer pairs than were asked for, and not all the same number.
+    /// Whether it was ended early: then cells have fewer pairs than requested, and their numbers differ.
     pub ended_early: bool,
     /// The host that it was measured on.
     pub host: Host,

@@ -40,7 +40,7 @@ pub enum Way {
     Abort,
     /// Zero linger, with data from the other end unread.
     ResetUnread,
-    /// No linger, with data from the other end unread: closing sends RST all the same.
+    /// No linger, with data from the other end unread: closing still sends RST.
     FinUnread,
 }
 

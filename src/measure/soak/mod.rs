@@ -182,7 +182,7 @@ impl Soak {
         self
     }
 
-    /// How many pairs are begun in a second, in all threads together; as many as can be unless told.
+    /// Sets how many pairs are begun per second, in all threads together. Default: no limit.
     pub fn rate(mut self, pairs_per_second: f64) -> Soak {
         self.rate = Some(pairs_per_second);
         self

@@ -90,7 +90,7 @@ impl Worker {
     }
 }
 
-/// In a runtime that the streams can live in: tokio-uring's for those that need a ring, where it is compiled in.
+/// Runs the future in the runtime of its streams: tokio-uring's if they need a ring, else tokio's.
 #[cfg_attr(not(feature = "tokio-uring"), allow(unused_variables))]
 fn block_on(on_a_ring: bool, future: impl Future<Output = ()>) -> Result<(), Error> {
     #[cfg(feature = "tokio-uring")]

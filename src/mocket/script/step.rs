@@ -110,7 +110,7 @@ fn bytes_at(count: usize, offset: u64) -> String {
     format!("{count} {} at offset {offset}", if count == 1 { "byte" } else { "bytes" })
 }
 
-/// An `io::Error` that can be had more than once.
+/// An `io::Error` that can be returned more than once.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
     Errno(i32),

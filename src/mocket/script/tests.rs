@@ -1,4 +1,4 @@
-//! Owes: comparing writes takes time in proportion to the bytes, however few of them a write moves.
+//! Comparing writes takes time in proportion to their bytes, however few bytes each write moves.
 #![allow(clippy::unwrap_used)]
 
 use std::cell::Cell;

@@ -24,7 +24,7 @@ pub(super) struct Sizes {
     pub(super) response: Option<usize>,
 }
 
-/// What is sent with one pair: bytes that nobody else sends.
+/// What is sent with one pair: bytes that no other pair sends.
 pub(super) struct Talk {
     request: Vec<u8>,
     /// `None`: what has arrived goes back.

@@ -36,9 +36,9 @@ use crate::values;
 pub(crate) use self::merge::Options as MergeOptions;
 pub(crate) use self::merge::run as merge;
 
-/// Makes pairs, sends bytes both ways through each, checks them, and closes it; for long, and without a trace.
+/// Makes pairs, sends bytes both ways through each, checks them, and closes it. Reports what is left behind.
 ///
-/// Pairs are made by the ring where there is one, and by epoll where there is none.
+/// Pairs are made through io_uring, or through epoll if there is no io_uring.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
@@ -225,7 +225,7 @@ fn goal(options: &Options, pairs: Option<u64>) -> Goal {
     }
 }
 
-/// By streams of tokio-uring where there is a ring, of tokio where there is none.
+/// Uses streams of tokio-uring with a ring, and streams of tokio without.
 fn measured(
     options: &Options,
     shard: Option<Shard>,
