@@ -282,7 +282,7 @@ fn the_page_needs_nothing_from_elsewhere_and_shows_every_way() {
     assert!(page.contains(">90 %</text>") && !page.contains(">99 %</text>"), "{page}");
     assert_eq!(page.matches(" of fin, 1 TIME_WAIT</text>").count(), 3, "{page}");
     assert_eq!(page.matches(" of fin, 0 TIME_WAIT</text>").count(), 4, "{page}");
-    assert!(page.contains("prefers-color-scheme: dark") && page.contains("and nothing else."), "{page}");
+    assert!(page.contains("prefers-color-scheme: dark") && page.contains("is as it must be."), "{page}");
     for way in WAYS {
         assert_eq!(
             page.matches(&format!("<title>{way}</title>")).count(),

@@ -13,7 +13,7 @@ use common::{alone, alone_in_a_network, descriptors, netstat, on_every_engine};
 use nix::errno::Errno;
 use nix::libc;
 use ringpair::measure::Error;
-use ringpair::measure::close::{Call, Close, Way};
+use ringpair::measure::close::{Call, Close, CloseMode};
 use ringpair::{Backend, PairOptions, Step};
 
 fn every_cell_closes_its_pairs_and_leaves_nothing_open(options: PairOptions) {
@@ -36,7 +36,7 @@ fn a_failure_halfway_has_its_cause_and_leaves_nothing_open(options: PairOptions)
     alone(|| {
         let backend = backend_of(&options);
         let before = descriptors();
-        let close = Close::new().backend(backend).pairs(3).ways([Way::Shutdown]);
+        let close = Close::new().backend(backend).pairs(3).modes([CloseMode::Shutdown]);
         let error = under(libc::SYS_shutdown, answer(Errno::ENOBUFS), move || close.run().unwrap_err());
         assert_eq!(error.to_string(), "could not shut the first end");
         assert!(error.source().unwrap().to_string().starts_with("No buffer space available"), "{error:?}");
@@ -45,7 +45,7 @@ fn a_failure_halfway_has_its_cause_and_leaves_nothing_open(options: PairOptions)
 }
 
 fn an_interrupted_run_keeps_its_results(options: PairOptions) {
-    let close = Close::new().backend(backend_of(&options)).pairs(1000).ways([Way::Abort]);
+    let close = Close::new().backend(backend_of(&options)).pairs(1000).modes([CloseMode::Abort]);
     let report = close.run_while(|progress| progress.done < 50).unwrap();
     assert!(report.ended_early);
     assert_eq!(report.cells.iter().map(|cell| cell.pairs).sum::<u64>(), 50);
@@ -54,7 +54,7 @@ fn an_interrupted_run_keeps_its_results(options: PairOptions) {
 
 fn a_waiting_close_waits_for_the_acknowledgement(options: PairOptions) {
     alone_in_a_network(|| {
-        let close = Close::new().backend(backend_of(&options)).pairs(3).ways([Way::Wait]);
+        let close = Close::new().backend(backend_of(&options)).pairs(3).modes([CloseMode::Wait]);
         let report = close.run().unwrap();
         let pairs: u64 = report.cells.iter().map(|cell| cell.pairs).sum();
         assert!(report.fits() && pairs >= 6, "{report:?}");
@@ -64,7 +64,7 @@ fn a_waiting_close_waits_for_the_acknowledgement(options: PairOptions) {
 }
 
 fn waiting_closes_are_a_hundred_a_cell_at_most(options: PairOptions) {
-    let close = Close::new().backend(backend_of(&options)).pairs(1000).ways([Way::Wait, Way::Fin]);
+    let close = Close::new().backend(backend_of(&options)).pairs(1000).modes([CloseMode::Wait, CloseMode::Fin]);
     let mut total = 0;
     let report = close.run_while(|progress| {
         total = progress.total;
@@ -94,15 +94,15 @@ fn invalid_options_are_refused_before_anything_is_opened() {
     for (close, reason) in [
         (close().pairs(0), "closing no pairs measures nothing; ask for 1 or more"),
         (
-            close().ways([]),
+            close().modes([]),
             "no way of closing was named; the ways are reset, fin, shutdown, wait, abort, reset-unread, fin-unread",
         ),
-        (close().ways([Way::Fin, Way::Reset, Way::Fin]), "the way fin is named twice"),
+        (close().modes([CloseMode::Fin, CloseMode::Reset, CloseMode::Fin]), "the way fin is named twice"),
         (close().unread(0), "from 1 to 65536 bytes can lie unread, not 0"),
     ] {
         assert_refused(close, reason);
     }
-    for (close, cells) in [(close(), 28), (close().ways([Way::Wait]), 4)] {
+    for (close, cells) in [(close(), 28), (close().modes([CloseMode::Wait]), 4)] {
         let most = usize::MAX / cells;
         let reason = format!("so many pairs in each cell are more than can be counted; ask for {most} or fewer");
         assert_refused(close.clone().pairs(most + 1), &reason);
@@ -124,7 +124,7 @@ fn a_blocked_ring_is_an_error_if_a_ring_was_chosen() {
 
 #[test]
 fn a_given_seed_is_kept_and_a_missing_one_is_drawn() {
-    let report = |close: Close| close.pairs(1).ways([Way::Reset]).run().unwrap();
+    let report = |close: Close| close.pairs(1).modes([CloseMode::Reset]).run().unwrap();
     assert_eq!(report(Close::new().seed(7)).seed, 7);
     assert_ne!(report(Close::new()).seed, report(Close::new()).seed);
 }

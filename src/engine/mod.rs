@@ -22,7 +22,7 @@ mod epoll;
 mod uring;
 
 #[cfg(feature = "measure")]
-pub(crate) use self::uring::Closing;
+pub(crate) use self::uring::SocketOps;
 #[cfg(ringpair_faults)]
 pub use self::uring::faults;
 pub(crate) use self::uring::set_up_ring;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ringpair::measure::close::Way;
+use ringpair::measure::close::CloseMode;
 
 const A_COUNT: &str = "expected a whole number, for example 1000, 1_000, 1k or 2M";
 const A_RATE: &str = "expected a number per second, for example 0.5, 2000 or 2k";
@@ -92,8 +92,8 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
 }
 
 /// Parses a way of closing. `graceful` is what `soak --linger` calls `fin`.
-pub(crate) fn way(text: &str) -> Result<Way, String> {
-    if text == "graceful" { Ok(Way::Fin) } else { text.parse() }
+pub(crate) fn way(text: &str) -> Result<CloseMode, String> {
+    if text == "graceful" { Ok(CloseMode::Fin) } else { text.parse() }
 }
 
 /// Parses an address that both ends of a pair can have.

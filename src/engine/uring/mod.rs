@@ -9,16 +9,16 @@
 //! freed. `how_it_works::ring_engine` describes the engine from outside.
 #![allow(unsafe_code)] // queues operations that name descriptors and an address, and takes the descriptors that come back
 
-#[cfg(feature = "measure")]
-mod closing;
 #[cfg(ringpair_faults)]
 pub mod faults;
 #[cfg(feature = "tokio-uring")]
 mod locked;
 mod ring;
+#[cfg(feature = "measure")]
+mod socket_ops;
 
 #[cfg(feature = "measure")]
-pub(crate) use self::closing::Closing;
+pub(crate) use self::socket_ops::SocketOps;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

@@ -1,100 +1,102 @@
-//! What a measurement of closing has brought.
+//! The result of a measurement of closing.
 
 use crate::Backend;
 use crate::measure::{Counters, Series};
 use crate::probe::Host;
 
-use super::way::{Call, Order, Way};
+use super::mode::{Call, CloseMode, Order};
 
-/// What closing costs, in every way that was asked for.
+/// What closing costs, in each measured mode.
 ///
 /// ```
-/// use ringpair::measure::close::{Close, Way};
+/// use ringpair::measure::close::{Close, CloseMode};
 ///
-/// let report = Close::new().pairs(20).ways([Way::Reset, Way::Fin]).run().unwrap();
+/// let report = Close::new().pairs(20).modes([CloseMode::Reset, CloseMode::Fin]).run().unwrap();
 /// for cell in &report.cells {
 ///     assert_eq!((cell.pairs, cell.first.count(), cell.surprises), (20, 20, 0));
 ///     let ratio = report.ratio_to_fin(cell, |cell| &cell.whole).unwrap();
-///     assert!(cell.way != Way::Fin || ratio == 1.0);
+///     assert!(cell.mode != CloseMode::Fin || ratio == 1.0);
 ///     for (name, counted, expected) in cell.misfits() {
-///         println!("{} {} {}: {counted} {name} instead of {expected}", cell.way, cell.call, cell.order);
+///         println!("{} {} {}: {counted} {name} instead of {expected}", cell.mode, cell.call, cell.order);
 ///     }
 /// }
 /// assert_eq!(report.fits(), report.cells.iter().all(|cell| cell.fits()));
 /// ```
-/// With the feature `cli` it is `serde::Serialize`.
+/// Implements `serde::Serialize` with the feature `cli`.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
-    /// The engine that made the pairs. Where it is epoll there is no ring, nor closing through one.
+    /// The engine that made the pairs. With epoll, nothing was closed through a ring.
     pub engine: Backend,
-    /// How many pairs were asked for in each cell. Cells of [`Way::Wait`] close [100](Way::MOST_WAITS) at most.
+    /// The requested number of pairs per cell. Cells of [`CloseMode::Wait`] close at most [100](CloseMode::MAX_WAITS).
     pub pairs: usize,
-    /// How many bytes lay unread at the first end where a way wants them to.
+    /// The number of unread bytes at the first end, in modes that have some.
     pub unread: usize,
-    /// The seed of the order in which cells had their turns.
+    /// The seed of the order of turns.
     pub seed: u64,
-    /// Whether it was ended early: then cells have fewer pairs than requested, and their numbers differ.
+    /// Whether the measurement ended early. Then cells have fewer pairs than requested, and not all have the same number.
     pub ended_early: bool,
-    /// The host that it was measured on.
+    /// The host.
     pub host: Host,
-    /// One for each way, call and order.
+    /// One cell per mode, call and order.
     pub cells: Vec<Cell>,
 }
 
 impl Report {
-    /// Whether every read returned what it had to, and the kernel counted what it had to, and nothing else, in every cell.
+    /// Whether every read and every counter of every cell is as it must be.
     pub fn fits(&self) -> bool {
         self.cells.iter().all(Cell::fits)
     }
 
-    /// What a cell's median is over that of [`Way::Fin`] by the same call in the same order, for one of the four series; `None` where
-    /// either has none.
+    /// Returns a cell's median over that of [`CloseMode::Fin`] with the same call and order, for one of the four series. `None`
+    /// if either is missing.
     pub fn ratio_to_fin(&self, cell: &Cell, series: impl Fn(&Cell) -> &Series) -> Option<f64> {
-        let is_its_fin = |other: &&Cell| other.way == Way::Fin && (other.call, other.order) == (cell.call, cell.order);
+        let is_its_fin =
+            |other: &&Cell| other.mode == CloseMode::Fin && (other.call, other.order) == (cell.call, cell.order);
         let fin = series(self.cells.iter().find(is_its_fin)?).percentile(50.0);
         let own = series(cell).percentile(50.0);
         (fin > 0 && own > 0).then(|| own as f64 / fin as f64)
     }
 }
 
-/// One way of closing, by one call, in one order.
+/// One mode, by one call, in one order.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Cell {
-    /// How the first end is closed.
-    pub way: Way,
-    /// What both ends are closed by.
+    /// How the first end closes.
+    #[cfg_attr(feature = "cli", serde(rename = "way"))]
+    pub mode: CloseMode,
+    /// The call that closes both ends.
     pub call: Call,
-    /// Which end is closed first.
+    /// Which end closes first.
     pub order: Order,
-    /// How many pairs were closed.
+    /// The number of pairs that were closed.
     pub pairs: u64,
-    /// The close of the first end: from its call to its return. For [`Way::Abort`] the connect to nowhere is part of it.
+    /// The close of the first end, from its call to its return. For [`CloseMode::Abort`] it includes the disconnect.
     pub first: Series,
     /// The close of the second end, after its read has returned.
     pub second: Series,
-    /// From the beginning of the first end's close until the other end's pending read has returned. For [`Way::Shutdown`] from
-    /// the beginning of the first shutdown, which is what ends that read.
+    /// From the beginning of the first end's close until the other end's pending read has returned. For
+    /// [`CloseMode::Shutdown`], from the beginning of the first shutdown, which ends that read.
     pub peer: Series,
-    /// The whole teardown: from the beginning of the first act to the return of the last close.
+    /// The whole teardown, from the beginning of the first call to the return of the last close.
     pub whole: Series,
-    /// What the kernel counted meanwhile.
+    /// What the kernel counted.
     pub counted: Counters,
-    /// What it had to count.
+    /// What the kernel must count.
     pub expected: Counters,
-    /// How many reads returned something else than [`Way::ending`], and what the first of them returned.
+    /// How many reads did not return [`CloseMode::ending`].
     pub surprises: u64,
-    /// See [`surprises`](Cell::surprises).
+    /// What the first of them returned.
     pub first_surprise: Option<String>,
 }
 
 impl Cell {
-    pub(super) fn new(way: Way, call: Call, order: Order) -> Cell {
+    pub(super) fn new(mode: CloseMode, call: Call, order: Order) -> Cell {
         Cell {
-            way,
+            mode,
             call,
             order,
             pairs: 0,
@@ -114,7 +116,7 @@ impl Cell {
         self.surprises == 0 && agree(self.counted, self.expected)
     }
 
-    /// The counters that are not as they must be: name, counted, expected.
+    /// Returns the counters that are not as they must be: name, counted, expected.
     pub fn misfits(&self) -> Vec<(&'static str, u64, u64)> {
         if agree(self.counted, self.expected) {
             return Vec::new();
@@ -126,19 +128,18 @@ impl Cell {
     }
 }
 
-/// Whether the kernel has counted what it had to. What TIME_WAIT had no room for is in its overflow.
+/// Whether the kernel has counted what it must. An overflow of the TIME_WAIT table counts as TIME_WAIT.
 pub(super) fn agree(counted: Counters, expected: Counters) -> bool {
-    let put_right =
-        Counters { time_wait: counted.time_wait + counted.time_wait_overflow, time_wait_overflow: 0, ..counted };
-    put_right == expected
+    let time_wait = counted.time_wait + counted.time_wait_overflow;
+    Counters { time_wait, time_wait_overflow: 0, ..counted } == expected
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cell(way: Way, order: Order, micros: u64) -> Cell {
-        let mut cell = Cell::new(way, Call::Close, order);
+    fn cell(mode: CloseMode, order: Order, micros: u64) -> Cell {
+        let mut cell = Cell::new(mode, Call::Close, order);
         cell.first.add(std::time::Duration::from_micros(micros));
         cell
     }
@@ -147,9 +148,9 @@ mod tests {
     fn a_ratio_is_to_fin_by_the_same_call_in_the_same_order() {
         use Order::{AcceptedFirst, ConnectedFirst};
         let cells = vec![
-            cell(Way::Fin, AcceptedFirst, 10),
-            cell(Way::Fin, ConnectedFirst, 20),
-            cell(Way::Reset, ConnectedFirst, 10),
+            cell(CloseMode::Fin, AcceptedFirst, 10),
+            cell(CloseMode::Fin, ConnectedFirst, 20),
+            cell(CloseMode::Reset, ConnectedFirst, 10),
         ];
         let host = Host::default();
         let (engine, pairs, unread, seed, ended_early) = (Backend::Uring, 1, 1, 1, false);
@@ -161,8 +162,8 @@ mod tests {
 
     #[test]
     fn what_time_wait_had_no_room_for_counts_as_time_wait() {
-        let mut cell = cell(Way::Fin, Order::AcceptedFirst, 1);
-        cell.expected = Way::Fin.counters() * 10;
+        let mut cell = cell(CloseMode::Fin, Order::AcceptedFirst, 1);
+        cell.expected = CloseMode::Fin.counters() * 10;
         cell.counted = Counters { time_wait: 7, time_wait_overflow: 3, ..Counters::default() };
         assert!(cell.fits() && cell.misfits().is_empty());
         cell.counted.time_wait = 6;
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_cell_with_one_surprise_does_not_fit() {
-        let mut cell = cell(Way::Reset, Order::AcceptedFirst, 1);
+        let mut cell = cell(CloseMode::Reset, Order::AcceptedFirst, 1);
         assert!(cell.fits());
         cell.surprises = 1;
         assert!(!cell.fits());

@@ -1,43 +1,43 @@
-//! Charts as SVG, drawn by hand: bars for medians, curves for percentiles.
+//! Charts as SVG: bars for medians, curves for percentiles.
 
 use std::fmt::Write;
 
 use ringpair::measure::Series;
-use ringpair::measure::close::Way;
+use ringpair::measure::close::CloseMode;
 
 use super::table::ratio;
 use crate::numbers::{grouped, micros};
 
-/// One way's percentiles.
+/// The percentiles of one mode.
 pub(super) struct Curve<'a> {
-    pub(super) way: Way,
+    pub(super) mode: CloseMode,
     pub(super) series: &'a Series,
 }
 
-/// Reset and FIN in colours that differ in light, in dark and without seeing red or green; the others grey, told apart by dashes.
-fn stroke(way: Way) -> (&'static str, &'static str) {
-    match way {
-        Way::Reset => ("#d5642a", "none"),
-        Way::Fin => ("#2f7fc1", "none"),
-        Way::Shutdown => (GREY, "none"),
-        Way::Wait => (GREY, "6 3"),
-        Way::Abort => (GREY, "2 3"),
-        Way::ResetUnread => (GREY, "8 3 2 3"),
+/// Returns colour and dashes: reset and FIN in colours that the colour-blind can tell apart, the others grey with dashes.
+fn stroke(mode: CloseMode) -> (&'static str, &'static str) {
+    match mode {
+        CloseMode::Reset => ("#d5642a", "none"),
+        CloseMode::Fin => ("#2f7fc1", "none"),
+        CloseMode::Shutdown => (GREY, "none"),
+        CloseMode::Wait => (GREY, "6 3"),
+        CloseMode::Abort => (GREY, "2 3"),
+        CloseMode::ResetUnread => (GREY, "8 3 2 3"),
         _ => (GREY, "3 6"),
     }
 }
 
 const GREY: &str = "#8a939b";
 
-pub(super) fn legend(ways: &[Way]) -> String {
-    let entry = |way: &Way| {
-        let (colour, dash) = stroke(*way);
+pub(super) fn legend(modes: &[CloseMode]) -> String {
+    let entry = |mode: &CloseMode| {
+        let (colour, dash) = stroke(*mode);
         format!(
             "<li><svg viewBox=\"0 0 24 8\" aria-hidden=\"true\"><path d=\"M0 4H24\" stroke=\"{colour}\" stroke-width=\"3\" \
-             stroke-dasharray=\"{dash}\"/></svg>{way}</li>\n"
+             stroke-dasharray=\"{dash}\"/></svg>{mode}</li>\n"
         )
     };
-    format!("<ul class=\"legend\">\n{}</ul>\n", ways.iter().map(entry).collect::<String>())
+    format!("<ul class=\"legend\">\n{}</ul>\n", modes.iter().map(entry).collect::<String>())
 }
 
 // --- bars
@@ -47,18 +47,18 @@ const NAMES: f64 = 100.0;
 const LABELS: f64 = 250.0;
 const BAR: f64 = 26.0;
 
-/// A bar so many times as long as the shortest is cut off: it would make all others too short to compare.
+/// Bars longer than this many times the shortest are cut off: the others would be too short to compare.
 const LONG: f64 = 10.0;
 
-/// The median of one way.
+/// The median of one mode.
 pub(super) struct Bar {
-    pub(super) way: Way,
+    pub(super) mode: CloseMode,
     pub(super) nanos: Option<u64>,
     pub(super) over_fin: Option<f64>,
     pub(super) time_wait: String,
 }
 
-/// A bar for each way, none if it closed no pair; microseconds to the right. Bars that are too long end at an arrow.
+/// Draws a bar per mode, in microseconds; none if it closed no pair. An arrow marks a bar that is cut off.
 pub(super) fn bars(bars: &[Bar]) -> String {
     let shortest = bars.iter().filter_map(|bar| bar.nanos).min().unwrap_or(1).max(1);
     let is_long = |nanos: u64| nanos as f64 > LONG * shortest as f64;
@@ -71,10 +71,13 @@ pub(super) fn bars(bars: &[Bar]) -> String {
     for (place, bar) in bars.iter().enumerate() {
         let top = BAR * place as f64 + 4.0;
         let middle = top + BAR / 2.0;
-        let (way, (colour, _)) = (bar.way, stroke(bar.way));
+        let (mode, (colour, _)) = (bar.mode, stroke(bar.mode));
         // Writing to a String cannot fail.
-        let _ =
-            writeln!(svg, "<text class=\"name\" x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{way}</text>", NAMES - 8.0);
+        let _ = writeln!(
+            svg,
+            "<text class=\"name\" x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{mode}</text>",
+            NAMES - 8.0
+        );
         let Some(nanos) = bar.nanos else { continue };
         let (end, arrow) = (x(nanos), if is_long(nanos) { "→ " } else { "" });
         let _ = writeln!(
@@ -96,7 +99,7 @@ fn label(bar: &Bar, nanos: u64) -> String {
     format!("{} µs{over_fin}, {}", micros(nanos), bar.time_wait)
 }
 
-/// The axis below the bars: none, half and the longest of those that are not cut off.
+/// Draws the axis below the bars: 0, half of the longest whole bar, and that bar.
 fn scale(most: u64, bottom: f64, x: impl Fn(u64) -> f64) -> String {
     let mark = |nanos: u64| {
         let (x, label) = (x(nanos), if nanos == 0 { "0".to_owned() } else { micros(nanos) });
@@ -118,10 +121,10 @@ const RIGHT: f64 = 500.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 236.0;
 
-/// Where the axis has its marks: as far apart as their distances from 100 % are tens of each other.
+/// The marks of the percentile axis, which is logarithmic in the distance to 100 %.
 const MARKS: [f64; 5] = [0.0, 90.0, 99.0, 99.9, 99.99];
 
-/// Percentiles to the right, towards 100 % ever finer; microseconds up, each line ten times the one below.
+/// Draws percentiles on the x axis, finer towards 100 %, and microseconds on a logarithmic y axis.
 pub(super) fn curves(curves: &[Curve<'_>]) -> String {
     let told: Vec<&Curve<'_>> = curves.iter().filter(|curve| curve.series.count() > 0).collect();
     let least = told.iter().map(|curve| curve.series.least()).min().unwrap_or(1_000);
@@ -152,7 +155,7 @@ pub(super) fn curves(curves: &[Curve<'_>]) -> String {
         );
     }
     for curve in told {
-        let (colour, dash) = stroke(curve.way);
+        let (colour, dash) = stroke(curve.mode);
         let last = self::supported(curve.series);
         let mut path = String::new();
         for step in curve.series.histogram().iter_quantiles(10) {
@@ -167,14 +170,14 @@ pub(super) fn curves(curves: &[Curve<'_>]) -> String {
         let _ = writeln!(
             svg,
             "<path d=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dash}\"><title>{}</title></path>",
-            curve.way
+            curve.mode
         );
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-/// The titles of both axes.
+/// Draws the titles of both axes.
 fn titles() -> String {
     let (middle, below) = ((LEFT + RIGHT) / 2.0, BOTTOM + 40.0);
     format!(
@@ -183,7 +186,7 @@ fn titles() -> String {
     )
 }
 
-/// The highest percentile that so many values support: one of them lies beyond it.
+/// Returns the highest percentile that the sample supports: one value lies beyond it.
 fn supported(series: &Series) -> f64 {
     (100.0 - 100.0 / series.count().max(1) as f64).clamp(0.0, MARKS[MARKS.len() - 1])
 }
@@ -192,7 +195,7 @@ fn exponent(nanos: u64) -> f64 {
     (nanos.max(1) as f64).log10()
 }
 
-/// How often the distance to 100 % was divided by ten.
+/// Returns how often the distance to 100 % was divided by ten.
 fn tens(percent: f64) -> f64 {
     -((100.0 - percent) / 100.0).log10()
 }

@@ -1,4 +1,4 @@
-//! A report as comma-separated values, a line for each series of each cell; times in nanoseconds.
+//! The report as comma-separated values: a line per series of a cell, times in nanoseconds.
 
 use ringpair::measure::close::Report;
 
@@ -7,7 +7,7 @@ use super::SERIES;
 const HEADER: &str =
     "way,call,order,series,count,min_ns,p50_ns,p90_ns,p99_ns,p99_9_ns,max_ns,mean_ns,p50_over_fin,fits,engine";
 
-/// No field has a comma or a quotation mark in it.
+/// No field contains a comma or a quotation mark.
 pub(super) fn of(report: &Report) -> String {
     let mut lines = vec![HEADER.to_owned()];
     for cell in &report.cells {
@@ -17,7 +17,7 @@ pub(super) fn of(report: &Report) -> String {
             let ratio = report.ratio_to_fin(cell, of).map(|ratio| format!("{ratio:.3}")).unwrap_or_default();
             lines.push(format!(
                 "{},{},{},{name},{},{},{p50},{p90},{p99},{p99_9},{},{:.1},{ratio},{},{}",
-                cell.way,
+                cell.mode,
                 cell.call,
                 cell.order,
                 series.count(),

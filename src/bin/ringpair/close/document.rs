@@ -1,14 +1,14 @@
-//! A report for programs. `schemas/close.json` says what is in it.
+//! The report as JSON; `schemas/close.json` describes it.
 
 use ringpair::measure::close::{Cell, Report};
 use serde::Serialize;
 
 use super::SERIES;
 
-/// The version of `schemas/close.json`. Documents without one are of version 1.
+/// The version of `schemas/close.json`.
 const SCHEMA: u32 = 2;
 
-/// The report, with what is told beside it.
+/// The report, its verdict and the version.
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     schema: u32,
@@ -30,7 +30,7 @@ struct Row<'a> {
     cell: &'a Cell,
     ending: ringpair::measure::close::Ending,
     fits: bool,
-    /// Medians over those of `fin`, by the same call in the same order.
+    /// Medians over those of `fin` with the same call and order.
     p50_over_fin: Ratios,
 }
 
@@ -64,6 +64,6 @@ impl Row<'_> {
     fn of<'a>(report: &Report, cell: &'a Cell) -> Row<'a> {
         let [first, peer, second, whole] = SERIES.map(|(_, series)| report.ratio_to_fin(cell, series));
         let p50_over_fin = Ratios { first, peer, second, whole };
-        Row { cell, ending: cell.way.ending(), fits: cell.fits(), p50_over_fin }
+        Row { cell, ending: cell.mode.ending(), fits: cell.fits(), p50_over_fin }
     }
 }

@@ -1,14 +1,14 @@
-//! Histograms in the text form that HdrHistogram's plotter reads: a line for each step of the percentiles.
+//! Histograms in the text format of HdrHistogram's plotter: a line per percentile.
 
 use std::fmt::Write;
 
 use ringpair::measure::Series;
 use ringpair::measure::close::{Call, Cell, Order};
 
-/// How many lines each halving of the distance to 100 % gets.
+/// Lines per halving of the distance to 100 %.
 const TICKS: u32 = 5;
 
-/// `reset-close-accepted-whole.hgrm`.
+/// Returns a name like `reset-close-accepted-whole.hgrm`.
 pub(super) fn file_name(cell: &Cell, series: &str) -> String {
     let call = match cell.call {
         Call::Uring => "uring",
@@ -18,10 +18,10 @@ pub(super) fn file_name(cell: &Cell, series: &str) -> String {
         Order::ConnectedFirst => "connected",
         _ => "accepted",
     };
-    format!("{}-{call}-{order}-{series}.hgrm", cell.way)
+    format!("{}-{call}-{order}-{series}.hgrm", cell.mode)
 }
 
-/// Values are in nanoseconds.
+/// Formats a histogram of nanoseconds.
 pub(super) fn of(series: &Series) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let histogram = series.histogram();

@@ -1,18 +1,18 @@
-//! A report as one page that needs nothing else: no script, no network, light and dark.
+//! The report as one HTML page without scripts or external files, for light and dark mode.
 
 use std::fmt::{Display, Write};
 
-use ringpair::measure::close::{Cell, Report, Way};
+use ringpair::measure::close::{Cell, CloseMode, Report};
 use serde_json::Value;
 
 use super::chart::{self, Bar, Curve};
 use super::table::{
-    WAIT, counters_of, engine_of, middle, middle_ratio, misfit, percentile, ratio, time_wait_of, ways, whole_p50,
+    WAIT, counters_of, engine_of, middle, middle_ratio, misfit, modes, percentile, ratio, time_wait_of, whole_p50,
 };
 use super::{Pick, SERIES, Told, sentence};
 use crate::numbers::grouped;
 
-/// What stands over each series' chart.
+/// The title of each series' chart.
 const TITLES: [&str; 4] =
     ["Close of the first end", "Until the other end's read returns", "Close of the second end", "Whole teardown"];
 
@@ -59,40 +59,39 @@ fn facts(told: &Told) -> String {
 fn verdict(told: &Told) -> String {
     let report = &told.report;
     if report.fits() {
-        return "<p class=\"yes\">Every read returned what it had to, and the kernel counted what it had to and nothing else.</p>\n"
-            .to_owned();
+        return "<p class=\"yes\">Every read and every counter is as it must be.</p>\n".to_owned();
     }
     let misfits = report.cells.iter().filter(|cell| !cell.fits()).map(|cell| misfit(cell, told.netns));
     let misfits: String = misfits.map(|text| format!("<pre>{}</pre>\n", escaped(text))).collect();
-    format!("<p class=\"no\">These figures do not fit what the kernel counted, or what was read:</p>\n{misfits}")
+    format!("<p class=\"no\">Some reads or counters are not as they must be:</p>\n{misfits}")
 }
 
 fn bars(told: &Told) -> String {
     let report = &told.report;
-    let bars: Vec<Bar> = ways(report).into_iter().map(|way| bar(told, way)).collect();
-    let wait = if ways(report).contains(&Way::Wait) { format!("<p>{WAIT}</p>\n") } else { String::new() };
+    let bars: Vec<Bar> = modes(report).into_iter().map(|mode| bar(told, mode)).collect();
+    let wait = if modes(report).contains(&CloseMode::Wait) { format!("<p>{WAIT}</p>\n") } else { String::new() };
     format!("<h2>Whole teardown</h2>\n{}{wait}", chart::bars(&bars))
 }
 
-fn bar(told: &Told, way: Way) -> Bar {
+fn bar(told: &Told, mode: CloseMode) -> Bar {
     let report = &told.report;
     let time_wait = match told.netns {
-        true => format!("{} TIME_WAIT", time_wait_of(report, way)),
+        true => format!("{} TIME_WAIT", time_wait_of(report, mode)),
         false => "TIME_WAIT unknown".to_owned(),
     };
-    let over_fin = middle_ratio(report, way, |cell| &cell.whole);
-    Bar { way, nanos: middle(report, way, whole_p50), over_fin, time_wait }
+    let over_fin = middle_ratio(report, mode, |cell| &cell.whole);
+    Bar { mode, nanos: middle(report, mode, whole_p50), over_fin, time_wait }
 }
 
-/// The cells by close(2), accepted end first: they are there with either engine.
+/// Draws the cells by close(2), accepted end first, which every engine has.
 fn curves(report: &Report) -> String {
     let mut text = String::from("<h2>Percentiles</h2>\n<p>By close(2), the accepted end first; microseconds.</p>\n");
-    text.push_str(&chart::legend(&ways(report)));
+    text.push_str(&chart::legend(&modes(report)));
     text.push_str("<div class=\"charts\">\n");
     for ((_, series), title) in SERIES.into_iter().zip(TITLES) {
-        let of_way =
-            |way| report.cells.iter().find(|cell| cell.way == way).map(|cell| Curve { way, series: series(cell) });
-        let curves: Vec<Curve<'_>> = ways(report).into_iter().filter_map(of_way).collect();
+        let of_mode =
+            |mode| report.cells.iter().find(|cell| cell.mode == mode).map(|cell| Curve { mode, series: series(cell) });
+        let curves: Vec<Curve<'_>> = modes(report).into_iter().filter_map(of_mode).collect();
         let _ = writeln!(text, "<figure><figcaption>{title}</figcaption>\n{}</figure>", chart::curves(&curves));
     }
     text.push_str("</div>\n");
@@ -108,7 +107,7 @@ fn figures(report: &Report) -> String {
 
 fn row(report: &Report, cell: &Cell, name: &str, of: Pick) -> Vec<String> {
     let series = of(cell);
-    let mut row = vec![cell.way.to_string(), cell.call.to_string(), cell.order.to_string(), name.to_owned()];
+    let mut row = vec![cell.mode.to_string(), cell.call.to_string(), cell.order.to_string(), name.to_owned()];
     let percentiles = [50.0, 90.0, 99.0, 99.9].map(|percent| percentile(series, percent));
     let numbers = [series.count(), series.least()].map(Some).into_iter().chain(percentiles);
     let numbers = numbers.chain([Some(series.greatest())]);
@@ -117,7 +116,7 @@ fn row(report: &Report, cell: &Cell, name: &str, of: Pick) -> Vec<String> {
     row
 }
 
-/// The host's facts, each that is known.
+/// Lists what is known of the host.
 fn host(report: &Report) -> String {
     let facts = serde_json::to_value(&report.host).unwrap_or_default();
     let known = facts.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
@@ -125,7 +124,7 @@ fn host(report: &Report) -> String {
     format!("<details open><summary>The host</summary>\n{}</details>\n", table(&["fact", "value"], rows))
 }
 
-/// As people write it: no quotation marks, no brackets.
+/// Formats a value without quotation marks and brackets.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! `ringpair close`: what closing costs, way by way, with the kernel's counters as proof.
+//! `ringpair close`: what closing costs, with the kernel's counters as proof.
 
 mod chart;
 mod csv;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ringpair::measure::close::{Cell, Close, Report, Way};
+use ringpair::measure::close::{Cell, Close, CloseMode, Report};
 use ringpair::measure::{Error, Series};
 
 use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
@@ -25,10 +25,10 @@ use crate::output::{Target, about_option, print};
 use crate::screen;
 use crate::values;
 
-/// Measures what closing costs: reset against FIN, at both ends, with the kernel's own counters as proof.
+/// Measures what closing costs: reset against FIN, at both ends, with the kernel's counters as proof.
 ///
-/// Every way of closing has its turn by close(2) and by io_uring, with the accepted and with the connected end first. Times
-/// are in nanoseconds where a program reads them, in microseconds in the table.
+/// Measures each way of closing by close(2) and by io_uring, with the accepted and with the connected end first. The table
+/// is in microseconds; JSON, CSV and histograms are in nanoseconds.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
@@ -38,7 +38,7 @@ pub(crate) struct Options {
 
     /// Ways to measure: reset, fin (or graceful), shutdown, wait, abort, reset-unread, fin-unread [default: all]
     #[arg(long, value_name = "WAY,...", value_delimiter = ',', value_parser = values::way)]
-    ways: Option<Vec<Way>>,
+    ways: Option<Vec<CloseMode>>,
 
     /// Bytes left unread at the end that is closed first, for reset-unread and fin-unread
     #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = values::unread)]
@@ -62,32 +62,32 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     csv: Option<Option<PathBuf>>,
 
-    /// Write each series to a file of this folder, as HdrHistogram's plotter reads them
+    /// Write a file per series to this folder, for HdrHistogram's plotter
     #[arg(long, value_name = "DIR")]
     hgrm: Option<PathBuf>,
 
-    /// Write a page with charts to this file; it needs nothing else
+    /// Write a page with charts to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// Show every call and order and every counter in the table, too
+    /// Show every call, order and counter, too
     #[arg(long)]
     all: bool,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    measured, and every read and every counter is what it must be
-  3    measured, and some are not; the report says which
-  1    could not be measured
+  0    measured; every read and every counter is as it must be
+  3    measured; some are not as they must be, and the report says which
+  1    the measurement failed
   2    wrong usage, or the report could not be written
   130  interrupted by SIGINT, SIGTERM or SIGHUP, or because nothing reads standard output any more; the report, then on
        stderr, tells what was measured so far";
 
-/// Picks one series of a cell.
+/// Selects one series of a cell.
 type Pick = fn(&Cell) -> &Series;
 
-/// The four series of a cell, by name, in the order in which they are told.
+/// The four series of a cell, in the order of the report.
 const SERIES: [(&str, Pick); 4] = [
     ("first", |cell| &cell.first),
     ("peer", |cell| &cell.peer),
@@ -110,10 +110,10 @@ fn measure_and_tell(options: &Options) -> Result<u8, Refusal> {
     Ok(code_of(told.report.ended_early, told.report.fits()))
 }
 
-/// What there is to tell.
+/// A report to write.
 struct Told {
     report: Report,
-    /// Whether the counters are those of a network namespace of its own.
+    /// Whether the counters belong to a network namespace of its own.
     netns: bool,
 }
 
@@ -135,7 +135,7 @@ fn asked_for(options: &Options) -> Close {
     let mut close = Close::new().pairs(options.pairs).unread(options.unread);
     close = close.address(options.making.address).backend(options.making.backend());
     if let Some(ways) = &options.ways {
-        close = close.ways(ways.iter().copied());
+        close = close.modes(ways.iter().copied());
     }
     if let Some(seed) = options.seed {
         close = close.seed(seed);
@@ -143,14 +143,14 @@ fn asked_for(options: &Options) -> Close {
     close
 }
 
-/// Draws itself on a terminal, and nowhere else.
+/// A progress bar on a terminal; nothing elsewhere.
 fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("closing pairs {wide_bar} {pos} of {len}, {eta} left");
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Where the report goes beside standard output. Opened before anything is measured.
+/// The files that the report is written to. They are opened before anything is measured.
 struct Files {
     json: Option<Target>,
     csv: Option<Target>,
@@ -166,7 +166,7 @@ impl Files {
         if let Some(folder) = &options.hgrm {
             fs::create_dir_all(folder).map_err(about_option(HGRM, folder))?;
             let any = folder.join("any");
-            Target::open(HGRM, &any)?; // whether files can be made there
+            Target::open(HGRM, &any)?; // fails if no file can be made there
         }
         let open = |option, path: Option<&PathBuf>| path.map(|path| Target::open(option, path)).transpose();
         Ok(Files {

@@ -1,23 +1,23 @@
 //! The answer in one sentence: what reset and FIN cost, and which is faster.
 
-use ringpair::measure::close::{Report, Way};
+use ringpair::measure::close::{CloseMode, Report};
 
 use super::Told;
-use super::table::{counted_by, middle, whole_p50};
+use super::table::{counted_by, middle, time_waits, whole_p50};
 use crate::numbers::micros;
 
-/// What the sentence is made of.
-struct Facts {
+/// What the sentence says.
+struct Answer {
     reset: Option<Closed>,
     fin: Option<Closed>,
-    /// What reset takes over what fin takes, in each call and order that measured both.
+    /// The time of reset over that of fin, for each call and order.
     ratios: Vec<f64>,
-    /// Whether connections of others were counted, too.
+    /// Whether the counters include other connections of the host.
     is_shared: bool,
     fits: bool,
 }
 
-/// What closing in one way took.
+/// What closing in one mode took.
 #[derive(Clone, Copy)]
 struct Closed {
     nanos: u64,
@@ -27,48 +27,48 @@ struct Closed {
 
 pub(super) fn of(told: &Told) -> String {
     let report = &told.report;
-    let of_reset = report.cells.iter().filter(|cell| cell.way == Way::Reset);
-    told_of(&Facts {
-        reset: closed(report, Way::Reset),
-        fin: closed(report, Way::Fin),
+    let of_reset = report.cells.iter().filter(|cell| cell.mode == CloseMode::Reset);
+    told_of(&Answer {
+        reset: closed(report, CloseMode::Reset),
+        fin: closed(report, CloseMode::Fin),
         ratios: of_reset.filter_map(|cell| report.ratio_to_fin(cell, |cell| &cell.whole)).collect(),
         is_shared: !told.netns,
         fits: report.fits(),
     })
 }
 
-/// `None` if no pair was closed in this way.
-fn closed(report: &Report, way: Way) -> Option<Closed> {
-    let (pairs, counted, _) = counted_by(report, way);
-    let nanos = middle(report, way, whole_p50)?;
-    Some(Closed { nanos, pairs, time_wait: counted.time_wait + counted.time_wait_overflow })
+/// `None` if no pair was closed in this mode.
+fn closed(report: &Report, mode: CloseMode) -> Option<Closed> {
+    let (pairs, counted, _) = counted_by(report, mode);
+    let nanos = middle(report, mode, whole_p50)?;
+    Some(Closed { nanos, pairs, time_wait: time_waits(counted) })
 }
 
-fn told_of(facts: &Facts) -> String {
-    let parts = match (facts.reset, facts.fin) {
+fn told_of(answer: &Answer) -> String {
+    let parts = match (answer.reset, answer.fin) {
         (Some(reset), Some(fin)) => vec![
-            part("reset", reset, " to close both ends", facts),
-            part("fin", fin, "", facts),
-            comparison(reset, fin, &facts.ratios),
+            part("reset", reset, " to close both ends", answer),
+            part("fin", fin, "", answer),
+            comparison(reset, fin, &answer.ratios),
         ],
         (Some(reset), None) => {
-            vec![part("reset", reset, " to close both ends", facts), "fin was not measured".to_owned()]
+            vec![part("reset", reset, " to close both ends", answer), "fin was not measured".to_owned()]
         }
-        (None, Some(fin)) => vec![part("fin", fin, " to close both ends", facts), "reset was not measured".to_owned()],
+        (None, Some(fin)) => vec![part("fin", fin, " to close both ends", answer), "reset was not measured".to_owned()],
         (None, None) => vec!["neither reset nor fin was measured".to_owned()],
     };
     let mut text = parts.join("; ");
-    if facts.is_shared && (facts.reset.is_some() || facts.fin.is_some()) {
+    if answer.is_shared && (answer.reset.is_some() || answer.fin.is_some()) {
         text.push_str("; TIME_WAIT unknown, since the counters are shared with the host");
     }
-    if !facts.fits {
+    if !answer.fits {
         text.push_str("; but do not trust this: some reads or counters are not as they must be");
     }
     text
 }
 
-fn part(name: &str, closed: Closed, what: &str, facts: &Facts) -> String {
-    let time_wait = if facts.is_shared { String::new() } else { format!(", {}", time_wait(closed)) };
+fn part(name: &str, closed: Closed, what: &str, answer: &Answer) -> String {
+    let time_wait = if answer.is_shared { String::new() } else { format!(", {}", time_wait(closed)) };
     format!("{name}: {} µs{what}{time_wait}", micros(closed.nanos))
 }
 
@@ -97,8 +97,8 @@ fn comparison(reset: Closed, fin: Closed, ratios: &[f64]) -> String {
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
-        Facts {
+    fn answer() -> Answer {
+        Answer {
             reset: Some(Closed { nanos: 2_800, pairs: 400, time_wait: 0 }),
             fin: Some(Closed { nanos: 4_600, pairs: 400, time_wait: 400 }),
             ratios: vec![0.6, 0.61, 0.63, 0.59],
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_one_sentence() {
-        let told = told_of(&facts());
+        let told = told_of(&answer());
         assert_eq!(
             told,
             "reset: 2.8 µs to close both ends, no TIME_WAIT; fin: 4.6 µs, one TIME_WAIT; reset is 1.6 times as fast"
@@ -118,24 +118,27 @@ mod tests {
 
     #[test]
     fn a_faster_fin_is_told_as_well() {
-        let facts =
-            Facts { reset: Some(Closed { nanos: 9_200, pairs: 400, time_wait: 0 }), ratios: vec![2.0, 1.9], ..facts() };
-        assert!(told_of(&facts).ends_with("; fin is 2.0 times as fast"), "{}", told_of(&facts));
+        let answer = Answer {
+            reset: Some(Closed { nanos: 9_200, pairs: 400, time_wait: 0 }),
+            ratios: vec![2.0, 1.9],
+            ..answer()
+        };
+        assert!(told_of(&answer).ends_with("; fin is 2.0 times as fast"), "{}", told_of(&answer));
     }
 
     #[test]
     fn what_was_not_measured_is_not_compared() {
-        let without_fin = Facts { fin: None, ratios: vec![], ..facts() };
+        let without_fin = Answer { fin: None, ratios: vec![], ..answer() };
         assert_eq!(told_of(&without_fin), "reset: 2.8 µs to close both ends, no TIME_WAIT; fin was not measured");
-        let without_reset = Facts { reset: None, ratios: vec![], ..facts() };
+        let without_reset = Answer { reset: None, ratios: vec![], ..answer() };
         assert_eq!(told_of(&without_reset), "fin: 4.6 µs to close both ends, one TIME_WAIT; reset was not measured");
-        let neither = Facts { reset: None, fin: None, ratios: vec![], is_shared: true, fits: true };
+        let neither = Answer { reset: None, fin: None, ratios: vec![], is_shared: true, fits: true };
         assert_eq!(told_of(&neither), "neither reset nor fin was measured");
     }
 
     #[test]
     fn shared_counters_tell_nothing_of_time_wait() {
-        let told = told_of(&Facts { is_shared: true, ..facts() });
+        let told = told_of(&Answer { is_shared: true, ..answer() });
         assert_eq!(
             told,
             "reset: 2.8 µs to close both ends; fin: 4.6 µs; reset is 1.6 times as fast; \
@@ -145,25 +148,25 @@ mod tests {
 
     #[test]
     fn figures_that_do_not_fit_are_not_to_be_trusted() {
-        let told = told_of(&Facts { fits: false, ..facts() });
+        let told = told_of(&Answer { fits: false, ..answer() });
         assert!(told.ends_with("; but do not trust this: some reads or counters are not as they must be"), "{told}");
     }
 
     #[test]
     fn cells_that_disagree_are_too_close_to_tell() {
         for ratios in [vec![0.6, 1.2], vec![1.0, 0.9], vec![]] {
-            let told = told_of(&Facts { ratios, ..facts() });
+            let told = told_of(&Answer { ratios, ..answer() });
             assert!(told.ends_with("; too close to tell which is faster"), "{told}");
         }
         let fin = Some(Closed { nanos: 2_900, pairs: 400, time_wait: 400 });
-        let told = told_of(&Facts { fin, ratios: vec![0.96, 0.97], ..facts() });
+        let told = told_of(&Answer { fin, ratios: vec![0.96, 0.97], ..answer() });
         assert!(told.ends_with("; too close to tell which is faster"), "{told}");
     }
 
     #[test]
     fn time_wait_is_what_the_kernel_counted() {
         let fin = Some(Closed { nanos: 4_600, pairs: 400, time_wait: 390 });
-        let told = told_of(&Facts { fin, ..facts() });
+        let told = told_of(&Answer { fin, ..answer() });
         assert!(told.contains("fin: 4.6 µs, 0.975 TIME_WAIT per pair;"), "{told}");
     }
 }

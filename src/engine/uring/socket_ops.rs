@@ -1,4 +1,4 @@
-//! A ring for measuring how sockets close: a read that is pending while the other end closes, and `IORING_OP_CLOSE`.
+//! Reads from a socket and closes a socket through a ring, one operation of each kind at a time.
 #![allow(unsafe_code)] // describes operations on a buffer that outlives them, and on descriptors
 
 use std::io;
@@ -19,11 +19,11 @@ const READ: u64 = 0;
 const CLOSED: u64 = 1;
 const SILENT: u64 = 2;
 
-/// Bytes per read. The closing end sends no data, so one is enough to notice any.
+/// Bytes per read: enough to tell data from the end of file.
 const SIZE: u32 = 1;
 
-/// Runs one read and one close at a time.
-pub(crate) struct Closing {
+/// Runs one read and one close at a time, on a ring of its own.
+pub(crate) struct SocketOps {
     ring: Ring,
     /// The kernel may write here while a read is pending, so it is freed only when none is.
     buffer: NonNull<u8>,
@@ -33,16 +33,16 @@ pub(crate) struct Closing {
 }
 
 // SAFETY: apart from the kernel, only the owner of this value has a pointer to the buffer.
-unsafe impl Send for Closing {}
+unsafe impl Send for SocketOps {}
 
-impl Closing {
-    pub(crate) fn open() -> io::Result<Closing> {
+impl SocketOps {
+    pub(crate) fn open() -> io::Result<SocketOps> {
         let ring = Ring::open()?;
         let buffer = NonNull::from(Box::leak(Box::new(0)));
-        Ok(Closing { ring, buffer, is_reading: false, read: None, closed: None })
+        Ok(SocketOps { ring, buffer, is_reading: false, read: None, closed: None })
     }
 
-    /// Starts a read from `socket` (`IORING_OP_RECV`, Linux 5.6). [`read`](Closing::read) returns its result.
+    /// Starts a read from `socket` (`IORING_OP_RECV`, Linux 5.6). [`read`](SocketOps::read) returns its result.
     pub(crate) fn begin_to_read(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
         debug_assert!(!self.is_reading);
         let receive = opcode::Recv::new(Fd(socket.as_raw_fd()), self.buffer.as_ptr(), SIZE).build();
@@ -75,19 +75,19 @@ impl Closing {
         self.reap();
         match self.closed.take() {
             Some(closed) => closed,
-            None => self.wait_until(Instant::now() + Duration::from_secs(1), |closing| closing.closed.take()),
+            None => self.wait_until(Instant::now() + Duration::from_secs(1), |ops| ops.closed.take()),
         }
     }
 
     /// Waits for the read to end, for at most this time.
     pub(crate) fn wait_for_read(&mut self, timeout: Duration) -> io::Result<io::Result<usize>> {
-        self.wait_until(Instant::now() + timeout, |closing| closing.read().map(Ok))
+        self.wait_until(Instant::now() + timeout, |ops| ops.read().map(Ok))
     }
 
     fn wait_until<T>(
         &mut self,
         end: Instant,
-        mut look: impl FnMut(&mut Closing) -> Option<io::Result<T>>,
+        mut look: impl FnMut(&mut SocketOps) -> Option<io::Result<T>>,
     ) -> io::Result<T> {
         loop {
             if let Some(there) = look(self) {
@@ -118,7 +118,7 @@ impl Closing {
 }
 
 /// Cancels a pending read. If it does not end in time, its buffer is leaked, because the kernel may still write to it.
-impl Drop for Closing {
+impl Drop for SocketOps {
     fn drop(&mut self) {
         if self.is_reading {
             let cancel = opcode::AsyncCancel::new(READ).build().user_data(SILENT);
