@@ -95,15 +95,17 @@ fn a_filter_that_kills_does_not_kill_doctor() {
 }
 
 #[test]
-fn a_process_that_cannot_be_started_leaves_it_unknown() {
-    let mut command = doctor(&[]);
-    begin_under(&mut command, &[libc::SYS_clone, libc::SYS_clone3], answer(Errno::EAGAIN));
-    let output = run(command, NO_PAIRS);
-    assert!(output.starts_with("verdict        unknown: "), "{output}");
-    assert!(
-        unwrapped(&output).contains("no process could be started to find out whether it kills: EAGAIN"),
-        "{output}"
-    );
+fn without_a_process_to_try_a_filter_auto_keeps_to_epoll() {
+    let by_epoll = if cfg!(feature = "epoll") { ("epoll", 0) } else { ("unknown", NO_PAIRS) };
+    for (required, (verdict, code)) in [("0", by_epoll), ("1", ("unknown", NO_PAIRS))] {
+        let mut command = doctor(&[]);
+        command.env("RINGPAIR_REQUIRE_URING", required);
+        begin_under(&mut command, &[libc::SYS_clone, libc::SYS_clone3], answer(Errno::EAGAIN));
+        let output = run(command, code);
+        assert!(output.starts_with(&format!("verdict        {verdict}: ")), "{output}");
+        let why = "no process could be started to find out whether it kills: EAGAIN";
+        assert!(unwrapped(&output).contains(why), "{output}");
+    }
 }
 
 #[test]

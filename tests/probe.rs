@@ -230,13 +230,31 @@ fn a_refused_pipe_or_fork_does_not_matter() {
 }
 
 #[test]
-fn without_a_child_a_filter_leaves_it_unknown() {
-    let probe = in_a_thread(|| {
-        refuse_children();
-        probe()
+fn without_a_child_a_filter_leaves_it_unknown_to_a_ring() {
+    alone_with(&[("RINGPAIR_REQUIRE_URING", "1")], || {
+        let (probe, _) = without_children();
+        assert_is(&probe, Verdict::Unknown, Some(Cause::NoChild { errno: Errno::EAGAIN as i32 }));
+        assert_remedy(&probe, "ulimit -u");
     });
-    assert_is(&probe, Verdict::Unknown, Some(Cause::NoChild { errno: Errno::EAGAIN as i32 }));
-    assert_remedy(&probe, "ulimit -u");
+}
+
+#[cfg(feature = "epoll")]
+#[test]
+fn without_a_child_auto_makes_pairs_by_epoll() {
+    alone_with(&[], || {
+        let (probe, backend) = without_children();
+        assert_eq!(backend.unwrap(), Backend::Epoll);
+        assert_is(&probe, Verdict::Epoll, Some(Cause::NoChild { errno: Errno::EAGAIN as i32 }));
+        assert_remedy(&probe, "ulimit -u");
+    });
+}
+
+/// What the probe says, and what `Auto` does, in a thread that cannot start processes.
+fn without_children() -> (Probe, ringpair::Result<Backend>) {
+    in_a_thread(|| {
+        refuse_children();
+        (probe(), PairOptions::new().factory().map(|factory| factory.backend()))
+    })
 }
 
 /// Makes every way to start a process fail.

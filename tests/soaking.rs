@@ -11,6 +11,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use barred::{answer, under};
@@ -154,12 +156,19 @@ fn bodies_that_never_end_are_abandoned_at_the_end() {
     alone(|| {
         for block in [false, true] {
             let soak = Soak::new().duration(Duration::from_secs(3600)).pair_timeout(Duration::MAX).concurrency(2);
-            let body = async move |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match (turn.number, block) {
-                (3 | 4, false) => std::future::pending().await,
-                (4, true) => block_for_good(),
-                _ => Ok(()),
+            let stuck = Arc::new(AtomicU64::new(0));
+            let are_stuck = Arc::clone(&stuck);
+            let body = async move |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| {
+                let gets_stuck = turn.number == 4 || (turn.number == 3 && !block);
+                stuck.fetch_add(u64::from(gets_stuck), Relaxed);
+                match gets_stuck {
+                    true if block => block_for_good(),
+                    true => std::future::pending().await,
+                    false => Ok(()),
+                }
             };
-            let report = soak.run_while(body, |progress| progress.pairs < 3).unwrap();
+            let expected = if block { 1 } else { 2 };
+            let report = soak.run_while(body, |_| are_stuck.load(Relaxed) < expected).unwrap();
             assert!(report.ended_early && report.failures.is_empty(), "{report:?}");
             // A blocked thread cannot go on with its other pair either.
             assert!(if block { (1..=2).contains(&report.abandoned) } else { report.abandoned == 2 }, "{report:?}");

@@ -56,7 +56,7 @@ use crate::options::{Choice, chosen_by_the_environment};
 pub fn probe() -> Probe {
     let host = Host::read();
     match chosen_by_the_environment() {
-        Ok(choice) => Probe::judged(host, run::run(), is_epoll(choice)),
+        Ok(choice) => Probe::judged(host, run::run(choice != Choice::Uring), is_epoll(choice)),
         Err(_) => Probe::of_an_invalid_environment(host),
     }
 }

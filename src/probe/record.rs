@@ -17,7 +17,7 @@ pub(super) struct Findings {
     pub(super) loopback_up: Option<bool>,
     /// The outcome of a pair with the default options; `None` if it was not tried, or did not end.
     pub(super) made: Option<PairOutcome>,
-    /// The errno of starting a child, if that failed and no check could run.
+    /// The errno of starting a child, if that failed. The remaining checks did not run.
     pub(super) no_child: Option<i32>,
 }
 

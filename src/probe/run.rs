@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::check::Check;
+use super::check::{Check, Outcome};
 use super::child::{self, ChildEnding, Log, Record};
 use super::host::is_loopback_up;
 use super::record::{Findings, PairOutcome, errno_of};
@@ -18,12 +18,22 @@ use crate::hazards::teardown::in_a_thread;
 /// The time limit of a child, which has several timeouts in sequence.
 const DEADLINE: Duration = Duration::from_secs(6);
 
-pub(super) fn run() -> Findings {
+/// `may_use_epoll` is true if `Auto` does not set up a ring unless a child has survived that.
+pub(super) fn run(may_use_epoll: bool) -> Findings {
     let mut findings = Findings::none();
-    match try_all(&mut findings) {
-        Ok(()) => findings,
-        Err(error) => Findings { no_child: Some(errno_of(&error)), ..findings },
+    if let Err(error) = try_all(&mut findings) {
+        findings.no_child = Some(errno_of(&error));
+        if may_use_epoll && findings.tried.outcome(Check::Pair) == Outcome::Untried {
+            try_pair_here(&mut findings); // by epoll, as every call of this thread
+        }
     }
+    findings
+}
+
+fn try_pair_here(findings: &mut Findings) {
+    let log = Log::new();
+    pair::try_pair(&log, Check::Pair);
+    findings.add(std::iter::once(Check::Pair), &log.records(), ChildEnding::Completed);
 }
 
 fn try_all(findings: &mut Findings) -> io::Result<()> {

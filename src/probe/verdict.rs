@@ -42,10 +42,8 @@ impl fmt::Display for Verdict {
 
 /// Judges the findings. `epoll_is_chosen` is true if the environment chooses epoll.
 pub(super) fn judge(host: &Host, findings: &Findings, epoll_is_chosen: bool) -> (Verdict, Option<Cause>) {
-    let evidence = Evidence { host, tried: &findings.tried, epoll_is_chosen };
-    if let Some(errno) = findings.no_child {
-        return (Verdict::Unknown, Some(Cause::NoChild { errno }));
-    }
+    let Findings { tried, no_child, .. } = findings;
+    let evidence = Evidence { host, tried, no_child: *no_child, epoll_is_chosen };
     match findings.made {
         Some(PairOutcome::By(Backend::Uring)) => (Verdict::Ring, None),
         Some(PairOutcome::By(_)) => (Verdict::Epoll, Some(evidence.why_epoll())),
@@ -61,15 +59,18 @@ pub(super) fn judge(host: &Host, findings: &Findings, epoll_is_chosen: bool) -> 
 struct Evidence<'a> {
     host: &'a Host,
     tried: &'a Tried,
+    no_child: Option<i32>,
     epoll_is_chosen: bool,
 }
 
 impl Evidence<'_> {
     fn why_epoll(&self) -> Cause {
-        match self.against_ring() {
+        match (self.against_ring(), self.no_child) {
             _ if self.epoll_is_chosen => Cause::ChosenByEnvironment,
-            Some((check, outcome)) => of_ring(self.host, check, outcome),
-            None => Cause::Late { check: Check::RingSetup }, // `Auto` could not find out whether a filter kills
+            (Some((check, outcome)), _) => of_ring(self.host, check, outcome),
+            // `Auto` could not find out whether a filter kills.
+            (None, Some(errno)) => Cause::NoChild { errno },
+            (None, None) => Cause::Late { check: Check::RingSetup },
         }
     }
 
@@ -123,14 +124,15 @@ impl Evidence<'_> {
         self.tried.first_failure(&needed)
     }
 
-    /// Judges a pair whose child was killed or held up.
+    /// Judges a pair whose child was killed, held up or not started.
     fn unfinished(&self) -> (Verdict, Option<Cause>) {
         let outcome = self.tried.outcome(Check::Pair);
         let is_same = |check: &Check| self.tried.outcome(*check) == outcome;
         // The single check that ended in the same way names the call.
         let check = Check::parts().find(is_same).unwrap_or(Check::Pair);
-        match outcome {
-            Outcome::Died { signal } => match of_death(self.host, check, signal) {
+        match (outcome, self.no_child) {
+            (Outcome::Untried, Some(errno)) => (Verdict::Unknown, Some(Cause::NoChild { errno })),
+            (Outcome::Died { signal }, _) => match of_death(self.host, check, signal) {
                 cause @ Cause::SeccompKill { .. } => (Verdict::Nothing, Some(cause)),
                 cause => (Verdict::Unknown, Some(cause)),
             },

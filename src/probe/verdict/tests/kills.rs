@@ -49,3 +49,21 @@ fn a_process_that_cannot_be_started_leaves_it_unknown() {
     let findings = Findings { no_child: Some(11), ..Findings::none() };
     assert_eq!(judge(&host(), &findings, false), (Verdict::Unknown, Some(Cause::NoChild { errno: 11 })));
 }
+
+#[test]
+fn a_pair_is_judged_though_no_further_process_starts() {
+    let judged_with = |made, tried| {
+        let findings = Findings { no_child: Some(11), made, tried, ..Findings::none() };
+        judge(&host_with(filtered), &findings, false)
+    };
+    let untried = Tried::nothing;
+    assert_eq!(judged_with(Some(PairOutcome::By(Backend::Uring)), untried()), (Verdict::Ring, None));
+    let by_epoll = judged_with(Some(PairOutcome::By(Backend::Epoll)), untried());
+    assert_eq!(by_epoll, (Verdict::Epoll, Some(Cause::NoChild { errno: 11 })));
+    let failed = Some(PairOutcome::Failed { step: Step::Socket, errno: 1 });
+    let cause = Cause::SeccompErrno { check: Socket, errno: 1 };
+    assert_eq!(judged_with(failed, untried()), (Verdict::Nothing, Some(cause)));
+    let mut killed = Tried::nothing();
+    killed.set(Pair, Outcome::Died { signal: Some(SIGSYS) });
+    assert_eq!(judged_with(None, killed).0, Verdict::Nothing);
+}
