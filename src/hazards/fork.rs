@@ -191,9 +191,11 @@ mod tests {
         own
     }
 
-    /// The same for a value that is made on first use.
-    fn inherit<T: Sync>(local: &ProcessLocal<T>, value: T) {
-        local.newest.store(Box::into_raw(Box::new((PARENTS, value))), Ordering::Release);
+    impl<T: Sync> ProcessLocal<T> {
+        /// Makes this process a child, whose parent had this value.
+        pub(crate) fn inherit(&self, value: T) {
+            self.newest.store(Box::into_raw(Box::new((PARENTS, value))), Ordering::Release);
+        }
     }
 
     /// Whether several threads get the same value at once.
@@ -243,7 +245,7 @@ mod tests {
     #[test]
     fn a_child_makes_its_own_value_and_sees_its_parents_once() {
         static LOCAL: ProcessLocal<u32> = ProcessLocal::new();
-        inherit(&LOCAL, 1);
+        LOCAL.inherit(1);
         assert_eq!(LOCAL.get_or_make(|| Err("refused"), |_| panic!("nothing was made")), Err("refused"));
         let seen = Cell::new(0);
         let get = |value| LOCAL.get_or_make(|| Ok::<_, ()>(value), |parents| seen.set(seen.get() + parents));
@@ -254,7 +256,7 @@ mod tests {
     fn of_values_made_at_once_the_first_stays() {
         static ALIVE: AtomicUsize = AtomicUsize::new(0);
         static LOCAL: ProcessLocal<Counted<'_>> = ProcessLocal::new();
-        inherit(&LOCAL, Counted::new(1, &ALIVE));
+        LOCAL.inherit(Counted::new(1, &ALIVE));
         let seen = Cell::new(0);
         let see = |parents: &Counted<'_>| seen.set(seen.get() + parents.0);
         let make_late = || {

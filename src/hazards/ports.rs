@@ -8,14 +8,16 @@
 //! With SO_REUSEADDR and an explicit number, a socket can listen at a port in TIME_WAIT. So after the kernel has chosen a port
 //! meant for `connect(2)`, or has searched long while many ports are in TIME_WAIT, listeners name their port for a minute.
 
+use std::convert::Infallible;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, TryLockError};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::fork::ProcessLocal;
 
 /// How long a port is in TIME_WAIT.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,15 +31,14 @@ const LONG: Duration = if cfg!(ringpair_faults) { Duration::MAX } else { Duratio
 /// The minimum time between two checks of why a search took long.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How often a thread tries to lock [`KNOWN`].
-const PATIENCE: usize = 1000;
-
-static KNOWN: Mutex<Known> = Mutex::new(Known { range: None, scarce_until: None, looked: None });
+/// Each process has its own: a fork can leave its parent's locked.
+static KNOWN: ProcessLocal<Mutex<Known>> = ProcessLocal::new();
 
 /// Copies for the common path, which takes no lock: whether ports are named, and whether the range begins with an odd port.
 static SCARCE: AtomicBool = AtomicBool::new(false);
 static BEGINS_ODD: AtomicBool = AtomicBool::new(false);
 
+#[derive(Default)]
 struct Known {
     range: Option<Range>,
     scarce_until: Option<Instant>,
@@ -55,8 +56,8 @@ struct Range {
 
 /// Returns a few ports to listen at despite TIME_WAIT. Empty while the kernel has free ports.
 pub(crate) fn named() -> impl Iterator<Item = u16> {
-    let scarce = are_named() && known().is_some_and(|mut known| known.is_still_scarce());
-    iter::repeat_with(|| known()?.range.as_ref()?.any()).take(if scarce { TRIES } else { 0 }).flatten()
+    let scarce = are_named() && lock(known()).is_still_scarce();
+    iter::repeat_with(|| lock(known()).range.as_ref()?.any()).take(if scarce { TRIES } else { 0 }).flatten()
 }
 
 /// Whether listeners name their ports now.
@@ -66,18 +67,17 @@ pub(crate) fn are_named() -> bool {
 
 /// Notes which port the kernel has chosen for a listener, and how long its search took.
 pub(crate) fn chosen(port: u16, took: Duration) {
+    let known = known(); // allocated by the first listener, so that no later one allocates
     if is_for_connects(port, BEGINS_ODD.load(Relaxed)) {
-        check_scarcity(|range| is_for_connects(port, range.begins_odd()));
+        lock(known).check_scarcity(|range| is_for_connects(port, range.begins_odd()));
     } else if took >= LONG {
-        if let Some(mut known) = known() {
-            known.explain_long_search();
-        }
+        lock(known).explain_long_search();
     }
 }
 
 /// Notes that the kernel found no free port.
 pub(crate) fn none_left() {
-    check_scarcity(|_| true);
+    lock(known()).check_scarcity(|_| true);
 }
 
 /// Returns the first and the last port that the kernel chooses from in this network namespace.
@@ -91,12 +91,6 @@ pub(crate) fn reserved() -> Option<u32> {
     range.exclude_reserved();
     let is_reserved = |port: &u16| range.reserved.iter().any(|(first, last)| (first..=last).contains(&port));
     Some((range.first..=range.last).filter(is_reserved).count() as u32)
-}
-
-fn check_scarcity(is_scarce: impl FnOnce(&Range) -> bool) {
-    if let Some(mut known) = known() {
-        known.check_scarcity(is_scarce);
-    }
 }
 
 fn is_for_connects(port: u16, begins_odd: bool) -> bool {
@@ -118,16 +112,14 @@ fn beginning_of<'a>(path: &str, buffer: &'a mut [u8; 512]) -> Option<&'a str> {
     std::str::from_utf8(&buffer[..length]).ok()
 }
 
-/// Returns `None` if the lock stays taken: a fork may have left it locked.
-fn known() -> Option<MutexGuard<'static, Known>> {
-    for _ in 0..PATIENCE {
-        match KNOWN.try_lock() {
-            Ok(known) => return Some(known),
-            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => thread::yield_now(),
-        }
-    }
-    None
+fn known() -> &'static Mutex<Known> {
+    let make = || Ok::<_, Infallible>(Mutex::default());
+    let Ok(known) = KNOWN.get_or_make(make, |_| {}); // the parent's may be locked, and is left alone
+    known
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Known {
@@ -225,6 +217,16 @@ mod tests {
         assert_eq!(ports_of(&range).len(), 7);
         range.exclude("8080,32771,32775-32777\n");
         assert_eq!(ports_of(&range), [32769, 32773, 32779, 32781]);
+    }
+
+    #[test]
+    fn a_lock_that_a_fork_left_held_blocks_no_child() {
+        let parents = Mutex::default();
+        std::mem::forget(parents.lock());
+        KNOWN.inherit(parents);
+        chosen(1, LONG);
+        chosen(2, LONG);
+        assert!(lock(known()).looked.is_some() || lock(known()).range.is_some());
     }
 
     #[test]

@@ -13,7 +13,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -55,7 +55,7 @@ pub(super) fn is_filtered() -> bool {
 }
 
 /// The result of a child.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Answer {
     /// How many filters it had; `None` if unknown: before Linux 5.9, without `/proc`, without descriptors.
     filters: Option<u32>,
@@ -63,6 +63,22 @@ struct Answer {
 }
 
 impl Answer {
+    const KNOWN: u64 = 1;
+    const KILLS: u64 = 2;
+    const COUNTED: u64 = 4;
+
+    /// Never 0. The upper half is the number of filters.
+    fn to_bits(self) -> u64 {
+        let kills = if self.kills { Answer::KILLS } else { 0 };
+        let filters = self.filters.map_or(0, |filters| Answer::COUNTED | u64::from(filters) << 32);
+        Answer::KNOWN | kills | filters
+    }
+
+    fn from_bits(bits: u64) -> Option<Answer> {
+        let filters = (bits & Answer::COUNTED != 0).then_some((bits >> 32) as u32);
+        (bits != 0).then_some(Answer { filters, kills: bits & Answer::KILLS != 0 })
+    }
+
     fn holds_for_its_thread_with(&self, filters: Option<u32>) -> bool {
         self.kills || filters.is_none() || self.filters == filters
     }
@@ -72,8 +88,9 @@ thread_local! {
     static OF_THIS_THREAD: Cell<Option<Answer>> = const { Cell::new(None) };
 }
 
-/// The answer for the filters that the process began with.
-static OF_THE_PROCESS: OnceLock<Answer> = OnceLock::new();
+/// The answer for the filters that the process began with, in [bits](Answer::to_bits); 0 if unknown. No lock, because a fork
+/// could leave it locked.
+static OF_THE_PROCESS: AtomicU64 = AtomicU64::new(0);
 
 /// Returns `None` if no child could be started or it was held up.
 fn does_setup_kill() -> Option<bool> {
@@ -96,11 +113,12 @@ fn is_from_before_the_process(status: &Status) -> bool {
 
 /// Concurrent threads start a child each. Waiting for another thread could hang in a forked process, which lacks that thread.
 fn ask_for_the_process(filters: Option<u32>) -> Option<Answer> {
-    if let Some(answer) = OF_THE_PROCESS.get().filter(|known| known.filters == filters) {
-        return Some(*answer);
+    let known = Answer::from_bits(OF_THE_PROCESS.load(Relaxed));
+    if let Some(answer) = known.filter(|known| known.filters == filters) {
+        return Some(answer);
     }
     let answer = ask(filters)?;
-    let _ = OF_THE_PROCESS.set(answer); // another thread was faster
+    OF_THE_PROCESS.store(answer.to_bits(), Relaxed);
     Some(answer)
 }
 
@@ -150,6 +168,17 @@ mod tests {
         assert_eq!(is_killed(&[], ChildEnding::Overdue), None);
         for ending in [ChildEnding::Completed, ChildEnding::Lost, ChildEnding::Overdue] {
             assert_eq!(is_killed(&[SURVIVED], ending), Some(false), "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_survives_its_bits() {
+        assert_eq!(Answer::from_bits(0), None);
+        for filters in [None, Some(0), Some(1), Some(u32::MAX)] {
+            for kills in [false, true] {
+                let answer = Answer { filters, kills };
+                assert_eq!(Answer::from_bits(answer.to_bits()), Some(answer));
+            }
         }
     }
 
