@@ -61,7 +61,7 @@
 //! | `half-close-keeps-other-direction` | after a shutdown the peer reads end of file and can answer |
 //! | `half-close-allows-long-answer` | and the answer may be longer than any buffer |
 //! | `eof-stays` | every read after end of file is end of file, whatever its buffer, also after bytes went the other way, and after the peer is dropped |
-//! | `write-after-shutdown-fails` | a write and flush after a shutdown of the same end is an error, and the peer reads none of it |
+//! | `write-after-shutdown-fails` | a write and flush after a shutdown of the same end is an error or takes no bytes, and the peer reads none of it |
 //! | `second-shutdown-succeeds` | it succeeds, and the other direction goes on |
 //! | `eof-after-shutdown-and-drop` | after a shutdown and a drop every byte arrives, and then end of file, not an error |
 //! | `eof-after-drop` | after a drop alone the peer reads end of file, or `UnexpectedEof`; any other error is a *reset on drop* |

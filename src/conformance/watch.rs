@@ -60,8 +60,16 @@ impl Watch {
         self.over.get()
     }
 
+    /// Notes how a poll ended. A write, flush or shutdown takes the place of the others: one that was pending was cancelled.
     pub(super) fn note(&self, side: Side, act: Act, pending: bool) {
-        self.pending[side as usize][act as usize].set(pending);
+        let of_side = &self.pending[side as usize];
+        match act {
+            Act::Read => {}
+            Act::Write | Act::Flush | Act::Shutdown => {
+                of_side[Act::Write as usize..].iter().for_each(|act| act.set(false))
+            }
+        }
+        of_side[act as usize].set(pending);
     }
 
     /// Returns the pending operations, in words.
@@ -73,5 +81,25 @@ impl Watch {
         };
         let pending: Vec<String> = [Side::Near, Side::Far].into_iter().flat_map(of_side).collect();
         if pending.is_empty() { "nothing".to_owned() } else { pending.join(", ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_takes_the_place_of_a_cancelled_write() {
+        let watch = Watch::new(Duration::MAX);
+        watch.note(Side::Near, Act::Write, true);
+        watch.note(Side::Far, Act::Read, true);
+        watch.note(Side::Far, Act::Shutdown, true);
+        assert_eq!(watch.pending(), "a write at the near end, a read at the far end, a shutdown at the far end");
+        watch.note(Side::Near, Act::Flush, false);
+        watch.note(Side::Far, Act::Write, true);
+        assert_eq!(watch.pending(), "a read at the far end, a write at the far end");
+        watch.note(Side::Far, Act::Read, false);
+        watch.note(Side::Far, Act::Write, false);
+        assert_eq!(watch.pending(), "nothing");
     }
 }

@@ -100,6 +100,39 @@ fn streams_that_move_a_byte_at_a_time_pass() {
     }
 }
 
+/// Takes no bytes after a shutdown, instead of an error.
+struct TakesNothing<S>(S, bool);
+
+impl<S: AsyncRead + Unpin> AsyncRead for TakesNothing<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for TakesNothing<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.1 { Poll::Ready(Ok(0)) } else { Pin::new(&mut self.0).poll_write(cx, bytes) }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.1 = true;
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[test]
+fn streams_that_take_nothing_after_a_shutdown_pass() {
+    let make_pair = async || {
+        let (first, second) = duplex(4096);
+        Ok((TakesNothing(first, false), TakesNothing(second, false)))
+    };
+    with_paused_clock().block_on(patient().check_stream(make_pair)).assert();
+}
+
 /// Says that it is pending every other time, and wakes its poller at once.
 struct Hesitant<S>(S, bool);
 

@@ -185,7 +185,7 @@ pub(super) static CHECKS: &[Check] = checks! {
         "every read after end of file is end of file, whatever its buffer, also after bytes went the other way, and after the peer is dropped"
         Twice shutting::eof_stays;
     "write-after-shutdown-fails"
-        "a write and flush after a shutdown of the same end is an error, and the peer reads none of it"
+        "a write and flush after a shutdown of the same end is an error or takes no bytes, and the peer reads none of it"
         Twice shutting::write_after_shutdown_fails;
     "second-shutdown-succeeds"
         "it succeeds, and the other direction goes on"

@@ -173,9 +173,10 @@ pub(super) async fn write_after_shutdown_fails(scene: Scene<'_>) -> Verdict {
     both(writes, far.expect_end()).await
 }
 
-/// A write after a shutdown must fail, or its flush: a stream may detect it late.
+/// A write after a shutdown must fail or take nothing, or its flush must fail: a stream may detect it late.
 async fn refuse(written: io::Result<usize>, near: &mut End<'_>) -> Verdict {
     match written {
+        Ok(0) => Ok(()), // `WriteZero` for the caller of `write_all`
         Ok(count) if near.flush().await.is_ok() => {
             fail(format!("a write at the near end took {count} bytes after a shutdown, and was flushed"))
         }
