@@ -352,7 +352,7 @@ fn the_command_soaks_tells_and_says_that_it_is_clean() {
     };
     assert!(output.starts_with("200 pairs in ") && output.contains(verdict), "{output}");
     assert!(output.lines().all(|line| line.chars().count() <= 100), "{output}");
-    for name in ["make ", "body ", "close "] {
+    for name in ["make ", "body ", "close ", "whole "] {
         let line = output.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.ends_with(" 200"), "{output}");
     }
@@ -365,7 +365,7 @@ fn figures_of_a_report_agree_with_each_other() {
         let is_noted = !more.is_empty() || report["netns"] == false;
         assert_eq!(report["notes"].as_array().unwrap().len(), usize::from(is_noted), "{report}");
         assert_eq!((&report["pairs"], &report["seed"], &report["clean"]), (&150.into(), &9.into(), &true.into()));
-        for series in ["make", "body", "close"] {
+        for series in ["make", "body", "close", "whole"] {
             let values = &report[series];
             let counts = values["counts_by_ns"].as_array().unwrap();
             let sum: u64 = counts.iter().map(|count| count[1].as_u64().unwrap()).sum();
@@ -505,7 +505,7 @@ fn a_reader_that_leaves_ends_it_with_a_report_on_stderr() {
         let said = common::without_network_note(&output.stderr);
         assert_eq!(output.status.code(), Some(INTERRUPTED), "{said}");
         assert!(said.starts_with("Interrupted by the reader of standard output, which has gone away\n"), "{said}");
-        assert!(on_one_line(&said).contains(" a second, ended early; a pair is made in "), "{said}");
+        assert!(on_one_line(&said).contains(" a second, ended early; a pair takes "), "{said}");
     }
     let report: Value = serde_json::from_str(&fs::read_to_string(&file.0).unwrap()).unwrap();
     assert_eq!(report["ended_early"], true);
@@ -557,7 +557,7 @@ fn the_report_begins_with_the_answer_and_fits_the_terminal() {
         let shown = common::shown_on_a_terminal(ringpair(&["soak", "--pairs", "1_500", "--threads", "2"]), columns);
         assert!(shown.lines().all(|line| line.chars().count() <= columns.min(80).into()), "{columns}: {shown}");
         let told = on_one_line(&shown);
-        assert!(told.starts_with("1,500 pairs in ") && told.contains(" a second; a pair is made in "), "{shown}");
+        assert!(told.starts_with("1,500 pairs in ") && told.contains(" a second; a pair takes "), "{shown}");
         assert!(told.contains("(p99); clean Pairs are made through ") && told.contains(" 1,500 body "), "{shown}");
     }
 }

@@ -19,6 +19,7 @@ use crate::probe::is_kernel_before;
 /// let counted = Counters::read().unwrap() - before;
 /// assert!(counted.out_rsts >= 1 && counted.abort_on_data >= 1); // of others there may be more
 /// assert_eq!(counted.named()[2], ("out_rsts", counted.out_rsts));
+/// assert_eq!(counted.time_waits(), counted.time_wait + counted.time_wait_overflow);
 /// ```
 ///
 /// # Source
@@ -71,6 +72,11 @@ impl Counters {
             abort_on_data: ext("TCPAbortOnData")?,
             abort_on_close: ext("TCPAbortOnClose")?,
         })
+    }
+
+    /// Sockets that have entered TIME_WAIT, and those that should have entered it and found it full.
+    pub fn time_waits(&self) -> u64 {
+        self.time_wait + self.time_wait_overflow
     }
 
     /// Each with its name, in the order in which they are listed above.

@@ -44,7 +44,7 @@ fn shards_add_up_to_the_whole() {
     }
     let merged = merged_json(&files, 0);
     assert_eq!((&merged["pairs"], &merged["clean"]), (&json!(103), &json!(true)));
-    for name in ["make", "body", "close"] {
+    for name in ["make", "body", "close", "whole"] {
         let mut counts = std::collections::BTreeMap::new();
         for bucket in reports.iter().flat_map(|report| report[name]["counts_by_ns"].as_array().unwrap()) {
             *counts.entry(bucket[0].as_u64().unwrap()).or_insert(0) += bucket[1].as_u64().unwrap();
@@ -77,7 +77,7 @@ fn a_merged_report_is_merged_with_the_rest() {
 fn all_reports_in_a_file_and_on_stdin_count() {
     let folder = Folder::new("many");
     let [one, two] = [shard(0, 2), shard(1, 2)];
-    let second = r#"{"kind":"second","schema":2}"#;
+    let second = r#"{"kind":"second","schema":3}"#;
     for input in [
         format!("{one}\n{two}\n"),
         format!("{one}{two}"),

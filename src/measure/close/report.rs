@@ -130,8 +130,7 @@ impl Cell {
 
 /// Whether the kernel has counted what it must. An overflow of the TIME_WAIT table counts as TIME_WAIT.
 pub(super) fn agree(counted: Counters, expected: Counters) -> bool {
-    let time_wait = counted.time_wait + counted.time_wait_overflow;
-    Counters { time_wait, time_wait_overflow: 0, ..counted } == expected
+    Counters { time_wait: counted.time_waits(), time_wait_overflow: 0, ..counted } == expected
 }
 
 #[cfg(test)]

@@ -90,10 +90,11 @@ impl Ledger {
         }
     }
 
-    /// Adds what a close took.
-    pub(super) fn closed(&self, took: Duration) {
+    /// Adds what a close took, and the pair as a whole.
+    pub(super) fn closed(&self, close: Duration, whole: Duration) {
         let mut page = self.page();
-        page.tally.close.add(took);
+        page.tally.close.add(close);
+        page.tally.whole.add(whole);
         page.moved = Instant::now();
     }
 
@@ -237,6 +238,7 @@ pub(super) struct Tally {
     pub(super) make: Series,
     pub(super) body: Series,
     pub(super) close: Series,
+    pub(super) whole: Series,
 }
 
 impl Default for Tally {
@@ -251,6 +253,7 @@ impl Default for Tally {
             make: Series::new(),
             body: Series::new(),
             close: Series::new(),
+            whole: Series::new(),
         }
     }
 }
@@ -273,5 +276,6 @@ impl Tally {
         self.make.merge(&more.make);
         self.body.merge(&more.body);
         self.close.merge(&more.close);
+        self.whole.merge(&more.whole);
     }
 }

@@ -37,6 +37,7 @@ mod course;
 mod facts;
 mod ledger;
 mod report;
+mod usage;
 mod worker;
 mod workers;
 
@@ -49,12 +50,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::measure::{Counters, Error};
+use crate::measure::Error;
 use crate::{Backend, Linger, PairOptions, PairSocket};
 
 use self::course::{Course, Plan};
 pub use self::facts::Facts;
 pub use self::report::Report;
+use self::usage::Usage;
 pub use self::worker::doing;
 use self::worker::open_for_good;
 use self::workers::Workers;
@@ -277,7 +279,7 @@ impl Soak {
         self.check()?;
         open_for_good()?;
         let plan = self.plan();
-        let (before, counted) = (Facts::now(), time_waits());
+        let (before, usage) = (Facts::now(), Usage::now());
         let course = Arc::new(Course::new(plan));
         let mut workers = Workers::start::<S, B>(self, body, &course)?;
 
@@ -297,8 +299,7 @@ impl Soak {
         let tally = workers.tally()?;
         let after = self.after(before);
         let facts = [before, settled.unwrap_or(peak), peak.at_most(after), after];
-        let time_waits = time_waits().zip(counted).map(|(after, before)| after.saturating_sub(before));
-        Ok(Report::of(self, tally, &course, facts, time_waits, plan.seed))
+        Ok(Report::of(self, tally, &course, facts, Usage::now().since(usage), plan.seed))
     }
 
     /// Returns what is left. The kernel closes the last sockets, and those of a ring, a moment after the last call.
@@ -361,9 +362,4 @@ impl Default for Soak {
     fn default() -> Soak {
         Soak::new()
     }
-}
-
-/// Returns how many sockets have entered TIME_WAIT in this network namespace, or would have if there were room.
-fn time_waits() -> Option<u64> {
-    Counters::read().ok().map(|counters| counters.time_wait + counters.time_wait_overflow)
 }

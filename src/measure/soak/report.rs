@@ -8,6 +8,7 @@ use crate::{Backend, Linger};
 
 use super::course::Course;
 use super::ledger::Tally;
+use super::usage::Usage;
 use super::{Facts, Soak};
 
 /// How much the resident memory may be above what it was after the first tenth: an allocator keeps some of what it got back.
@@ -57,6 +58,8 @@ pub struct Report {
     pub body: Series,
     /// The close of both ends, the accepted one first.
     pub close: Series,
+    /// Make, body and close of one pair together. The time that a pair is held open is not in it.
+    pub whole: Series,
     /// Before the first pair.
     pub before: Facts,
     /// When a tenth was through.
@@ -73,8 +76,16 @@ pub struct Report {
     pub abandoned: u64,
     /// Threads that a body or a close has blocked. They were given up: what they hold stays open.
     pub blocked_threads: u64,
+    /// CPU time of this process in user mode, from before the first pair until after the last close: `getrusage(2)`.
+    pub cpu_user: Duration,
+    /// The same in the kernel.
+    pub cpu_system: Duration,
     /// Sockets that entered TIME_WAIT in this network namespace meanwhile; `None` if `/proc` does not tell.
     pub time_waits: Option<u64>,
+    /// Resets sent in this network namespace meanwhile: `OutRsts`. Closing with a reset sends one a pair.
+    pub resets: Option<u64>,
+    /// Segments sent again in this network namespace meanwhile: `RetransSegs`.
+    pub retransmissions: Option<u64>,
     /// Whether nothing else used the network namespace; see [`own_network`](super::Soak::own_network).
     pub own_network: bool,
     /// What closing did.
@@ -89,7 +100,7 @@ impl Report {
         tally: Tally,
         course: &Course,
         [before, settled, peak, after]: [Facts; 4],
-        time_waits: Option<u64>,
+        usage: Usage,
         seed: u64,
     ) -> Report {
         Report {
@@ -101,6 +112,7 @@ impl Report {
             make: tally.make,
             body: tally.body,
             close: tally.close,
+            whole: tally.whole,
             before,
             settled,
             peak,
@@ -109,7 +121,11 @@ impl Report {
             failed_too_often: course.has_failed_too_often(),
             abandoned: tally.abandoned,
             blocked_threads: tally.blocked,
-            time_waits,
+            cpu_user: usage.cpu_user,
+            cpu_system: usage.cpu_system,
+            time_waits: usage.time_waits,
+            resets: usage.resets,
+            retransmissions: usage.retransmissions,
             own_network: soak.own_network,
             linger: soak.linger,
             seed,
@@ -119,6 +135,12 @@ impl Report {
     /// How many pairs there were in a second.
     pub fn pairs_per_second(&self) -> f64 {
         self.pairs as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// CPU time of this process for each pair that was made, used and closed; zero if there was none.
+    pub fn cpu_per_pair(&self) -> Duration {
+        let nanos = (self.cpu_user + self.cpu_system).as_nanos() / u128::from(self.pairs).max(1);
+        if self.pairs > 0 { Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX)) } else { Duration::ZERO }
     }
 
     /// Whether there are no [`complaints`](Report::complaints). [`notes`](Report::notes) can still say what was not judged.
@@ -232,6 +254,7 @@ mod tests {
             make: Series::new(),
             body: Series::new(),
             close: Series::new(),
+            whole: Series::new(),
             before: held,
             settled: held,
             peak: held,
@@ -240,7 +263,11 @@ mod tests {
             failed_too_often: false,
             abandoned: 0,
             blocked_threads: 0,
+            cpu_user: Duration::from_micros(200),
+            cpu_system: Duration::from_micros(900),
             time_waits: Some(0),
+            resets: Some(100),
+            retransmissions: Some(0),
             own_network: true,
             linger: Linger::Reset,
             seed: 1,
@@ -250,7 +277,8 @@ mod tests {
     #[test]
     fn a_leak_a_failure_and_nothing_at_all_are_complained_of() {
         assert!(clean().is_clean());
-        assert_eq!(clean().pairs_per_second(), 50.0);
+        assert_eq!((clean().pairs_per_second(), clean().cpu_per_pair()), (50.0, Duration::from_micros(11)));
+        assert_eq!(Report { pairs: 0, ..clean() }.cpu_per_pair(), Duration::ZERO);
 
         let mut leak = clean();
         leak.after.descriptors = Some(11);

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout;
@@ -165,7 +165,7 @@ where
     async fn take(&self, turn: Turn, planned: Instant) {
         let hand = self.worker.ledger.take(turn.number);
         let mut pair = match timeout(hand.left(), self.factory.pair::<S>()).await {
-            Ok(Ok((accepted, connected))) => InHand { accepted, connected, is_sound: false },
+            Ok(Ok((accepted, connected))) => InHand { accepted, connected, took: Duration::ZERO, is_sound: false },
             Ok(Err(error)) => return hand.failed(step_of(&error), &error.to_string()),
             Err(_) => return hand.late(),
         };
@@ -174,7 +174,9 @@ where
         let body = (self.body)(&mut pair.accepted, &mut pair.connected, turn);
         let body = IN_HAND.scope((Arc::clone(&self.worker.ledger), turn.number), body);
         let outcome = timeout(hand.left(), body).await;
-        hand.took(made.saturating_duration_since(planned), made.elapsed());
+        let (make, body) = (made.saturating_duration_since(planned), made.elapsed());
+        hand.took(make, body);
+        pair.took = make + body;
         match outcome {
             Ok(Ok(())) => pair.is_sound = true,
             Ok(Err(error)) => return hand.failed("body", &error.to_string()),
@@ -196,9 +198,10 @@ where
     }
 
     fn close(&self, pair: InHand<S>) {
-        let begin = Instant::now();
+        let (begin, before) = (Instant::now(), pair.took);
         drop(pair);
-        self.worker.ledger.closed(begin.elapsed());
+        let close = begin.elapsed();
+        self.worker.ledger.closed(close, before + close);
     }
 }
 
@@ -206,6 +209,8 @@ where
 struct InHand<S: PairSocket> {
     accepted: S,
     connected: S,
+    /// To make it, and its body.
+    took: Duration,
     /// The body has ended well.
     is_sound: bool,
 }

@@ -3,7 +3,7 @@
 use ringpair::measure::close::{CloseMode, Report};
 
 use super::Told;
-use super::table::{counted_by, middle, time_waits, whole_p50};
+use super::table::{counted_by, middle, whole_p50};
 use crate::numbers::micros;
 
 /// What the sentence says.
@@ -41,7 +41,7 @@ pub(super) fn of(told: &Told) -> String {
 fn closed(report: &Report, mode: CloseMode) -> Option<Closed> {
     let (pairs, counted, _) = counted_by(report, mode);
     let nanos = middle(report, mode, whole_p50)?;
-    Some(Closed { nanos, pairs, time_wait: time_waits(counted) })
+    Some(Closed { nanos, pairs, time_wait: counted.time_waits() })
 }
 
 fn told_of(answer: &Answer) -> String {

@@ -97,12 +97,7 @@ fn by_mode(told: &Told) -> String {
 
 pub(super) fn time_wait_of(report: &Report, mode: CloseMode) -> String {
     let (pairs, counted, _) = counted_by(report, mode);
-    a_pair(time_waits(counted), pairs)
-}
-
-/// Returns how many sockets were due to enter TIME_WAIT, whether the table had room or not.
-pub(super) fn time_waits(counted: Counters) -> u64 {
-    counted.time_wait + counted.time_wait_overflow
+    a_pair(counted.time_waits(), pairs)
 }
 
 /// A row per cell, with one percentile of each series.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use ringpair::Backend;
 use ringpair::measure::Series;
@@ -13,7 +14,7 @@ use super::shard::Shard;
 
 /// The version of what is written here and in `schemas/soak.json`; it changes with the fields and with the sentences of
 /// [`gaps`](super::parts).
-pub(super) const SCHEMA: u64 = 2;
+pub(super) const SCHEMA: u64 = 3;
 
 /// A report, of one shard or of several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub(super) struct Document {
     pub(super) make: Values,
     pub(super) body: Values,
     pub(super) close: Values,
+    pub(super) whole: Values,
+    pub(super) cpu: Cpu,
+    pub(super) counted: Counted,
     pub(super) before: Facts,
     pub(super) settled: Facts,
     pub(super) peak: Facts,
@@ -80,6 +84,42 @@ pub(super) struct Values {
     pub(super) counts_by_ns: Option<Vec<(u64, u64)>>,
 }
 
+/// CPU time of the process, both ends of all pairs included.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cpu {
+    pub(super) user_us: u64,
+    pub(super) system_us: u64,
+    /// `None` if no pair was made, used and closed.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(super) us_per_pair: Option<f64>,
+}
+
+/// What the network namespace did meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Counted {
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(super) time_waits: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(super) resets: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(super) retransmissions: Option<u64>,
+}
+
+impl Cpu {
+    fn of(user: Duration, system: Duration, pairs: u64) -> Cpu {
+        let micros = |time: Duration| time.as_micros().try_into().unwrap_or(u64::MAX);
+        Cpu { user_us: micros(user), system_us: micros(system), us_per_pair: None }.shared_by(pairs)
+    }
+
+    /// The same time, for so many pairs.
+    pub(super) fn shared_by(self, pairs: u64) -> Cpu {
+        let whole = self.user_us as f64 + self.system_us as f64;
+        Cpu { us_per_pair: (pairs > 0).then(|| whole / pairs as f64), ..self }
+    }
+}
+
 impl Document {
     pub(super) fn of(report: &Report, shard: Option<Shard>, histograms: bool) -> Document {
         let complaints = report.complaints();
@@ -99,6 +139,13 @@ impl Document {
             make: Values::of(&report.make, histograms),
             body: Values::of(&report.body, histograms),
             close: Values::of(&report.close, histograms),
+            whole: Values::of(&report.whole, histograms),
+            cpu: Cpu::of(report.cpu_user, report.cpu_system, report.pairs),
+            counted: Counted {
+                time_waits: report.time_waits,
+                resets: report.resets,
+                retransmissions: report.retransmissions,
+            },
             before: report.before,
             settled: report.settled,
             peak: report.peak,

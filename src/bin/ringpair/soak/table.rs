@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::document::{Document, Engine, Values};
+use super::document::{Counted, Cpu, Document, Engine, Values};
 use super::shard::Shard;
 use crate::numbers::{grouped, micros};
 use crate::output::escaped;
@@ -49,7 +49,9 @@ fn named(shards: &[Shard]) -> String {
 
 fn tables(document: &Document) -> String {
     let mut text = line("", ["p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "max µs", "count"]) + "\n";
-    for (name, values) in [("make", &document.make), ("body", &document.body), ("close", &document.close)] {
+    let rows =
+        [("make", &document.make), ("body", &document.body), ("close", &document.close), ("whole", &document.whole)];
+    for (name, values) in rows {
         text += &(row(name, values) + "\n");
     }
     let _ = writeln!(text, "\n{:12}{:>12}{:>10}{:>10}{:>10}", "", "descriptors", "sockets", "TIME_WAIT", "MiB");
@@ -64,7 +66,24 @@ fn tables(document: &Document) -> String {
             facts.memory.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)));
         let _ = writeln!(text, "{name:12}{descriptors:>12}{sockets:>10}{time_wait:>10}{memory:>10}");
     }
-    text
+    text + "\n" + &screen::wrapped(&costs(document), screen::width()) + "\n"
+}
+
+/// What a pair costs the CPU, and what the network namespace counted.
+fn costs(document: &Document) -> String {
+    let Counted { resets, retransmissions, .. } = document.counted;
+    let cpu = match document.cpu.us_per_pair {
+        Some(_) => {
+            let Cpu { user_us, system_us, .. } = document.cpu;
+            let a_pair = |micros: u64| self::micros((micros as f64 * 1000.0 / document.pairs as f64).round() as u64);
+            let [user, system, both] = [user_us, system_us, user_us.saturating_add(system_us)].map(a_pair);
+            format!("CPU: {both} µs a pair, {user} in user mode, {system} in the kernel\n")
+        }
+        None => String::new(),
+    };
+    let whose = if document.netns { "" } else { ", other programs' included" };
+    let (resets, retransmissions) = (number(resets), number(retransmissions));
+    format!("{cpu}TCP: {resets} resets sent, {retransmissions} segments retransmitted{whose}\n")
 }
 
 /// What comes from a report is indented, wrapped or not: it cannot pass for a verdict.
@@ -82,7 +101,7 @@ fn verdict(document: &Document) -> String {
     text
 }
 
-/// The rate, how long it takes to make a pair, and the verdict.
+/// The rate, how long a pair takes, and the verdict.
 fn answer(document: &Document) -> String {
     let verdict = match (document.complaints.as_slice(), document.notes.as_slice()) {
         ([], []) => "clean",
@@ -90,17 +109,14 @@ fn answer(document: &Document) -> String {
         _ => "NOT CLEAN",
     };
     let rate = grouped(document.pairs_per_second.round() as u64);
-    let made = format!(
-        "a pair is made in {} µs (p50), {} µs (p99)",
-        micros(document.make.p50_ns),
-        micros(document.make.p99_ns)
-    );
+    let [p50, p99] = [document.whole.p50_ns, document.whole.p99_ns].map(micros);
+    let took = format!("a pair takes {p50} µs (p50), {p99} µs (p99)");
     format!(
         "{} pairs in {:.1} s, {rate} a second{}; {}{verdict}",
         grouped(document.pairs),
         document.elapsed_seconds,
         if document.ended_early { ", ended early" } else { "" },
-        if document.make.count > 0 { format!("{made}; ") } else { String::new() },
+        if document.whole.count > 0 { format!("{took}; ") } else { String::new() },
     )
 }
 

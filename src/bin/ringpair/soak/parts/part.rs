@@ -19,6 +19,7 @@ impl Part {
         fits("make", &document.make)?;
         fits("body", &document.body)?;
         fits("close", &document.close)?;
+        fits("whole", &document.whole)?;
         if document.clean != document.complaints.is_empty() {
             return Err(contradiction("whether it is clean is not what its complaints say"));
         }
@@ -78,7 +79,10 @@ fn agrees(document: &Document) -> Result<(), Flaw> {
             )));
         }
     }
-    Ok(())
+    match (document.whole.count, document.close.count) {
+        (whole, close) if whole == close => Ok(()),
+        (whole, close) => Err(contradiction(format!("of {close} values of `close` it has {whole} of `whole`"))),
+    }
 }
 
 /// The complaints of soaks, each with the shard that it is about. Those about gaps are of a sum, and another sum has its own.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringpair::measure::Series;
 use ringpair::measure::soak::Facts;
 
-use super::super::document::{Document, Engine, Values};
+use super::super::document::{Counted, Cpu, Document, Engine, Values};
 use super::super::shard::Shard;
 use super::flaw::Misfit;
 use super::gaps::gaps;
@@ -31,13 +31,15 @@ struct Sum {
     make: Series,
     body: Series,
     close: Series,
+    whole: Series,
 }
 
 impl Sum {
     fn of(part: &Part) -> Sum {
         let (document, shards) = (part.document.clone(), part.shards.clone());
-        let [make, body, close] = [document.make.series(), document.body.series(), document.close.series()];
-        Sum { document, shards, make, body, close }
+        let [make, body, close, whole] =
+            [&document.make, &document.body, &document.close, &document.whole].map(Values::series);
+        Sum { document, shards, make, body, close, whole }
     }
 
     /// Every field is named here, so that a new one is not forgotten.
@@ -50,6 +52,7 @@ impl Sum {
         merge("make", &mut self.make, &other.make)?;
         merge("body", &mut self.body, &other.body)?;
         merge("close", &mut self.close, &other.close)?;
+        merge("whole", &mut self.whole, &other.whole)?;
         self.document = Document {
             kind: own.kind,
             schema: own.schema,
@@ -66,6 +69,9 @@ impl Sum {
             make: own.make,
             body: own.body,
             close: own.close,
+            whole: own.whole,
+            cpu: cpu(own.cpu, other.cpu)?,
+            counted: counted(own.counted, other.counted)?,
             before: facts(own.before, other.before)?,
             settled: facts(own.settled, other.settled)?,
             peak: facts(own.peak, other.peak)?,
@@ -92,6 +98,8 @@ impl Sum {
             make: Values::of(&self.make, true),
             body: Values::of(&self.body, true),
             close: Values::of(&self.close, true),
+            whole: Values::of(&self.whole, true),
+            cpu: self.document.cpu.shared_by(self.document.pairs),
             shards: if self.shards == [Shard::WHOLE] { Vec::new() } else { self.shards },
             ..self.document
         }
@@ -130,10 +138,29 @@ fn extended(mut own: Vec<String>, more: &[String]) -> Vec<String> {
     own
 }
 
+/// For how many pairs, [`report`](Sum::report) tells.
+fn cpu(own: Cpu, more: Cpu) -> Result<Cpu, Misfit> {
+    Ok(Cpu {
+        user_us: total("user_us", own.user_us, more.user_us)?,
+        system_us: total("system_us", own.system_us, more.system_us)?,
+        us_per_pair: own.us_per_pair,
+    })
+}
+
+fn counted(own: Counted, more: Counted) -> Result<Counted, Misfit> {
+    Ok(Counted {
+        time_waits: add("time_waits", own.time_waits, more.time_waits)?,
+        resets: add("resets", own.resets, more.resets)?,
+        retransmissions: add("retransmissions", own.retransmissions, more.retransmissions)?,
+    })
+}
+
 /// Of machines that know, together.
+fn add(what: &'static str, own: Option<u64>, more: Option<u64>) -> Result<Option<u64>, Misfit> {
+    own.zip(more).map(|(own, more)| total(what, own, more)).transpose()
+}
+
 fn facts(own: Facts, more: Facts) -> Result<Facts, Misfit> {
-    let add =
-        |what, own: Option<u64>, more: Option<u64>| own.zip(more).map(|(own, more)| total(what, own, more)).transpose();
     let mut sum = own;
     sum.descriptors = add("descriptors", own.descriptors, more.descriptors)?;
     sum.memory = add("memory_bytes", own.memory, more.memory)?;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use ringpair::measure::Series;
 use ringpair::measure::soak::Facts;
 
-use super::super::document::{Document, Engine, Kind, SCHEMA, Values};
+use super::super::document::{Counted, Cpu, Document, Engine, Kind, SCHEMA, Values};
 use super::super::shard::Shard;
 use super::flaw::Misfit;
 use super::{Part, parts_in, sum};
@@ -52,6 +52,9 @@ fn report(outcomes: &[Outcome], shard: Option<Shard>) -> Document {
         make: values(1),
         body: values(2),
         close: values(3),
+        whole: values(6),
+        cpu: Cpu { user_us: 3, system_us: 17, us_per_pair: None }.shared_by(pairs),
+        counted: Counted { time_waits: Some(0), resets: Some(pairs), retransmissions: Some(0) },
         before: held,
         settled: held,
         peak: held,
@@ -117,8 +120,11 @@ fn what_one_shard_says_the_sum_says() {
     parts[1].notes = vec!["b".to_owned()];
     assert_eq!(merged(&parts).notes, ["a", "b"]);
     parts[0].after.time_wait = None;
+    parts[1].counted.time_waits = None;
     let sum = merged(&parts);
     assert_eq!((sum.after.time_wait, sum.after.sockets), (None, Some(6)));
+    assert_eq!(sum.counted, Counted { time_waits: None, resets: Some(2), retransmissions: Some(0) });
+    assert_eq!(sum.cpu, Cpu { user_us: 6, system_us: 34, us_per_pair: Some(20.0) });
 }
 
 #[test]
@@ -158,12 +164,17 @@ fn a_sum_that_is_too_large_is_refused() {
         (with(&|part| part.pairs_per_second = f64::MAX), "pairs_per_second"),
         (with(&|part| part.make = series()), "make"),
         (with(&|part| part.body = series()), "body"),
-        (with(&|part| part.close = series()), "close"),
+        (with(&|part| (part.close, part.whole) = (series(), series())), "close"),
         (with(&|part| (part.make, part.body, part.pairs) = (series(), series(), u64::MAX - 5)), "make"),
         (with(&|part| part.peak.memory = Some(u64::MAX)), "memory_bytes"),
         (with(&|part| part.after.descriptors = Some(u64::MAX)), "descriptors"),
         (with(&|part| part.before.sockets = Some(u64::MAX)), "sockets"),
         (with(&|part| part.settled.time_wait = Some(u64::MAX)), "time_wait"),
+        (with(&|part| part.cpu = Cpu { user_us: u64::MAX, ..part.cpu }.shared_by(part.pairs)), "user_us"),
+        (with(&|part| part.cpu = Cpu { system_us: u64::MAX, ..part.cpu }.shared_by(part.pairs)), "system_us"),
+        (with(&|part| part.counted.time_waits = Some(u64::MAX)), "time_waits"),
+        (with(&|part| part.counted.resets = Some(u64::MAX)), "resets"),
+        (with(&|part| part.counted.retransmissions = Some(u64::MAX)), "retransmissions"),
     ] {
         assert_eq!(misfit, (1, Misfit::Overflow(what)));
         assert_eq!(misfit.1.to_string(), format!("with it, `{what}` is more than a report can hold"));

@@ -22,7 +22,7 @@ fn flaw_with(path: &str, value: Value) -> String {
 #[test]
 fn what_is_not_a_report_is_told_in_one_sentence() {
     let whole = text(&good(3, None));
-    let second = r#"{"kind":"second","schema":2}"#;
+    let second = r#"{"kind":"second","schema":3}"#;
     for (input, flaw) in [
         ("", "it is empty; was the soak killed?"),
         (" \n\n", "it is empty; was the soak killed?"),
@@ -39,15 +39,15 @@ fn what_is_not_a_report_is_told_in_one_sentence() {
         (r#"{"kind": "doctor"}"#, "it is no report of a soak: its kind is `doctor`"),
         (r#"{"kind": 3}"#, "it is no report of a soak: in `kind`: invalid type: integer `3`, expected a string"),
         (r#"{"kind": "report", "kind": "report"}"#, "it is no report of a soak: duplicate field `kind`"),
-        (r#"{"kind": "report"}"#, "it has no `schema`; this ringpair reads reports of schema 2"),
-        (r#"{"kind": "report", "schema": 3}"#, "it is of schema 3; this ringpair reads reports of schema 2"),
-        (r#"{"kind": "report", "schema": 2}"#, "it is no report of a soak: missing field `version`"),
+        (r#"{"kind": "report"}"#, "it has no `schema`; this ringpair reads reports of schema 3"),
+        (r#"{"kind": "report", "schema": 2}"#, "it is of schema 2; this ringpair reads reports of schema 3"),
+        (r#"{"kind": "report", "schema": 3}"#, "it is no report of a soak: missing field `version`"),
     ] {
         let told = flaw_of(input);
         assert!(told.starts_with(flaw), "{input}: {told}");
     }
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(flaw_of(&format!(r#"{{"kind": "report", "schema": 2, "x": {deep}}}"#)).contains("unknown field `x`"));
+    assert!(flaw_of(&format!(r#"{{"kind": "report", "schema": 3, "x": {deep}}}"#)).contains("unknown field `x`"));
     assert!(flaw_of(&format!(r#"{{"kind": {deep}}}"#)).contains("in `kind`: invalid type: sequence"));
     let bytes = [b"{\"kind\": \"\xff\"}".as_slice(), b"\xff", b"\xef\xbb\xbf{}"];
     for flaw in bytes.map(|bytes| parts_in(bytes).map(|parts| parts.len()).unwrap_err()) {
@@ -90,7 +90,7 @@ fn a_field_that_is_wrong_is_named() {
 
 #[test]
 fn a_report_without_histograms_says_which_option_it_lacks() {
-    for series in ["make", "body", "close"] {
+    for series in ["make", "body", "close", "whole"] {
         let told = flaw_with(&format!("/{series}/counts_by_ns"), Value::Null);
         assert_eq!(told, format!("it has no histogram of `{series}`; soak with --histograms to add reports up"));
     }
@@ -119,6 +119,8 @@ fn a_report_that_contradicts_itself_is_refused() {
         ("/make/counts_by_ns", json!([[1000, u64::MAX], [2000, 4]]), of_make),
         ("/body/counts_by_ns", json!([]), "its figures of `body` are not those of its histogram"),
         ("/close/counts_by_ns", json!([]), "its figures of `close` are not those of its histogram"),
+        ("/whole/counts_by_ns", json!([]), "its figures of `whole` are not those of its histogram"),
+        ("/whole", json!(good(2, None).whole), "of 3 values of `close` it has 2 of `whole`"),
     ] {
         assert_eq!(flaw_with(path, value), format!("it contradicts itself: {what}"), "{path}");
     }
@@ -136,7 +138,7 @@ fn a_complaint_about_gaps_does_not_stand_for_failures() {
 
 #[test]
 fn all_reports_of_a_file_count() {
-    let second = r#"{"kind":"second","schema":2,"pairs":1}"#;
+    let second = r#"{"kind":"second","schema":3,"pairs":1}"#;
     let [one, two] = [good(3, shard("0/2")), good(4, shard("1/2"))].map(|document| text(&document));
     for input in [format!("{one}\n{two}\n"), format!("{one}{two}"), format!("{second}\n{one}\n{second}\n{two}")] {
         let parts = read(&input);
