@@ -185,7 +185,8 @@ fn an_interface_that_is_down_is_nothing() {
 #[test]
 fn json_has_the_verdict_the_facts_and_what_was_tried() {
     let told: Value = serde_json::from_str(&any(doctor(&["--json"]))).unwrap();
-    let fields = ["schema", "verdict", "cause", "cause_text", "remedy", "host", "opcodes", "tried"];
+    let fields =
+        ["schema", "verdict", "cause", "cause_text", "remedy", "host", "opcodes", "tried", "network_namespace"];
     assert_eq!(told.as_object().unwrap().len(), fields.len());
     for field in fields {
         assert!(told.get(field).is_some(), "{field}");
@@ -328,7 +329,32 @@ fn wrong_usage_is_told_from_every_verdict() {
 }
 
 #[test]
-fn help_and_version_are_to_be_had() {
+fn namespaces_are_available_if_run_can_make_one() {
+    let is_made = ringpair(&["run", "--require", "--", "true"]).output().unwrap().status.success();
+    let told: Value = serde_json::from_str(&any(doctor(&["--json"]))).unwrap();
+    let namespace = &told["network_namespace"];
+    let is_explained = [!namespace["way"].is_null(), namespace["cause_text"].is_null()];
+    assert_eq!((&namespace["available"], is_explained), (&is_made.into(), [is_made; 2]), "{namespace}");
+    let table = any(doctor(&[]));
+    assert_eq!(table.contains("\nnamespaces     a network namespace of its own is available, "), is_made, "{table}");
+}
+
+#[test]
+fn a_refused_namespace_is_reported_with_its_cause() {
+    let cause = "no network namespace of its own is available: that takes CAP_SYS_ADMIN or a user namespace, which ";
+    let refused =
+        |arguments: &'static [&str]| under(libc::SYS_unshare, answer(Errno::EPERM), || any(doctor(arguments)));
+    let table = unwrapped(&refused(&[]));
+    assert!(table.contains(&format!("namespaces {cause}")), "{table}");
+    let told: Value = serde_json::from_str(&refused(&["--json"])).unwrap();
+    let namespace = &told["network_namespace"];
+    assert_eq!((&namespace["available"], &namespace["way"]), (&false.into(), &Value::Null));
+    let text = namespace["cause_text"].as_str().unwrap();
+    assert!(text.starts_with(cause) && text.ends_with(": Operation not permitted)"), "{text}");
+}
+
+#[test]
+fn help_and_version_are_printed() {
     let help = run(ringpair(&["doctor", "--help"]), 0);
     for part in ["--json", "--github", "--require-uring", "Exit codes:\n  0 ", "\n  3 ", "\n  1 ", "\n  2 "] {
         assert!(help.contains(part), "{part} is not in\n{help}");

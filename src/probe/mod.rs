@@ -170,7 +170,7 @@ impl Probe {
 
 /// The version of `schemas/doctor.json`. Documents without a version are of version 1.
 #[cfg(feature = "cli")]
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 #[cfg(feature = "cli")]
 impl serde::Serialize for Probe {

@@ -8,12 +8,14 @@ use std::process::ExitCode;
 use console::Term;
 use ringpair::Probe;
 use ringpair::probe::Verdict;
+use serde::Serialize;
 
 use crate::exit::{self, FAILED, UNFIT, WRONG, refused};
+use crate::namespace;
 use crate::output::{about, print};
-use crate::screen::takes_colour;
+use crate::screen::{takes_colour, wrapped};
 
-/// Tells what makes pairs here, and what is in the way of io_uring.
+/// Reports what makes pairs here, and whether namespaces are available.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
@@ -21,7 +23,7 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
-    /// Tell GitHub Actions: job summary, annotation and outputs
+    /// Write summary, annotation and outputs for GitHub Actions
     #[arg(long, conflicts_with = "json")]
     github: bool,
 
@@ -33,9 +35,8 @@ pub(crate) struct Options {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  pairs can be made, through io_uring or by plain system calls (epoll)
-  1  no pairs can be made, or whether they can could not be found out
-  2  wrong usage or environment, or the answer could not be written; a reader
-     that has gone away is no error
+  1  no pairs can be made, or it is unknown whether they can
+  2  wrong usage or environment, or the answer could not be written
   3  with --require-uring: pairs are not made through io_uring";
 
 pub(crate) fn run(options: &Options) -> ExitCode {
@@ -54,31 +55,72 @@ fn code_of(verdict: Verdict, require_uring: bool) -> u8 {
 fn tell(options: &Options) -> io::Result<Verdict> {
     // First, so that nothing is tried if the answer cannot be told.
     let github = if options.github { Some(GitHub::open()?) } else { None };
-    let probe = ringpair::probe();
+    let findings = Findings::now();
+    let probe = &findings.probe;
     let text = match github {
         Some(github) => {
-            github.tell(&probe)?;
-            annotation(&probe)
+            github.tell(&findings)?;
+            annotation(probe)
         }
-        None if options.json => serde_json::to_string_pretty(&probe)?,
-        None if io::stdout().is_terminal() => for_a_terminal(&probe),
-        None => probe.to_string(),
+        None if options.json => serde_json::to_string_pretty(&findings)?,
+        None if io::stdout().is_terminal() => for_a_terminal(&findings),
+        None => findings.table(WIDTH),
     };
     print(&text)?;
     Ok(probe.verdict())
 }
+
+/// What was found out. `schemas/doctor.json` describes the document.
+#[derive(Serialize)]
+struct Findings {
+    #[serde(flatten)]
+    probe: Probe,
+    network_namespace: Namespace,
+}
+
+/// Whether a network namespace of its own is available, as `run`, `soak` and `close` use it.
+#[derive(Serialize)]
+struct Namespace {
+    available: bool,
+    way: Option<namespace::Way>,
+    cause_text: Option<String>,
+}
+
+impl Findings {
+    fn now() -> Findings {
+        let network_namespace = match namespace::tried() {
+            Ok(way) => Namespace { available: true, way: Some(way), cause_text: None },
+            Err(error) => Namespace { available: false, way: None, cause_text: Some(error.to_string()) },
+        };
+        Findings { probe: ringpair::probe(), network_namespace }
+    }
+
+    /// The table of the probe, and a row more.
+    fn table(&self, width: usize) -> String {
+        let namespace = match (self.network_namespace.way, &self.network_namespace.cause_text) {
+            (Some(way), _) => format!("a network namespace of its own is available, {way}"),
+            (None, cause) => cause.clone().unwrap_or_default(),
+        };
+        let text = wrapped(&namespace, width.saturating_sub(NAMES).max(TEXT));
+        let text = text.replace('\n', &format!("\n{:NAMES$}", ""));
+        format!("{:width$}\n{:NAMES$}{text}", self.probe, "namespaces")
+    }
+}
+
+/// The width of a table that is not on a terminal, that of its names, and the minimum beside them.
+const WIDTH: usize = 80;
+const NAMES: usize = 15;
+const TEXT: usize = 20;
 
 // --- terminals
 
 /// Lines longer than this are hard to read.
 const WIDEST: u16 = 100;
 
-fn for_a_terminal(probe: &Probe) -> String {
-    let table = match Term::stdout().size_checked() {
-        Some((_, columns)) => format!("{probe:0$}", columns.min(WIDEST).into()),
-        None => probe.to_string(),
-    };
-    if takes_colour() { coloured(&table, probe.verdict()) } else { table }
+fn for_a_terminal(findings: &Findings) -> String {
+    let columns = Term::stdout().size_checked().map(|(_, columns)| columns.min(WIDEST).into());
+    let table = findings.table(columns.unwrap_or(WIDTH));
+    if takes_colour() { coloured(&table, findings.probe.verdict()) } else { table }
 }
 
 /// The table, with its first line, that of the verdict, in the verdict's colour.
@@ -112,10 +154,10 @@ impl GitHub {
         Ok(GitHub { summary, output: named_by(OUTPUT)? })
     }
 
-    fn tell(mut self, probe: &Probe) -> io::Result<()> {
-        self.summary.write_all(summary_of(probe).as_bytes()).map_err(about(&format!("${SUMMARY}")))?;
+    fn tell(mut self, findings: &Findings) -> io::Result<()> {
+        self.summary.write_all(summary_of(findings).as_bytes()).map_err(about(&format!("${SUMMARY}")))?;
         self.output
-            .map_or(Ok(()), |mut file| file.write_all(outputs_of(probe).as_bytes()))
+            .map_or(Ok(()), |mut file| file.write_all(outputs_of(&findings.probe).as_bytes()))
             .map_err(about(&format!("${OUTPUT}")))
     }
 }
@@ -137,8 +179,9 @@ fn on_one_line(text: &str) -> String {
     text.replace(['\r', '\n'], " ")
 }
 
-fn summary_of(probe: &Probe) -> String {
-    format!("### ringpair doctor: {}\n\n```text\n{probe}\n```\n\n", probe.verdict())
+fn summary_of(findings: &Findings) -> String {
+    let table = findings.table(WIDTH);
+    format!("### ringpair doctor: {}\n\n```text\n{table}\n```\n\n", findings.probe.verdict())
 }
 
 /// One workflow command: a notice if there is a ring, a warning if there is none.

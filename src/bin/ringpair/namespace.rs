@@ -1,5 +1,8 @@
 //! A network namespace of its own: clean counters, all ports, no other connections.
 
+mod forbidden;
+
+use std::fmt;
 use std::fs;
 use std::io::{self, Error, Write as _};
 use std::os::fd::AsRawFd;
@@ -11,14 +14,16 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket};
 use nix::unistd::{getgid, getuid};
 
+use self::forbidden::what_forbids;
+
 // No doc comment: clap would make it the help of the command.
 #[derive(clap::Args)]
 pub(crate) struct Network {
-    /// Fail if no network namespace of its own is available, instead of staying in the host's
+    /// Require a network namespace of its own, instead of using the host's if none is available
     #[arg(long, conflicts_with = "host_netns")]
     netns: bool,
 
-    /// Stay in the host's network namespace, and share its ports, sockets, TIME_WAIT and counters with all its programs
+    /// Use the host's network namespace: ports, sockets, TIME_WAIT and counters are shared with other programs
     #[arg(long)]
     host_netns: bool,
 }
@@ -30,8 +35,8 @@ pub(crate) fn choose(network: &Network, says_so: bool) -> io::Result<bool> {
         return Ok(false);
     }
     // A namespace that is entered and lacks `lo` cannot be left again: another process tries first.
-    match tried().and_then(|()| enter()) {
-        Ok(()) => Ok(true),
+    match tried().and_then(|_| enter()) {
+        Ok(_) => Ok(true),
         Err(error) if network.netns => Err(error),
         Err(_) if !says_so => Ok(false),
         Err(error) => {
@@ -67,7 +72,11 @@ fn unmapped(error: Error) -> Error {
 pub(crate) const TRY: &str = "try-netns";
 
 pub(crate) fn run_try() -> ExitCode {
-    match enter() {
+    let outcome = enter().and_then(|way| {
+        let mut out = io::stdout().lock();
+        write!(out, "{way}").and_then(|()| out.flush()) // the parent reads it
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = write!(io::stderr(), "{error}"); // the parent reads it
@@ -76,12 +85,14 @@ pub(crate) fn run_try() -> ExitCode {
     }
 }
 
-fn tried() -> io::Result<()> {
+/// Finds out whether a network namespace of its own is available, and how, without entering one.
+pub(crate) fn tried() -> io::Result<Way> {
     let mut command = Command::new("/proc/self/exe");
     let output = command.arg(TRY).stdin(Stdio::null()).output();
     let output = output.map_err(|error| Error::new(error.kind(), format!("{NONE}: it cannot be tried: {error}")))?;
     if output.status.success() {
-        return Ok(());
+        let way = if output.stdout == Way::User.to_string().as_bytes() { Way::User } else { Way::Privileged };
+        return Ok(way);
     }
     match String::from_utf8_lossy(&output.stderr) {
         why if why.starts_with(NONE) => Err(Error::other(why.into_owned())),
@@ -91,17 +102,39 @@ fn tried() -> io::Result<()> {
 
 const NONE: &str = "no network namespace of its own is available";
 
+/// What lets this process enter a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Way {
+    /// CAP_SYS_ADMIN.
+    #[serde(rename = "cap_sys_admin")]
+    Privileged,
+    /// User namespaces, which anyone may make here.
+    #[serde(rename = "user_namespace")]
+    User,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Way::Privileged => "with CAP_SYS_ADMIN",
+            Way::User => "in a user namespace",
+        })
+    }
+}
+
 /// Enters a new network namespace and brings its `lo` up. Without CAP_SYS_ADMIN, enters a user namespace first.
-fn enter() -> io::Result<()> {
+fn enter() -> io::Result<Way> {
     let outcome = match unshare(CloneFlags::CLONE_NEWNET) {
-        Err(Errno::EPERM) => unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET),
-        outcome => outcome,
+        Err(Errno::EPERM) => unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map(|()| Way::User),
+        outcome => outcome.map(|()| Way::Privileged),
     };
-    outcome.map_err(|errno| {
-        let why = format!("{NONE}: that takes CAP_SYS_ADMIN, or user namespaces for everyone ({errno})");
+    let way = outcome.map_err(|errno| {
+        let why = format!("{NONE}: that takes CAP_SYS_ADMIN or a user namespace, {} ({errno})", what_forbids(errno));
         Error::new(Error::from(errno).kind(), why)
     })?;
-    bring_loopback_up().map_err(|error| Error::new(error.kind(), format!("{NONE}: its lo stays down: {error}")))
+    bring_loopback_up().map_err(|error| Error::new(error.kind(), format!("{NONE}: its lo stays down: {error}")))?;
+    Ok(way)
 }
 
 /// `lo` is the first interface of every namespace.

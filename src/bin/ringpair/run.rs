@@ -8,10 +8,10 @@ use crate::namespace;
 
 /// Runs a command in a network namespace of its own, with `lo` up: fixed ports, clean counters, no other connections.
 ///
-/// The exit code is the command's; 125 if there is no namespace with --require, 126 or 127 if the command cannot be run.
+/// The exit code is that of the command; 125 with --require if there is no namespace, 126 or 127 if the command cannot run.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Fail if no network namespace of its own is available, instead of running the command in the host's
+    /// Fail if no network namespace of its own is available, instead of using the host's
     #[arg(long)]
     require: bool,
 
