@@ -399,7 +399,7 @@ fn wrong_input_is_refused_with_a_reason() {
         (&["--concurrency", "none"], "expected a whole number"),
         (&["--linger", "softly"], "invalid value 'softly'"),
         (&["--shard", "3/3"], "there is no shard 3 of 3"),
-        (&["--shard", "one"], "such as 0/4"),
+        (&["--shard", "one"], "expected an index and a number of shards, for example 0/4"),
         (
             &["--shard", "3/4", "--pairs", "2"],
             "shard 3/4 has no pair to make: 2 are fewer than the shards; ask for 4 or more",

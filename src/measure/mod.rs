@@ -5,11 +5,13 @@
 
 pub mod close;
 mod counters;
+mod cpus;
 mod error;
 mod series;
 #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 pub mod soak;
 
 pub use counters::Counters;
+pub use cpus::{available_cpus, pin};
 pub use error::Error;
 pub use series::Series;

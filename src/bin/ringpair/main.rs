@@ -1,6 +1,7 @@
 //! The command line: thin over the public API of the crate.
 
 mod close;
+mod cpus;
 mod doctor;
 mod exit;
 mod interrupt;

@@ -1,9 +1,12 @@
 //! Values of options: counts, rates, durations, addresses and engines.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
-use ringpair::measure::close::CloseMode;
+use ringpair::measure::close::{Close, CloseMode};
+
+use crate::soak::MOST_BYTES;
 
 const A_COUNT: &str = "expected a whole number, for example 1000, 1_000, 1k or 2M";
 const A_RATE: &str = "expected a number per second, for example 0.5, 2000 or 2k";
@@ -12,8 +15,7 @@ const A_DURATION: &str = "expected a number and a unit, for example 500ms, 10s, 
 /// Parses a whole number, with `_` between digits, and `k`, `M` or `G` for powers of 1000.
 pub(crate) fn count<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
     let (digits, scale) = unscaled(text);
-    let digits =
-        ungrouped(digits).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit())).ok_or(A_COUNT)?;
+    let digits = ungrouped(digits).filter(|digits| are_digits(digits)).ok_or(A_COUNT)?;
     let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(scale));
     number.and_then(|number| number.try_into().ok()).ok_or_else(|| format!("too large: {A_COUNT}"))
 }
@@ -29,18 +31,17 @@ pub(crate) fn at_least_one<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
 /// Parses how many times something happens in a second.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let (digits, scale) = unscaled(text);
-    let rate = ungrouped(digits).and_then(|digits| digits.parse::<f64>().ok()).ok_or(A_RATE)?;
-    let rate = rate * scale as f64;
-    if rate.is_finite() && rate > 0.0 {
-        Ok(rate)
-    } else {
-        Err("expected a number per second, greater than zero".to_owned())
+    let rate = ungrouped(digits).and_then(|digits| decimal(&digits)).ok_or(A_RATE)? * scale as f64;
+    match rate {
+        0.0 => Err("expected a number per second, greater than zero".to_owned()),
+        _ if rate.is_finite() => Ok(rate),
+        _ => Err(format!("too large: {A_RATE}")),
     }
 }
 
 /// Parses numbers and their units. A number alone is in seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
+    if let Some(seconds) = decimal(text) {
         return Duration::try_from_secs_f64(seconds).map_err(|error| format!("{error}; {A_DURATION}"));
     }
     let mut total = Duration::ZERO;
@@ -66,7 +67,7 @@ fn first_part(text: &str) -> Result<(Duration, &str), String> {
     let is_of_a_number = |letter: char| letter.is_ascii_digit() || letter == '.';
     let (number, rest) = text.split_at(text.find(|letter| !is_of_a_number(letter)).unwrap_or(text.len()));
     let (unit, rest) = rest.split_at(rest.find(is_of_a_number).unwrap_or(rest.len()));
-    let number: f64 = number.parse().map_err(|_| A_DURATION)?;
+    let number = decimal(number).ok_or(A_DURATION)?;
     let seconds = match unit {
         "ms" => 0.001,
         "s" => 1.0,
@@ -81,14 +82,17 @@ fn first_part(text: &str) -> Result<(Duration, &str), String> {
 
 /// Parses how many bytes are to lie unread; as many fit into a socket's buffers.
 pub(crate) fn unread(text: &str) -> Result<usize, String> {
-    let bytes = count(text)?;
-    if (1..=65_536).contains(&bytes) { Ok(bytes) } else { Err("expected 1 to 65536 bytes".to_owned()) }
+    bytes(text, Close::MAX_UNREAD)
 }
 
 /// Parses how many bytes a pair of a soak sends: as many as a socket takes before anyone reads.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
-    let bytes = count(text)?;
-    if (1..=4096).contains(&bytes) { Ok(bytes) } else { Err("expected 1 to 4096 bytes".to_owned()) }
+    bytes(text, MOST_BYTES)
+}
+
+fn bytes(text: &str, most: usize) -> Result<usize, String> {
+    let wanted = |bytes: &usize| (1..=most).contains(bytes);
+    count(text).ok().filter(wanted).ok_or_else(|| format!("expected 1 to {most} bytes"))
 }
 
 /// Parses a way of closing. `graceful` is what `soak --linger` calls `fin`.
@@ -102,6 +106,21 @@ pub(crate) fn loopback(text: &str) -> Result<IpAddr, String> {
         Ok(address) if address.is_loopback() => Ok(address),
         _ => Err("expected a loopback address (127.0.0.0/8 or ::1)".to_owned()),
     }
+}
+
+/// Parses digits and nothing else: no sign, no `_`.
+pub(crate) fn digits<N: FromStr>(text: &str) -> Option<N> {
+    text.parse().ok().filter(|_| are_digits(text))
+}
+
+fn are_digits(text: &str) -> bool {
+    text.bytes().all(|letter| letter.is_ascii_digit())
+}
+
+/// Parses digits with at most one point: no sign, no exponent, no `inf`.
+pub(crate) fn decimal(text: &str) -> Option<f64> {
+    let is_plain = text.bytes().all(|letter| letter.is_ascii_digit() || letter == b'.');
+    text.parse().ok().filter(|_| is_plain)
 }
 
 /// Splits the letter of a power of 1000 off a number.
@@ -148,10 +167,9 @@ mod tests {
         for (text, per_second) in [("0.5", 0.5), ("2000", 2000.0), ("2_000", 2000.0), ("1.5k", 1500.0)] {
             assert_eq!(rate(text), Ok(per_second), "{text}");
         }
-        for text in ["0", "inf", "nan", "-1"] {
-            assert!(rate(text).is_err(), "{text}");
-        }
-        for text in ["", "k", "fast", "1_", "1/s"] {
+        assert_eq!(rate("0k"), Err("expected a number per second, greater than zero".to_owned()));
+        assert_eq!(rate(&"9".repeat(400)), Err(format!("too large: {A_RATE}")));
+        for text in ["", "k", "fast", "1_", "1/s", "inf", "nan", "-1", "+1", "1e3", "1.2.3", "."] {
             assert_eq!(rate(text), Err(A_RATE.to_owned()), "{text}");
         }
     }
@@ -163,7 +181,10 @@ mod tests {
         for (text, millis) in of_one_part.into_iter().chain(others) {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        let wrong = ["", "s", "ten", "1d", "1..5s", "-1s", "-1", "nan", "inf", "1h30", "1h 30m", "1h-30m"];
+        let wrong = [
+            "", "s", "ten", "1d", "1..5s", "-1s", "-1", "nan", "inf", "1h30", "1h 30m", "1h-30m", "1e3", "+5", ".",
+            "1e3s",
+        ];
         for text in wrong.into_iter().chain(["99999999999999999999h", "5000000000000000h5000000000000000h"]) {
             assert!(duration(text).is_err(), "{text}");
         }

@@ -84,6 +84,9 @@ pub struct Progress {
 }
 
 impl Close {
+    /// The maximum number of unread bytes: they fit in a socket's buffers.
+    pub const MAX_UNREAD: usize = 65_536;
+
     /// Returns the defaults: 1,000 pairs per cell, all modes, 1,024 unread bytes, a random seed.
     pub fn new() -> Close {
         Close { pairs: 1000, modes: CloseMode::ALL.to_vec(), unread: 1024, seed: None, options: PairOptions::new() }
@@ -102,7 +105,7 @@ impl Close {
         self
     }
 
-    /// Sets the number of unread bytes, for the modes that have some: 1 to 65,536, which a socket takes without a reader.
+    /// Sets the number of unread bytes, for the modes that have some: 1 to [`MAX_UNREAD`](Close::MAX_UNREAD).
     pub fn unread(mut self, bytes: usize) -> Close {
         self.unread = bytes;
         self
@@ -187,8 +190,9 @@ impl Close {
         if self.pairs > max {
             return refuse(format!("so many pairs in each cell are more than can be counted; ask for {max} or fewer"));
         }
-        if !(1..=MAX_UNREAD).contains(&self.unread) {
-            return refuse(format!("from 1 to {MAX_UNREAD} bytes can lie unread, not {}", self.unread));
+        if !(1..=Close::MAX_UNREAD).contains(&self.unread) {
+            let max = Close::MAX_UNREAD;
+            return refuse(format!("from 1 to {max} bytes can lie unread, not {}", self.unread));
         }
         Ok(())
     }
@@ -214,9 +218,6 @@ impl Default for Close {
         Close::new()
     }
 }
-
-/// The maximum number of unread bytes: they fit in a socket's buffers.
-const MAX_UNREAD: usize = 65_536;
 
 /// The longest time until the kernel has counted everything. If another CPU takes part, it can count after our calls return.
 const COUNTED_BY: Duration = Duration::from_millis(200);

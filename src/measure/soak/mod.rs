@@ -51,6 +51,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::measure::Error;
+use crate::measure::cpus::unavailable;
 use crate::{Backend, Linger, PairOptions, PairSocket};
 
 use self::course::{Course, Plan};
@@ -101,6 +102,7 @@ pub struct Soak {
     duration: Option<Duration>,
     concurrency: NonZeroUsize,
     threads: NonZeroUsize,
+    cpus: Vec<usize>,
     live: usize,
     rate: Option<f64>,
     pair_timeout: Duration,
@@ -144,6 +146,7 @@ impl Soak {
             duration: None,
             concurrency: NonZeroUsize::MIN,
             threads: NonZeroUsize::MIN,
+            cpus: Vec::new(),
             live: 0,
             rate: None,
             pair_timeout: Duration::from_secs(30),
@@ -175,6 +178,12 @@ impl Soak {
     /// How many threads, each with a factory and a runtime of its own; 1 at least.
     pub fn threads(mut self, threads: usize) -> Soak {
         self.threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
+        self
+    }
+
+    /// Pins each thread to one of these CPUs, in turn. Default: none, and threads run where the kernel puts them.
+    pub fn pin(mut self, cpus: impl IntoIterator<Item = usize>) -> Soak {
+        self.cpus = cpus.into_iter().collect();
         self
     }
 
@@ -252,7 +261,7 @@ impl Soak {
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] where that cannot be soaked here, with the number of descriptors that it needs where they are too few;
+    /// [`Error::Options`] where that cannot be soaked here: a CPU that is not available, or too few descriptors, with their number;
     /// [`Error::Pair`] where a factory cannot be set up; [`Error::Start`] where a thread or its runtime cannot be started. A pair that
     /// fails is no error but a complaint; see [`Report::complaints`].
     pub fn run<S, B>(&self, body: B) -> Result<Report, Error>
@@ -345,6 +354,9 @@ impl Soak {
         }
         if tokio::runtime::Handle::try_current().is_ok() {
             return refuse("a soak waits in the thread that calls it, and this one is in a runtime".to_owned());
+        }
+        if let Some(why) = unavailable(&self.cpus).map_err(Error::Start)? {
+            return refuse(why);
         }
         let held = Facts::now().descriptors.unwrap_or(0) as usize;
         let needed = self.descriptors_needed().saturating_add(held);

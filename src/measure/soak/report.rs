@@ -90,6 +90,8 @@ pub struct Report {
     pub own_network: bool,
     /// What closing did.
     pub linger: Linger,
+    /// The CPUs that threads were pinned to, in turn; none if they were not.
+    pub cpus: Vec<usize>,
     /// The seed of the bodies.
     pub seed: u64,
 }
@@ -128,6 +130,7 @@ impl Report {
             retransmissions: usage.retransmissions,
             own_network: soak.own_network,
             linger: soak.linger,
+            cpus: soak.cpus.clone(),
             seed,
         }
     }
@@ -270,6 +273,7 @@ mod tests {
             retransmissions: Some(0),
             own_network: true,
             linger: Linger::Reset,
+            cpus: Vec::new(),
             seed: 1,
         }
     }

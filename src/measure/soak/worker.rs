@@ -12,7 +12,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout;
 
 use crate::hazards::memlock::patiently;
-use crate::measure::Error;
+use crate::measure::{Error, pin};
 use crate::{Backend, PairFactory, PairOptions, PairSocket, abort};
 
 use super::course::Course;
@@ -58,6 +58,8 @@ pub(super) struct Worker {
     pub(super) options: PairOptions,
     pub(super) concurrency: usize,
     pub(super) live: usize,
+    /// The CPU that the thread is pinned to.
+    pub(super) cpu: Option<usize>,
     pub(super) course: Arc<Course>,
     pub(super) ledger: Arc<Ledger>,
 }
@@ -82,6 +84,9 @@ impl Worker {
         S: PairSocket + 'static,
         B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + 'static,
     {
+        if let Some(cpu) = self.cpu {
+            pin(&[cpu]).map_err(Error::Start)?;
+        }
         let options = if S::NEEDS_RING { self.options.clone().backend(Backend::Uring) } else { self.options.clone() };
         let factory = options.factory()?;
         self.ledger.made_by(factory.backend());

@@ -37,6 +37,7 @@ impl Workers {
             let worker = Worker {
                 options: soak.options.clone(),
                 concurrency: soak.concurrency.get(),
+                cpu: soak.cpus.get(number % soak.cpus.len().max(1)).copied(),
                 live: soak.live.div_ceil(soak.threads.get()),
                 course: Arc::clone(course),
                 ledger: Arc::clone(&ledger),

@@ -3,10 +3,10 @@
 use ringpair::measure::close::{Cell, Report};
 use serde::Serialize;
 
-use super::SERIES;
+use super::{SERIES, Told};
 
 /// The version of `schemas/close.json`.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// The report, its verdict and the version.
 #[derive(Serialize)]
@@ -19,6 +19,7 @@ pub(super) struct Document<'a> {
     pairs: usize,
     unread_bytes: usize,
     seed: u64,
+    pinned_cpus: &'a [usize],
     ended_early: bool,
     host: &'a ringpair::probe::Host,
     cells: Vec<Row<'a>>,
@@ -43,16 +44,18 @@ struct Ratios {
 }
 
 impl Document<'_> {
-    pub(super) fn of(report: &Report, netns: bool) -> Document<'_> {
+    pub(super) fn of(told: &Told) -> Document<'_> {
+        let report = &told.report;
         Document {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             fits: report.fits(),
-            netns,
+            netns: told.netns,
             engine: report.engine,
             pairs: report.pairs,
             unread_bytes: report.unread,
             seed: report.seed,
+            pinned_cpus: &told.cpus.0,
             ended_early: report.ended_early,
             host: &report.host,
             cells: report.cells.iter().map(|cell| Row::of(report, cell)).collect(),

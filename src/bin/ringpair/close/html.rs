@@ -46,8 +46,9 @@ fn facts(told: &Told) -> String {
         _ => "io_uring",
     };
     let early = if report.ended_early { ", ended early" } else { "" };
+    let on = told.cpus.suffix();
     format!(
-        "<p>{} pairs for each way, call and order{early}; seed {}; Linux {}; ringpair {}. Pairs were made through {engine}. {}.</p>\n",
+        "<p>{} pairs for each way, call and order{early}; seed {}; Linux {}{on}; ringpair {}. Pairs were made through {engine}. {}.</p>\n",
         grouped(report.pairs as u64),
         report.seed,
         escaped(kernel),

@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ringpair::measure::close::{Cell, Close, CloseMode, Report};
 use ringpair::measure::{Error, Series};
 
+use crate::cpus::Cpus;
 use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
 use crate::interrupt::Interrupt;
 use crate::making::Making;
@@ -45,8 +46,12 @@ pub(crate) struct Options {
     unread: usize,
 
     /// Seed of the order of measurements [default: random; the report has it]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::count::<u64>)]
     seed: Option<u64>,
+
+    /// CPUs to measure on, for example 0 or 0-3 [default: all that are available]
+    #[arg(long, value_name = "CPUS")]
+    pin: Option<Cpus>,
 
     #[command(flatten)]
     making: Making,
@@ -54,11 +59,11 @@ pub(crate) struct Options {
     #[command(flatten)]
     network: namespace::Network,
 
-    /// Print JSON instead of a table, or write it to this file beside the table
+    /// Print JSON instead of a table, or with FILE, print the table and write JSON to the file
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     json: Option<Option<PathBuf>>,
 
-    /// Print CSV instead of a table, or write it to this file: a line for each way, call, order and series
+    /// The same with CSV: a line for each way, call, order and series
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     csv: Option<Option<PathBuf>>,
 
@@ -81,8 +86,9 @@ Exit codes:
   3    measured; some are not as they must be, and the report says which
   1    the measurement failed
   2    wrong usage, or the report could not be written
-  130  interrupted by SIGINT, SIGTERM or SIGHUP, or because nothing reads standard output any more; the report, then on
-       stderr, tells what was measured so far";
+  130  interrupted by SIGINT, SIGTERM or SIGHUP, or because nothing reads
+       standard output any more; the report, then on stderr, is of what was
+       measured so far";
 
 /// Selects one series of a cell.
 type Pick = fn(&Cell) -> &Series;
@@ -101,11 +107,13 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 
 fn measure_and_tell(options: &Options) -> Result<u8, Refusal> {
     let files = Files::open(options).map_err(refused(WRONG))?;
+    let cpus = options.pin.clone().unwrap_or_default();
+    cpus.pin().map_err(refused(FAILED))?;
     let netns = namespace::choose(&options.network, true).map_err(refused(FAILED))?;
     let mut interrupt = Interrupt::catch().map_err(refused(FAILED))?;
     let report = measure(options, &mut interrupt)?;
     let has_no_reader = report.ended_early && interrupt.say();
-    let told = Told { report, netns };
+    let told = Told { report, netns, cpus };
     files.write(options, &told).and_then(|()| tell(options, &told, has_no_reader)).map_err(refused(WRONG))?;
     Ok(code_of(told.report.ended_early, told.report.fits()))
 }
@@ -115,6 +123,8 @@ struct Told {
     report: Report,
     /// Whether the counters belong to a network namespace of its own.
     netns: bool,
+    /// Those that it was measured on; none if it was not pinned.
+    cpus: Cpus,
 }
 
 fn measure(options: &Options, interrupt: &mut Interrupt) -> Result<Report, Refusal> {
@@ -196,7 +206,7 @@ impl Files {
 const HGRM: &str = "--hgrm";
 
 fn json_of(told: &Told) -> io::Result<String> {
-    Ok(serde_json::to_string_pretty(&document::Document::of(&told.report, told.netns))?)
+    Ok(serde_json::to_string_pretty(&document::Document::of(told))?)
 }
 
 /// If nothing reads standard output any more, stderr has the report.

@@ -56,8 +56,9 @@ fn circumstances(told: &Told) -> String {
         _ => "io_uring",
     };
     let early = if report.ended_early { ", ended early" } else { "" };
+    let on = told.cpus.suffix();
     format!(
-        "{} pairs for each way, call and order{early}; seed {}; Linux {kernel}. Pairs are made through {through}. {}.",
+        "{} pairs for each way, call and order{early}; seed {}; Linux {kernel}{on}. Pairs are made through {through}. {}.",
         grouped(report.pairs as u64),
         report.seed,
         counters_of(told)

@@ -46,6 +46,7 @@ pub(super) struct Document {
     pub(super) after: Facts,
     pub(super) ended_early: bool,
     pub(super) seed: u64,
+    pub(super) pinned_cpus: Vec<usize>,
     pub(super) netns: bool,
     pub(super) shards: Vec<Shard>,
 }
@@ -152,6 +153,7 @@ impl Document {
             after: report.after,
             ended_early: report.ended_early,
             seed: report.seed,
+            pinned_cpus: report.cpus.clone(),
             netns: report.own_network,
             shards: shard.into_iter().collect(),
         }

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use ringpair::measure::soak::doing;
+use ringpair::PairSocket;
+use ringpair::measure::soak::{Turn, doing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Few enough for a socket to take them before the other end reads.
-const MOST: usize = 4096;
+pub(crate) const MOST: usize = 4096;
 
 /// What is done with a pair, for reports on those that take too long.
 const STEPS: [&str; 4] = [
@@ -51,28 +52,35 @@ fn check(sent: &[u8], came: &[u8]) -> io::Result<()> {
     }
 }
 
-pub(super) async fn on_tokio(
-    accepted: &mut TcpStream,
-    connected: &mut TcpStream,
-    Talk { request, response }: Talk,
-) -> io::Result<()> {
-    doing(STEPS[0]);
-    connected.write_all(&request).await?;
-    doing(STEPS[1]);
-    let mut came = vec![0; request.len()];
-    accepted.read_exact(&mut came).await?;
-    check(&request, &came)?;
-    doing(STEPS[2]);
-    let response = response.unwrap_or(request);
-    accepted.write_all(&response).await?;
-    doing(STEPS[3]);
-    came.resize(response.len(), 0);
-    connected.read_exact(&mut came).await?;
-    check(&response, &came)
+/// A stream that a soak can use.
+pub(super) trait Echo: PairSocket {
+    async fn echo(accepted: &mut Self, connected: &mut Self, talk: Talk) -> io::Result<()>;
 }
 
-#[cfg(feature = "tokio-uring")]
-pub(super) use self::ring::on_tokio_uring;
+/// What a soak does with each pair.
+pub(super) fn body<S: Echo>(sizes: Sizes) -> impl AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + Clone + Send {
+    async move |accepted: &mut S, connected: &mut S, turn: Turn| {
+        S::echo(accepted, connected, sizes.talk(turn.seed)).await
+    }
+}
+
+impl Echo for TcpStream {
+    async fn echo(accepted: &mut Self, connected: &mut Self, Talk { request, response }: Talk) -> io::Result<()> {
+        doing(STEPS[0]);
+        connected.write_all(&request).await?;
+        doing(STEPS[1]);
+        let mut came = vec![0; request.len()];
+        accepted.read_exact(&mut came).await?;
+        check(&request, &came)?;
+        doing(STEPS[2]);
+        let response = response.unwrap_or(request);
+        accepted.write_all(&response).await?;
+        doing(STEPS[3]);
+        came.resize(response.len(), 0);
+        connected.read_exact(&mut came).await?;
+        check(&response, &came)
+    }
+}
 
 #[cfg(feature = "tokio-uring")]
 mod ring {
@@ -81,21 +89,19 @@ mod ring {
 
     use super::*;
 
-    pub(crate) async fn on_tokio_uring(
-        accepted: &mut TcpStream,
-        connected: &mut TcpStream,
-        Talk { request, response }: Talk,
-    ) -> io::Result<()> {
-        doing(STEPS[0]);
-        let (written, request) = connected.write_all(request).await;
-        written?;
-        doing(STEPS[1]);
-        check(&request, &read(accepted, request.len()).await?)?;
-        doing(STEPS[2]);
-        let (written, response) = accepted.write_all(response.unwrap_or(request)).await;
-        written?;
-        doing(STEPS[3]);
-        check(&response, &read(connected, response.len()).await?)
+    impl Echo for TcpStream {
+        async fn echo(accepted: &mut Self, connected: &mut Self, Talk { request, response }: Talk) -> io::Result<()> {
+            doing(STEPS[0]);
+            let (written, request) = connected.write_all(request).await;
+            written?;
+            doing(STEPS[1]);
+            check(&request, &read(accepted, request.len()).await?)?;
+            doing(STEPS[2]);
+            let (written, response) = accepted.write_all(response.unwrap_or(request)).await;
+            written?;
+            doing(STEPS[3]);
+            check(&response, &read(connected, response.len()).await?)
+        }
     }
 
     /// So many bytes.

@@ -14,12 +14,12 @@ use crate::output::{escaped, print};
 
 /// Adds up the reports of a soak's shards: pairs, failures, histograms and complaints.
 ///
-/// A file is what a shard of `ringpair soak` printed with --json or --json-lines (a whole soak with --histograms too), or what `ringpair merge --json` printed. All
-/// reports in a file count. Together they must be all shards of one soak, each once.
+/// A file has what `ringpair soak` printed for a shard with --json or --json-lines (for a whole soak, with --histograms, too), or
+/// what `ringpair merge --json` printed. It can have several reports. Together they must be all shards of one soak, each once.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
-    /// Files with reports; `-` is stdin
+    /// Files with reports; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
@@ -31,9 +31,10 @@ pub(crate) struct Options {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    every shard is there once, and clean
-  3    a shard is missing or there twice, or one of them is not clean; the report says which
-  2    wrong usage, a file that is not a report of a soak, or the sum cannot be written
-  130  one of them was interrupted";
+  3    a shard is missing, there twice, or not clean, as the report says
+  2    wrong usage, a file that is not a report of a soak, or a sum that
+       cannot be written
+  130  a shard was interrupted";
 
 pub(crate) fn run(options: &Options) -> ExitCode {
     exit::with(add_up(options))

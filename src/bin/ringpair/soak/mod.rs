@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringpair::measure::Error;
-use ringpair::measure::soak::{Report, Soak, Turn};
+use ringpair::measure::soak::{Report, Soak};
 use ringpair::{Backend, Linger, PairOptions};
 
 use self::document::Document;
 use self::echo::Sizes;
 use self::shard::Shard;
 use self::teller::{Goal, Teller};
+use crate::cpus::Cpus;
 use crate::exit::{self, FAILED, Refusal, WRONG, code_of, refused};
 use crate::interrupt::Interrupt;
 use crate::making::Making;
@@ -33,10 +34,13 @@ use crate::namespace;
 use crate::output::{Target, print};
 use crate::values;
 
+pub(crate) use self::echo::MOST as MOST_BYTES;
 pub(crate) use self::merge::Options as MergeOptions;
 pub(crate) use self::merge::run as merge;
 
-/// Makes pairs, sends bytes both ways through each, checks them, and closes it. Reports what is left behind.
+/// Makes pairs, sends bytes both ways through each pair, checks them, and closes the pair.
+///
+/// Reports the rate, how long pairs take, and what is left behind.
 ///
 /// Pairs are made through io_uring, or through epoll if there is no io_uring.
 #[derive(clap::Args)]
@@ -66,6 +70,10 @@ pub(crate) struct Options {
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = values::at_least_one::<usize>)]
     concurrency: usize,
 
+    /// CPUs to pin threads to, each thread to one of them in turn, for example 0, 0,2 or 0-3 [default: not pinned]
+    #[arg(long, value_name = "CPUS")]
+    pin: Option<Cpus>,
+
     /// Time limit for each pair, from connect to close; a pair that takes longer is reset and counted as failed
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::some_time)]
     pair_timeout: Duration,
@@ -87,10 +95,10 @@ pub(crate) struct Options {
     linger: Closing,
 
     /// Seed of the bytes [default: random; the report has it]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::count::<u64>)]
     seed: Option<u64>,
 
-    /// Do the i-th part of n of the pairs, counted from 0. Taken from Kubernetes, Slurm and GitLab too; see below
+    /// Make only part I of N of the pairs, counted from 0 [default: what the scheduler says; see below]
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
 
@@ -100,15 +108,15 @@ pub(crate) struct Options {
     #[command(flatten)]
     network: namespace::Network,
 
-    /// Print JSON instead of a table, or write it to this file beside the table
+    /// Print JSON instead of a table, or with FILE, print the table and write JSON to the file
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     json: Option<Option<PathBuf>>,
 
-    /// Print a line of JSON each second, and the report as the last one
+    /// Print a line of JSON each second; the last line is the report
     #[arg(long)]
     json_lines: bool,
 
-    /// Put whole histograms into the JSON, one bucket a line with --json; `ringpair merge` needs them, so shards have them anyway
+    /// Add whole histograms to the JSON, as `ringpair merge` needs them; the reports of shards always have them
     #[arg(long)]
     histograms: bool,
 }
@@ -137,29 +145,33 @@ impl FromStr for MaxFailures {
         let Some(percent) = text.strip_suffix('%') else {
             return values::count(text).map(MaxFailures::Count).map_err(|_| wrong());
         };
-        match percent.parse::<f64>() {
-            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(MaxFailures::Rate(percent / 100.0)),
-            Ok(_) => Err("expected a percentage from 0 to 100".to_owned()),
-            Err(_) => Err(wrong()),
+        match values::decimal(percent) {
+            Some(percent) if percent <= 100.0 => Ok(MaxFailures::Rate(percent / 100.0)),
+            Some(_) => Err("expected a percentage from 0 to 100".to_owned()),
+            None => Err(wrong()),
         }
     }
 }
 
 const EXIT_CODES: &str = "\
 Shards:
-  Without --shard, the shard is that of the scheduler that has started this: JOB_COMPLETION_INDEX and RINGPAIR_SHARDS
-  (a Kubernetes indexed Job), SLURM_ARRAY_TASK_ID, _MIN, _MAX, _STEP and _COUNT (a Slurm array),
-  CI_NODE_INDEX and CI_NODE_TOTAL (GitLab's `parallel`). An index without a total, and a Slurm array that is a list or one
-  task, is an error: use --shard. `ringpair merge` adds up the reports of shards that ran with --json or --json-lines.
-  Ask for as many pairs as there are shards, or more: one that has none to make is refused.
+  Without --shard, environment variables of a scheduler name the shard:
+    Kubernetes  JOB_COMPLETION_INDEX of an indexed Job, and RINGPAIR_SHARDS
+    Slurm       SLURM_ARRAY_TASK_ID, _MIN, _MAX, _STEP and _COUNT of an array
+    GitLab      CI_NODE_INDEX and CI_NODE_TOTAL of a job with `parallel`
+  An index without a total is an error, and so is a Slurm array that is a
+  list or one task: use --shard. Ask for at least as many pairs as there are
+  shards: a shard without a pair is refused. `ringpair merge` adds up the
+  reports of shards that ran with --json or --json-lines.
 
 Exit codes:
-  0    soaked, and nothing failed or was left behind
-  3    soaked, and something did; the report says what
-  1    could not be soaked
+  0    soaked; nothing failed, and nothing was left behind
+  3    soaked; something failed or was left behind, as the report says
+  1    could not soak
   2    wrong usage, or the report could not be written
-  130  interrupted by SIGINT, SIGTERM or SIGHUP, or because nothing reads standard output any more; the report, then on
-       stderr, tells what was soaked so far";
+  130  interrupted by SIGINT, SIGTERM or SIGHUP, or because nothing reads
+       standard output any more; the report, then on stderr, is of what was
+       soaked so far";
 
 pub(crate) fn run(options: &Options) -> ExitCode {
     exit::with(soak(options))
@@ -241,18 +253,8 @@ fn measured(
     let sizes = Sizes { request: options.request, response: options.response };
     let report = match engine {
         #[cfg(feature = "tokio-uring")]
-        Backend::Uring => soak.run_while(
-            async move |accepted: &mut _, connected: &mut _, turn: Turn| {
-                echo::on_tokio_uring(accepted, connected, sizes.talk(turn.seed)).await
-            },
-            go_on,
-        ),
-        _ => soak.run_while(
-            async move |accepted: &mut _, connected: &mut _, turn: Turn| {
-                echo::on_tokio(accepted, connected, sizes.talk(turn.seed)).await
-            },
-            go_on,
-        ),
+        Backend::Uring => soak.run_while(echo::body::<tokio_uring::net::TcpStream>(sizes), go_on),
+        _ => soak.run_while(echo::body::<tokio::net::TcpStream>(sizes), go_on),
     };
     report.map_err(|error| {
         let code = if matches!(error, Error::Options(_)) { WRONG } else { FAILED };
@@ -280,6 +282,9 @@ fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>, engine
         Closing::Reset => Linger::Reset,
         Closing::Graceful => Linger::Graceful,
     });
+    if let Some(Cpus(cpus)) = &options.pin {
+        soak = soak.pin(cpus.iter().copied());
+    }
     if let Some(pairs) = pairs {
         soak = soak.pairs(pairs);
     }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::values;
+
 /// More shards than anyone starts: beyond that, a number is a mistake.
 const MAX_SHARDS: u64 = 1_000_000;
 
@@ -128,7 +130,8 @@ impl Variables<'_> {
 
     fn number(&self, name: &str) -> Result<Option<u64>, String> {
         let text = (self.0)(name);
-        text.map(|text| text.parse().map_err(|_| format!("{name} is {text:?}, which is no number"))).transpose()
+        text.map(|text| values::digits(&text).ok_or_else(|| format!("{name} is {text:?}, which is no number")))
+            .transpose()
     }
 }
 
@@ -143,8 +146,8 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Shard, String> {
-        let numbers = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
-        let (index, of) = numbers.ok_or("it takes an index and a number of shards, such as 0/4")?;
+        let numbers = text.split_once('/').and_then(|(index, of)| Some((values::digits(index)?, values::digits(of)?)));
+        let (index, of) = numbers.ok_or("expected an index and a number of shards, for example 0/4")?;
         Shard::new(index, of)
     }
 }
@@ -171,7 +174,7 @@ mod tests {
     fn a_shard_is_an_index_below_a_number() {
         assert_eq!("3/4".parse(), Ok(Shard { index: 3, of: 4 }));
         assert_eq!("999999/1000000".parse(), Ok(Shard { index: 999_999, of: 1_000_000 }));
-        for text in ["4/4", "0/0", "1", "a/b", "-1/4", "1/4/2", "", "0/1000001", "0/18446744073709551615"] {
+        for text in ["4/4", "0/0", "1", "a/b", "-1/4", "+1/4", "1/4/2", "", "0/1000001", "0/18446744073709551615"] {
             assert!(text.parse::<Shard>().is_err(), "{text}");
         }
         assert_eq!(Shard { index: 3, of: 4 }.to_string(), "3/4");

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::document::{Counted, Cpu, Document, Engine, Values};
 use super::shard::Shard;
+use crate::cpus::Cpus;
 use crate::numbers::{grouped, micros};
 use crate::output::escaped;
 use crate::screen;
@@ -35,7 +36,8 @@ fn head(document: &Document) -> String {
         shards => format!("\nshards {}", named(shards)),
     };
     let answer = answer(document);
-    format!("{answer}\n\nPairs are made through {through}\nin {network}\nseed {}{shards}", document.seed)
+    let on = Cpus(document.pinned_cpus.clone()).suffix();
+    format!("{answer}\n\nPairs are made through {through}{on}\nin {network}\nseed {}{shards}", document.seed)
 }
 
 fn named(shards: &[Shard]) -> String {

@@ -78,6 +78,7 @@ impl Sum {
             after: facts(own.after, other.after)?,
             ended_early: own.ended_early || other.ended_early,
             seed: own.seed,
+            pinned_cpus: either(own.pinned_cpus, &other.pinned_cpus),
             netns: own.netns && other.netns,
             shards: own.shards,
         };
@@ -131,6 +132,12 @@ fn merge(what: &'static str, own: &mut Series, more: &Values) -> Result<(), Misf
     total(what, own.count(), more.count)?;
     own.merge(&more.series());
     Ok(())
+}
+
+/// Those of either, each once.
+fn either(own: Vec<usize>, more: &[usize]) -> Vec<usize> {
+    let all: BTreeSet<usize> = own.into_iter().chain(more.iter().copied()).collect();
+    all.into_iter().collect()
 }
 
 fn extended(mut own: Vec<String>, more: &[String]) -> Vec<String> {

@@ -61,6 +61,7 @@ fn report(outcomes: &[Outcome], shard: Option<Shard>) -> Document {
         after: held,
         ended_early: false,
         seed: 7,
+        pinned_cpus: Vec::new(),
         netns: false,
         shards: shard.into_iter().collect(),
     }
@@ -116,6 +117,8 @@ fn what_one_shard_says_the_sum_says() {
         assert_eq!((sum.elapsed_seconds, sum.pairs_per_second, sum.seed), (4.0, 4.0, 9));
         assert_eq!(merged([&sum]).complaints, ["shard 1/2: a leak"]);
     }
+    (parts[0].pinned_cpus, parts[1].pinned_cpus) = (vec![2, 0], vec![2, 1]);
+    assert_eq!(merged(&parts).pinned_cpus, [0, 1, 2]);
     parts[0].notes = vec!["b".to_owned(), "a".to_owned()];
     parts[1].notes = vec!["b".to_owned()];
     assert_eq!(merged(&parts).notes, ["a", "b"]);
