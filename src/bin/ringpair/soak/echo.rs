@@ -1,11 +1,13 @@
 //! What is done with each pair: a request goes there, a response comes back, and both must arrive as they were sent.
 
 use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
 
-use ringpair::PairSocket;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send};
 use ringpair::measure::soak::{Turn, doing};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// Few enough for a socket to take them before the other end reads.
 pub(crate) const MOST: usize = 4096;
@@ -52,71 +54,64 @@ fn check(sent: &[u8], came: &[u8]) -> io::Result<()> {
     }
 }
 
-/// A stream that a soak can use.
-pub(super) trait Echo: PairSocket {
-    async fn echo(accepted: &mut Self, connected: &mut Self, talk: Talk) -> io::Result<()>;
-}
-
-/// What a soak does with each pair.
-pub(super) fn body<S: Echo>(sizes: Sizes) -> impl AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + Clone + Send {
-    async move |accepted: &mut S, connected: &mut S, turn: Turn| {
-        S::echo(accepted, connected, sizes.talk(turn.seed)).await
+/// What a soak does with each pair. Plain calls: those of a runtime would cost as much as the rest of the pair.
+pub(super) fn body(
+    sizes: Sizes,
+) -> impl AsyncFn(&mut TcpStream, &mut TcpStream, Turn) -> io::Result<()> + Clone + Send + 'static {
+    async move |accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn| {
+        echo(accepted, connected, sizes.talk(turn.seed)).await
     }
 }
 
-impl Echo for TcpStream {
-    async fn echo(accepted: &mut Self, connected: &mut Self, Talk { request, response }: Talk) -> io::Result<()> {
-        doing(STEPS[0]);
-        connected.write_all(&request).await?;
-        doing(STEPS[1]);
-        let mut came = vec![0; request.len()];
-        accepted.read_exact(&mut came).await?;
-        check(&request, &came)?;
-        doing(STEPS[2]);
-        let response = response.unwrap_or(request);
-        accepted.write_all(&response).await?;
-        doing(STEPS[3]);
-        came.resize(response.len(), 0);
-        connected.read_exact(&mut came).await?;
-        check(&response, &came)
-    }
+async fn echo(accepted: &TcpStream, connected: &TcpStream, Talk { request, response }: Talk) -> io::Result<()> {
+    doing(STEPS[0]);
+    write(connected, &request).await?;
+    doing(STEPS[1]);
+    let mut came = vec![0; request.len()];
+    read(accepted, &mut came).await?;
+    check(&request, &came)?;
+    doing(STEPS[2]);
+    let response = response.unwrap_or(request);
+    write(accepted, &response).await?;
+    doing(STEPS[3]);
+    came.resize(response.len(), 0);
+    read(connected, &mut came).await?;
+    check(&response, &came)
 }
 
-#[cfg(feature = "tokio-uring")]
-mod ring {
-    use tokio_uring::buf::BoundedBuf;
-    use tokio_uring::net::TcpStream;
+async fn write(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    while !bytes.is_empty() {
+        let sent = patiently(|| send(stream.as_raw_fd(), bytes, flags)).await?;
+        bytes = &bytes[sent..];
+    }
+    Ok(())
+}
 
-    use super::*;
-
-    impl Echo for TcpStream {
-        async fn echo(accepted: &mut Self, connected: &mut Self, Talk { request, response }: Talk) -> io::Result<()> {
-            doing(STEPS[0]);
-            let (written, request) = connected.write_all(request).await;
-            written?;
-            doing(STEPS[1]);
-            check(&request, &read(accepted, request.len()).await?)?;
-            doing(STEPS[2]);
-            let (written, response) = accepted.write_all(response.unwrap_or(request)).await;
-            written?;
-            doing(STEPS[3]);
-            check(&response, &read(connected, response.len()).await?)
+async fn read(stream: &TcpStream, mut bytes: &mut [u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match patiently(|| recv(stream.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT)).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            came => bytes = &mut bytes[came..],
         }
     }
+    Ok(())
+}
 
-    /// So many bytes.
-    async fn read(stream: &TcpStream, count: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; count];
-        let mut there = 0;
-        while there < count {
-            let (read, rest) = stream.read(bytes.slice(there..)).await;
-            bytes = rest.into_inner();
-            match read? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => there += read,
-            }
+/// How often a call is tried before it is tried once a millisecond: bytes are late only if another CPU brings them.
+const TRIES: usize = 1000;
+
+/// Makes a call until it need not wait. Lets other pairs of the thread go on in between.
+async fn patiently(mut call: impl FnMut() -> nix::Result<usize>) -> io::Result<usize> {
+    let mut tries = 0;
+    loop {
+        match call() {
+            Err(Errno::EAGAIN) if tries < TRIES => tokio::task::yield_now().await,
+            Err(Errno::EAGAIN) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Err(Errno::EINTR) => {}
+            outcome => return Ok(outcome?),
         }
-        Ok(bytes)
+        tries += 1;
     }
 }
 

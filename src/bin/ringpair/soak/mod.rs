@@ -18,9 +18,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use ringpair::Linger;
 use ringpair::measure::Error;
 use ringpair::measure::soak::{Report, Soak};
-use ringpair::{Backend, Linger, PairOptions};
 
 use self::document::Document;
 use self::echo::Sizes;
@@ -237,7 +237,6 @@ fn goal(options: &Options, pairs: Option<u64>) -> Goal {
     }
 }
 
-/// Uses streams of tokio-uring with a ring, and streams of tokio without.
 fn measured(
     options: &Options,
     shard: Option<Shard>,
@@ -245,17 +244,9 @@ fn measured(
     is_own: bool,
     teller: &mut Teller,
 ) -> Result<Report, Refusal> {
-    let making = &options.making;
-    let made = PairOptions::new().address(making.address).backend(making.backend());
-    let engine = made.factory().map_err(|error| (FAILED, Error::from(error).into()))?.backend();
-    let soak = asked_for(options, shard, pairs, engine).own_network(is_own);
-    let go_on = |progress| teller.tell(progress);
+    let soak = asked_for(options, shard, pairs).own_network(is_own);
     let sizes = Sizes { request: options.request, response: options.response };
-    let report = match engine {
-        #[cfg(feature = "tokio-uring")]
-        Backend::Uring => soak.run_while(echo::body::<tokio_uring::net::TcpStream>(sizes), go_on),
-        _ => soak.run_while(echo::body::<tokio::net::TcpStream>(sizes), go_on),
-    };
+    let report = soak.run_while(echo::body(sizes), |progress| teller.tell(progress));
     report.map_err(|error| {
         let code = if matches!(error, Error::Options(_)) { WRONG } else { FAILED };
         (code, error.into())
@@ -275,8 +266,9 @@ fn pairs_of(options: &Options, shard: Option<Shard>) -> Result<Option<u64>, Stri
     }
 }
 
-fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>, engine: Backend) -> Soak {
-    let mut soak = Soak::new().address(options.making.address).backend(engine).live(options.live);
+fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>) -> Soak {
+    let making = &options.making;
+    let mut soak = Soak::new().address(making.address).backend(making.backend()).live(options.live);
     soak = soak.threads(options.threads).concurrency(options.concurrency).pair_timeout(options.pair_timeout);
     soak = soak.linger(match options.linger {
         Closing::Reset => Linger::Reset,
