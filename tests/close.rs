@@ -326,6 +326,41 @@ fn a_browser_draws_the_page() {
     assert!(size > 20_000, "{size} bytes; {drawn:?}");
 }
 
+/// Run in the page: names the labels that are cut off, and the colour of the paper.
+const LOOK: &str = "<script>
+const cut = [...document.querySelectorAll('svg text')].filter(text => {
+    const box = text.getBBox(), view = text.ownerSVGElement.viewBox.baseVal;
+    return box.x < 0 || box.y < 0 || box.x + box.width > view.width || box.y + box.height > view.height;
+});
+document.body.dataset.cut = cut.map(text => text.textContent).join('; ');
+document.body.dataset.paper = getComputedStyle(document.body).backgroundColor;
+document.body.dataset.overflow = document.documentElement.scrollWidth > innerWidth;
+</script>";
+
+#[test]
+fn no_label_is_cut_off_in_light_or_dark_narrow_or_wide() {
+    let Some(browser) = browser() else { return skip("there is no chromium here to draw a page with") };
+    let (page, home) = (Scratch::new("looked-at.html"), Scratch::new("looker"));
+    let Some(_) = measured(close(&["--pairs", "10", "--html", page.0.to_str().unwrap()])) else { return };
+    let drawn = fs::read_to_string(&page.0).unwrap();
+    fs::write(&page.0, drawn.replace("</body>", &format!("{LOOK}</body>"))).unwrap();
+    for (scheme, paper) in [(0, "rgb(22, 25, 28)"), (1, "rgb(252, 252, 251)")] {
+        for width in [600, 1100] {
+            let looked = Command::new(browser)
+                .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+                .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
+                .arg(format!("--window-size={width},1400"))
+                .arg(format!("--user-data-dir={}", home.0.display()))
+                .arg(format!("file://{}", page.0.display()))
+                .output()
+                .unwrap();
+            let document = text(&looked.stdout);
+            let body = document.split_once("<body").unwrap().1.split_once('>').unwrap().0;
+            assert_eq!(body, format!(r#" data-cut="" data-paper="{paper}" data-overflow="false""#), "{width}");
+        }
+    }
+}
+
 fn browser() -> Option<&'static str> {
     let is_there =
         |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());

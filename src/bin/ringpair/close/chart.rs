@@ -44,7 +44,7 @@ pub(super) fn legend(modes: &[CloseMode]) -> String {
 
 const WIDTH: f64 = 640.0;
 const NAMES: f64 = 100.0;
-const LABELS: f64 = 250.0;
+const LABELS: f64 = 300.0;
 const BAR: f64 = 26.0;
 
 /// Bars longer than this many times the shortest are cut off: the others would be too short to compare.
