@@ -30,6 +30,8 @@ pub(super) struct Course {
     begun: AtomicU64,
     done: AtomicU64,
     failed: AtomicU64,
+    /// Nanoseconds from the beginning until the last thread that has ended did.
+    ended: AtomicU64,
     stopped: OnceLock<Instant>,
     interrupted: AtomicBool,
     failed_too_often: AtomicBool,
@@ -43,6 +45,7 @@ impl Course {
             begun: AtomicU64::new(0),
             done: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             stopped: OnceLock::new(),
             interrupted: AtomicBool::new(false),
             failed_too_often: AtomicBool::new(false),
@@ -129,6 +132,16 @@ impl Course {
         self.begin.elapsed()
     }
 
+    /// Notes that a thread has ended. The watcher finds out up to a tenth of a second later.
+    pub(super) fn a_thread_has_ended(&self) {
+        self.ended.fetch_max(self.elapsed().as_nanos().try_into().unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Returns how long it took until all threads had ended.
+    pub(super) fn took(&self) -> Duration {
+        Duration::from_nanos(self.ended.load(Relaxed))
+    }
+
     pub(super) fn progress(&self, facts: Facts) -> Progress {
         let (pairs, failures) = (self.done.load(Relaxed), self.failed.load(Relaxed));
         Progress { pairs, failures, elapsed: self.elapsed(), facts }
@@ -158,6 +171,17 @@ mod tests {
             assert_eq!((course.is_stopped(), course.has_failed_too_often()), (is_stopped, is_stopped));
         }
         assert!(course.next().is_none() && !course.is_interrupted());
+    }
+
+    #[test]
+    fn what_comes_after_the_last_thread_does_not_count() {
+        let course = course(None, None);
+        course.a_thread_has_ended();
+        let took = course.took();
+        while course.elapsed() <= took {} // the clock goes on
+        assert_eq!(course.took(), took);
+        course.a_thread_has_ended();
+        assert!(course.took() > took);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub struct Report {
     pub failures: BTreeMap<String, u64>,
     /// What the first of them said.
     pub first_failure: Option<String>,
-    /// How long it took.
+    /// How long it took, until the last thread had ended or was given up.
     pub elapsed: Duration,
     /// From the beginning of a pair, or, with a rate, from when it should have begun, until both ends were there.
     pub make: Series,
@@ -110,7 +110,7 @@ impl Report {
             pairs: tally.pairs,
             failures: tally.failures,
             first_failure: tally.first_failure,
-            elapsed: course.elapsed(),
+            elapsed: if tally.blocked > 0 { course.elapsed() } else { course.took() },
             make: tally.make,
             body: tally.body,
             close: tally.close,

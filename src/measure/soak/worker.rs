@@ -73,6 +73,7 @@ impl Worker {
     {
         let course = Arc::clone(&self.course);
         let outcome = self.soak(body);
+        course.a_thread_has_ended();
         if outcome.is_err() {
             course.stop();
         }
