@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-/// The error of every measurement: what failed, and as [`source`](std::error::Error::source) the cause.
+/// The error of a measurement. `Display` says what failed and why, in one sentence.
 ///
 /// ```
 /// use ringpair::measure::{Error, close::Close};
@@ -48,20 +48,21 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Options(why) => f.write_str(why),
-            Error::Pair(_) => f.write_str("cannot make a pair"),
-            Error::Closing { act, .. } => write!(f, "could not {act}"),
-            Error::Counters(_) => f.write_str("the kernel's counters cannot be read"),
-            Error::Start(_) => f.write_str("a thread with a runtime of its own cannot be started"),
+            Error::Pair(error) => write!(f, "cannot make a pair: {error}"),
+            Error::Closing { act, source } => write!(f, "could not {act}: {source}"),
+            Error::Counters(source) => write!(f, "cannot read the kernel's counters: {source}"),
+            Error::Start(source) => write!(f, "cannot start a thread with its own runtime: {source}"),
         }
     }
 }
 
+/// The chain begins behind the cause, which `Display` already shows.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Options(_) => None,
-            Error::Pair(error) => Some(error),
-            Error::Closing { source, .. } | Error::Counters(source) | Error::Start(source) => Some(source),
+            Error::Pair(error) => error.cause().source(),
+            Error::Closing { source, .. } | Error::Counters(source) | Error::Start(source) => source.source(),
         }
     }
 }

@@ -169,7 +169,7 @@ pub(super) async fn vectored_writes_keep_order(scene: Scene<'_>) -> Verdict {
 pub(super) async fn vectored_writes_of_many_slices(scene: Scene<'_>) -> Verdict {
     /// Around limits of libraries and of the kernel, which is 1024.
     const COUNTS: [usize; 15] = [9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 129, 257, 1023, 1024, 1025];
-    const MAX_WRITES: usize = 2000;
+    const MAX_WRITES: usize = 1000;
     let Scene { mut near, mut far, .. } = scene;
     let (mut position, mut writes) = (0, 0);
     let slices = COUNTS.map(|count| (0..count).map(|place| 1 + place % 3).collect());
