@@ -22,7 +22,7 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ringpair::measure::Error;
-use ringpair::measure::soak::{Soak, Turn};
+use ringpair::measure::soak::{PairInfo, Soak};
 use ringpair::{Backend, Linger, Step};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,7 +35,7 @@ const INTERRUPTED: i32 = 130;
 
 // --- the library
 
-async fn ping(accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn) -> io::Result<()> {
+async fn ping(accepted: &mut TcpStream, connected: &mut TcpStream, turn: PairInfo) -> io::Result<()> {
     connected.write_all(&turn.seed.to_be_bytes()).await?;
     assert_eq!(accepted.read_u64().await?, turn.seed);
     Ok(())
@@ -47,7 +47,7 @@ fn threads_and_tasks_use_every_pair_once() {
         let soak = Soak::new().backend(backend).pairs(301).threads(2).concurrency(3).live(10).linger(Linger::Reset);
         let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let noted = std::sync::Arc::clone(&seen);
-        let report = soak.run(async move |accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn| {
+        let report = soak.run(async move |accepted: &mut TcpStream, connected: &mut TcpStream, turn: PairInfo| {
             noted.lock().unwrap().push(turn.number);
             ping(accepted, connected, turn).await
         });
@@ -85,7 +85,7 @@ fn streams_that_live_on_a_ring_are_soaked_on_one() {
     }
     use tokio_uring::net::TcpStream;
     let soak = Soak::new().pairs(100).concurrency(4);
-    let body = async |accepted: &mut TcpStream, connected: &mut TcpStream, _: Turn| {
+    let body = async |accepted: &mut TcpStream, connected: &mut TcpStream, _: PairInfo| {
         connected.write_all(b"ping".to_vec()).await.0?;
         let (read, bytes) = accepted.read(vec![0; 4]).await;
         assert_eq!(&bytes[..read?], b"ping");
@@ -100,7 +100,7 @@ fn streams_that_live_on_a_ring_are_soaked_on_one() {
 #[test]
 fn a_body_that_fails_panics_or_hangs_is_counted() {
     let soak = Soak::new().pairs(40).concurrency(2).pair_timeout(Duration::from_millis(200));
-    let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number {
+    let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: PairInfo| match turn.number {
         7 => Err(io::Error::other("the seventh fails")),
         8 => panic!("the eighth panics"),
         9 => std::future::pending().await,
@@ -116,7 +116,7 @@ fn a_body_that_fails_panics_or_hangs_is_counted() {
 fn a_pair_that_takes_too_long_is_named_with_its_stage() {
     alone(|| {
         let soak = Soak::new().pairs(3).pair_timeout(Duration::from_millis(300));
-        let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number {
+        let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: PairInfo| match turn.number {
             1 => std::future::pending().await,
             _ => Ok(()),
         });
@@ -137,7 +137,7 @@ fn block_for_good() -> ! {
 fn a_thread_that_a_body_blocks_is_given_up() {
     alone(|| {
         let soak = Soak::new().pairs(20).threads(2).pair_timeout(Duration::from_millis(300));
-        let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| {
+        let report = soak.run(async |_: &mut TcpStream, _: &mut TcpStream, turn: PairInfo| {
             if turn.number == 5 {
                 block_for_good();
             }
@@ -158,7 +158,7 @@ fn bodies_that_never_end_are_abandoned_at_the_end() {
             let soak = Soak::new().duration(Duration::from_secs(3600)).pair_timeout(Duration::MAX).concurrency(2);
             let stuck = Arc::new(AtomicU64::new(0));
             let are_stuck = Arc::clone(&stuck);
-            let body = async move |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| {
+            let body = async move |_: &mut TcpStream, _: &mut TcpStream, turn: PairInfo| {
                 let gets_stuck = turn.number == 4 || (turn.number == 3 && !block);
                 stuck.fetch_add(u64::from(gets_stuck), Relaxed);
                 match gets_stuck {
@@ -188,7 +188,7 @@ fn reads_left_pending_on_a_ring_end_with_their_pair() {
     use tokio_uring::net::TcpStream;
     alone(|| {
         let soak = Soak::new().pairs(2).pair_timeout(Duration::from_millis(100));
-        let report = soak.run(async |accepted: &mut TcpStream, connected: &mut TcpStream, _: Turn| {
+        let report = soak.run(async |accepted: &mut TcpStream, connected: &mut TcpStream, _: PairInfo| {
             let (one, other) = (accepted.read(vec![0; 1]), connected.read(vec![0; 1]));
             futures_util::future::join(one, other).await.0.0.map(drop)
         });
@@ -200,7 +200,7 @@ fn reads_left_pending_on_a_ring_end_with_their_pair() {
 
 #[test]
 fn too_many_failures_end_the_soak() {
-    let body = async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number % 2 {
+    let body = async |_: &mut TcpStream, _: &mut TcpStream, turn: PairInfo| match turn.number % 2 {
         0 => Err(io::Error::other("each second one")),
         _ => Ok(()),
     };
@@ -215,7 +215,7 @@ fn too_many_failures_end_the_soak() {
 #[test]
 fn a_descriptor_that_is_left_open_is_complained_of() {
     alone(|| {
-        let leak = async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| {
+        let leak = async |_: &mut TcpStream, _: &mut TcpStream, turn: PairInfo| {
             if turn.number == 3 {
                 let _ = OwnedFd::from(File::open("/dev/null")?).into_raw_fd();
             }
@@ -230,7 +230,7 @@ fn a_descriptor_that_is_left_open_is_complained_of() {
 fn pairs_are_held_open_as_many_as_asked_for() {
     alone(|| {
         // The last body looks: by then those that are held are as many as there will be.
-        let look = async |accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn| {
+        let look = async |accepted: &mut TcpStream, connected: &mut TcpStream, turn: PairInfo| {
             let open = fs::read_dir("/proc/self/fd")?.count();
             let told = io::Error::other(format!("{open} descriptors"));
             ping(accepted, connected, turn).await?;
@@ -249,7 +249,7 @@ fn pairs_are_held_open_as_many_as_asked_for() {
 
 #[test]
 fn at_a_rate_late_pairs_count_from_their_planned_begin() {
-    let stall = async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| {
+    let stall = async |_: &mut TcpStream, _: &mut TcpStream, turn: PairInfo| {
         if turn.number == 0 {
             std::thread::sleep(Duration::from_millis(200)); // the stall itself: nothing else goes on in this thread
         }
@@ -653,7 +653,7 @@ fn a_graceful_soak_is_not_called_clean() {
 #[test]
 fn a_time_wait_that_a_reset_should_not_leave_is_complained_of() {
     common::alone_in_a_network(|| {
-        let shut = async |accepted: &mut TcpStream, connected: &mut TcpStream, _: Turn| {
+        let shut = async |accepted: &mut TcpStream, connected: &mut TcpStream, _: PairInfo| {
             accepted.shutdown().await?;
             connected.shutdown().await?;
             let read = accepted.read(&mut [0]).await? + connected.read(&mut [0]).await?;

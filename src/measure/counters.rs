@@ -1,4 +1,4 @@
-//! What the kernel has counted: how connections ended, told by someone who does not guess.
+//! The kernel's counters of how connections ended.
 
 use std::io::Result;
 use std::ops::{AddAssign, Mul, Sub};
@@ -6,9 +6,9 @@ use std::ops::{AddAssign, Mul, Sub};
 use crate::netstat::{in_table, missing, read};
 use crate::probe::is_kernel_before;
 
-/// How many connections ended in which way, in this thread's network namespace.
+/// The kernel's counts of how connections ended, in this thread's network namespace.
 ///
-/// Read at two moments and [subtracted](Sub), they tell what happened in between, be it ours or anyone else's of that namespace.
+/// [Subtract](Sub) two readings for what happened in between, connections of other programs in that namespace included.
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -17,7 +17,7 @@ use crate::probe::is_kernel_before;
 /// let before = Counters::read().unwrap();
 /// drop(PairOptions::new().make_pair_blocking::<TcpStream>().unwrap()); // resets
 /// let counted = Counters::read().unwrap() - before;
-/// assert!(counted.out_rsts >= 1 && counted.abort_on_data >= 1); // of others there may be more
+/// assert!(counted.out_rsts >= 1 && counted.abort_on_data >= 1); // other programs may add more
 /// assert_eq!(counted.named()[2], ("out_rsts", counted.out_rsts));
 /// assert_eq!(counted.time_waits(), counted.time_wait + counted.time_wait_overflow);
 /// ```
@@ -30,15 +30,15 @@ use crate::probe::is_kernel_before;
 #[cfg_attr(feature = "cli", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Counters {
-    /// Sockets that have entered TIME_WAIT: `TW`, and `TWKilled` for those with a short time there. Before Linux 5.18 the kernel
-    /// counts them when they leave, and as `TWRecycled` where a new connection takes their place; there, those that are in
-    /// TIME_WAIT are added (`tw` of `/proc/net/sockstat`).
+    /// Sockets that have entered TIME_WAIT: `TW`, and `TWKilled` for those with a short timeout. Before Linux 5.18 the kernel
+    /// counts sockets when they leave, and as `TWRecycled` if a new connection takes their place; so those in TIME_WAIT are
+    /// added (`tw` of `/proc/net/sockstat`).
     pub time_wait: u64,
-    /// Sockets that should have entered TIME_WAIT and found it full: `TCPTimeWaitOverflow`; see `tcp_max_tw_buckets`.
+    /// Sockets that did not enter TIME_WAIT because it was full: `TCPTimeWaitOverflow`; see `tcp_max_tw_buckets`.
     pub time_wait_overflow: u64,
     /// Resets sent: `OutRsts`.
     pub out_rsts: u64,
-    /// Sockets that went from ESTABLISHED or CLOSE_WAIT to CLOSED at once: `EstabResets`. A reset connection counts at each end.
+    /// Sockets that went from ESTABLISHED or CLOSE_WAIT directly to CLOSED: `EstabResets`. Both ends of a reset count.
     pub estab_resets: u64,
     /// Sockets closed with zero linger: `TCPAbortOnData`.
     pub abort_on_data: u64,
@@ -47,17 +47,17 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// What they stand at.
+    /// Reads the counters.
     ///
     /// # Errors
     ///
-    /// Where `/proc` is not there, or lacks one of them.
+    /// If `/proc` is missing, or lacks a counter.
     pub fn read() -> Result<Counters> {
-        let sockstat = if is_kernel_before(COUNTS_WHO_ENTERS) { Some(read("sockstat")?) } else { None };
+        let sockstat = if is_kernel_before(COUNTS_ON_ENTRY) { Some(read("sockstat")?) } else { None };
         Counters::of(&read("snmp")?, &read("netstat")?, sockstat.as_deref())
     }
 
-    /// Reads the tables; `sockstat` is given where the kernel counts sockets that leave TIME_WAIT.
+    /// Parses the tables. `sockstat` is needed if the kernel counts sockets when they leave TIME_WAIT.
     fn of(snmp: &str, netstat: &str, sockstat: Option<&str>) -> Result<Counters> {
         let tcp = |name| in_table(snmp, "Tcp:", name);
         let ext = |name| in_table(netstat, "TcpExt:", name);
@@ -79,7 +79,7 @@ impl Counters {
         self.time_wait + self.time_wait_overflow
     }
 
-    /// Each with its name, in the order in which they are listed above.
+    /// Returns the counters with their names, in the order above.
     pub fn named(&self) -> [(&'static str, u64); 6] {
         [
             ("time_wait", self.time_wait),
@@ -103,7 +103,7 @@ impl Counters {
     }
 }
 
-/// What was counted since the earlier moment.
+/// The counts since an earlier reading.
 impl Sub for Counters {
     type Output = Counters;
 
@@ -118,7 +118,7 @@ impl AddAssign for Counters {
     }
 }
 
-/// So many times the same.
+/// The counts of repeated work.
 impl Mul<u64> for Counters {
     type Output = Counters;
 
@@ -128,7 +128,7 @@ impl Mul<u64> for Counters {
 }
 
 /// The first Linux that counts a socket when it enters TIME_WAIT.
-const COUNTS_WHO_ENTERS: (u32, u32) = (5, 18);
+const COUNTS_ON_ENTRY: (u32, u32) = (5, 18);
 
 /// Returns the sockets that have left TIME_WAIT, plus those in it.
 fn entered_time_wait(netstat: &str, sockstat: &str) -> Result<u64> {

@@ -1,7 +1,7 @@
-//! What pairs are good for beside tests: measuring. Feature `measure`.
+//! Measurements with pairs. Feature `measure`.
 //!
-//! [`close`] measures what each way of closing costs at both ends, with the kernel's own [`Counters`] as proof of how the
-//! connections ended. [`soak`] makes, uses and closes many pairs, and reports what was lost, leaked or slowed down.
+//! [`close`] measures what each way of closing costs at both ends, with the kernel's [`Counters`] as proof. [`soak`] makes, uses
+//! and closes many pairs, and reports failures, leaks and times.
 
 pub mod close;
 mod counters;

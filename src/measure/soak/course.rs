@@ -1,18 +1,18 @@
-//! What a soak has left to do, for all its threads together.
+//! Hands out the pairs of a soak to its threads, and decides when it ends.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::{Facts, LOOK_EVERY, Progress, Turn};
+use super::{LOOK_EVERY, PairInfo, Progress, ResourceUsage};
 
-/// How long bodies may go on after the soak was told to end.
+/// How long bodies may run after the soak was told to end.
 const GRACE: Duration = Duration::from_millis(400);
 
-/// How many pairs must have ended before their failure rate is judged.
-const ENOUGH_FOR_A_RATE: u64 = 100;
+/// The failure rate is judged after this many pairs.
+const MIN_PAIRS_FOR_A_RATE: u64 = 100;
 
-/// What was asked for.
+/// The options of a soak.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) pairs: Option<u64>,
@@ -53,7 +53,7 @@ impl Course {
     }
 
     /// Returns the next pair and how long after the beginning it is due; `None` when all have begun.
-    pub(super) fn next(&self) -> Option<(Turn, Option<Duration>)> {
+    pub(super) fn next(&self) -> Option<(PairInfo, Option<Duration>)> {
         if self.is_stopped() {
             return None;
         }
@@ -63,12 +63,12 @@ impl Course {
         }
         let due = self.plan.rate.map(|rate| Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX));
         let begins = due.unwrap_or_else(|| self.begin.elapsed());
-        // However late the first thread begins, one pair is made.
+        // The first pair is made, however late its thread begins.
         if number > 0 && self.plan.duration.is_some_and(|duration| begins >= duration) {
             return None;
         }
         let seed = fastrand::Rng::with_seed(self.plan.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).u64(..);
-        Some((Turn { number, seed }, due))
+        Some((PairInfo { number, seed }, due))
     }
 
     /// Waits until a pair is due. Returns the planned moment, or `None` if the soak is stopped before.
@@ -92,16 +92,16 @@ impl Course {
     pub(super) fn count_failed(&self) {
         let failed = self.failed.fetch_add(1, Relaxed) + 1;
         let ended = failed + self.done.load(Relaxed);
-        let are_too_many = self.plan.max_failures.is_some_and(|most| failed > most);
+        let are_too_many = self.plan.max_failures.is_some_and(|max| failed > max);
         let rate = failed as f64 / ended as f64;
-        let is_too_often = ended >= ENOUGH_FOR_A_RATE && self.plan.max_failure_rate.is_some_and(|most| rate > most);
+        let is_too_often = ended >= MIN_PAIRS_FOR_A_RATE && self.plan.max_failure_rate.is_some_and(|max| rate > max);
         if are_too_many || is_too_often {
             self.failed_too_often.store(true, Relaxed);
             self.stop();
         }
     }
 
-    /// Lets no further pair begin. Bodies have a moment left to end.
+    /// Lets no further pair begin. Bodies have [`GRACE`] to end.
     pub(super) fn stop(&self) {
         self.stopped.get_or_init(Instant::now);
     }
@@ -142,12 +142,12 @@ impl Course {
         Duration::from_nanos(self.ended.load(Relaxed))
     }
 
-    pub(super) fn progress(&self, facts: Facts) -> Progress {
+    pub(super) fn progress(&self, usage: ResourceUsage) -> Progress {
         let (pairs, failures) = (self.done.load(Relaxed), self.failed.load(Relaxed));
-        Progress { pairs, failures, elapsed: self.elapsed(), facts }
+        Progress { pairs, failures, elapsed: self.elapsed(), usage }
     }
 
-    /// Whether a tenth of the pairs or of the time is through.
+    /// Whether a tenth of the pairs or of the time is over.
     pub(super) fn is_tenth(&self, progress: Progress) -> bool {
         self.plan.pairs.is_some_and(|pairs| progress.pairs >= pairs / 10)
             || self.plan.duration.is_some_and(|duration| progress.elapsed >= duration / 10)

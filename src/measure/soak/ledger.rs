@@ -1,4 +1,4 @@
-//! What a thread has in hand and has done. The thread writes it; the thread that watches reads it.
+//! The pairs that a thread works on, and its results. The thread writes them; the watching thread reads them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,17 +11,17 @@ use crate::measure::Series;
 
 use super::course::Course;
 
-/// How long after its deadline a pair must still be in hand before its thread counts as blocked.
+/// How long a pair may overrun its deadline before its thread counts as blocked.
 const BLOCKED_AFTER: Duration = Duration::from_secs(2);
 
-/// How long a stopped thread may show no sign of life.
+/// How long a stopped thread may be silent before it counts as blocked.
 const SILENT: Duration = Duration::from_millis(400);
 
-/// What is being done with a pair.
+/// The stage of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Make,
-    /// With what the body says that it is doing.
+    /// What the body says it is doing; see [`doing`](super::doing).
     Body(&'static str),
     Close,
 }
@@ -45,11 +45,11 @@ pub(super) struct Ledger {
 struct Page {
     tally: Tally,
     in_hand: BTreeMap<u64, (Stage, Instant)>,
-    /// The last sign of life.
+    /// Time of the thread's last activity.
     moved: Instant,
-    /// All pairs are through and closed; only the runtime has to end.
+    /// All pairs are closed; only the runtime has to end.
     is_ending: bool,
-    /// The thread is blocked: what it does from here on counts no more.
+    /// The thread is blocked: its further work does not count.
     is_given_up: bool,
 }
 
@@ -73,7 +73,7 @@ impl Ledger {
         self.page().tally.engine = Some(engine);
     }
 
-    /// Takes a pair in hand.
+    /// Begins a pair.
     pub(super) fn take(&self, number: u64) -> Hand<'_> {
         let begin = Instant::now();
         let mut page = self.page();
@@ -90,7 +90,7 @@ impl Ledger {
         }
     }
 
-    /// Adds what a close took, and the pair as a whole.
+    /// Adds the time of a close, and of the whole pair.
     pub(super) fn closed(&self, close: Duration, whole: Duration) {
         let mut page = self.page();
         page.tally.close.add(close);
@@ -98,7 +98,7 @@ impl Ledger {
         page.moved = Instant::now();
     }
 
-    /// Only the runtime is left to end.
+    /// Notes that only the runtime has to end.
     pub(super) fn is_ending(&self) {
         let mut page = self.page();
         (page.is_ending, page.moved) = (true, Instant::now());
@@ -112,7 +112,8 @@ impl Ledger {
         std::mem::take(&mut self.page().tally)
     }
 
-    /// Gives a blocked thread up: counts what it has in hand, and nothing that it does later. False if it is not blocked.
+    /// Gives a blocked thread up: counts its open pairs as failed or abandoned, and nothing after that. False if it is not
+    /// blocked.
     pub(super) fn give_up_if_blocked(&self) -> bool {
         let mut page = self.page();
         if !page.is_blocked(self.timeout, self.course.overdue()) {
@@ -147,7 +148,7 @@ fn late(number: u64, timeout: Duration, stage: Stage) -> String {
     format!("pair {number} was not through after {timeout:?}: {stage}")
 }
 
-/// A pair in hand. Dropped without an end, it was abandoned, or its body panicked.
+/// A pair that a thread works on. Dropping it without a result means that it was abandoned, or its body panicked.
 pub(super) struct Hand<'a> {
     ledger: &'a Ledger,
     number: u64,
@@ -156,7 +157,7 @@ pub(super) struct Hand<'a> {
 }
 
 impl Hand<'_> {
-    /// Returns how long the pair may still take.
+    /// Returns the time left for the pair.
     pub(super) fn left(&self) -> Duration {
         self.ledger.timeout.saturating_sub(self.begin.elapsed())
     }
@@ -165,7 +166,7 @@ impl Hand<'_> {
         self.ledger.go_to(self.number, stage);
     }
 
-    /// Adds what it took to make the pair, and its body.
+    /// Adds the times of making the pair, and of its body.
     pub(super) fn took(&self, make: Duration, body: Duration) {
         let mut page = self.ledger.page();
         page.tally.make.add(make);
@@ -187,7 +188,7 @@ impl Hand<'_> {
         });
     }
 
-    /// The pair has taken too long.
+    /// Counts the pair as failed because its time is up.
     pub(super) fn late(mut self) {
         let stage = self.ledger.page().in_hand.get(&self.number).map_or(Stage::Make, |(stage, _)| *stage);
         let why = late(self.number, self.ledger.timeout, stage);
@@ -225,13 +226,13 @@ impl Drop for Hand<'_> {
     }
 }
 
-/// What a thread has done.
+/// The results of a thread.
 pub(super) struct Tally {
     pub(super) engine: Option<Backend>,
     pub(super) pairs: u64,
     pub(super) failures: BTreeMap<String, u64>,
     pub(super) first_failure: Option<String>,
-    /// Bodies that had not ended when the soak was.
+    /// Bodies that had not ended in time when the soak ended.
     pub(super) abandoned: u64,
     /// Threads that were given up.
     pub(super) blocked: u64,

@@ -1,4 +1,4 @@
-//! Does it go on for long? Pairs made, used and closed, by the thousand or by the hour, and what is left afterwards.
+//! Makes, uses and closes pairs, by the thousand or by the hour, and reports failures, times and what is left open.
 //!
 //! ```
 //! # #[cfg(feature = "tokio")]
@@ -22,22 +22,22 @@
 //! # fn main() {}
 //! ```
 //!
-//! Each thread has a factory and a runtime of its own: a tokio-uring one for streams that live on a ring, else a plain
-//! tokio one with IO and time enabled. Each of its tasks makes a pair, runs the body with it and closes it, the accepted end
-//! first, or, where pairs are to be held open, puts it behind those that are, and closes the one that has been there longest.
+//! Each thread has its own factory and runtime: tokio-uring for streams that need a ring, otherwise tokio with IO and time
+//! enabled. A task makes a pair, runs the body, and closes the pair, the accepted end first. If pairs are
+//! [held open](Soak::live), it closes the oldest of those instead.
 //!
-//! With a [rate](Soak::rate) pairs begin at planned moments. What comes late is counted from when it should have begun: a
-//! stall then shows in all the pairs that it held up, and not only in the one that met it.
+//! With a [rate](Soak::rate), pairs begin at planned times. A late pair is timed from its planned time, so that a stall shows in
+//! every pair that it delays (no coordinated omission).
 //!
-//! Nothing hangs. A pair has a [deadline](Soak::pair_timeout): one that takes longer is reset, and a thread that a body blocks
-//! is given up. Leaks are judged by figures of this process; sockets and TIME_WAIT belong to the network namespace, and are
+//! Nothing hangs. A pair that exceeds its [deadline](Soak::pair_timeout) is reset, and a thread that a body blocks is given up.
+//! Leaks of descriptors and memory are judged for this process. Sockets and TIME_WAIT belong to the network namespace, and are
 //! judged only if [nothing else uses it](Soak::own_network).
 
 mod course;
-mod facts;
 mod ledger;
 mod report;
-mod usage;
+mod resource_usage;
+mod totals;
 mod worker;
 mod workers;
 
@@ -55,23 +55,23 @@ use crate::measure::cpus::unavailable;
 use crate::{Backend, Linger, PairOptions, PairSocket};
 
 use self::course::{Course, Plan};
-pub use self::facts::Facts;
 pub use self::report::Report;
-use self::usage::Usage;
+pub use self::resource_usage::ResourceUsage;
+use self::totals::Totals;
 pub use self::worker::doing;
 use self::worker::open_for_good;
 use self::workers::Workers;
 
-/// How often it is looked what the process holds.
+/// The interval between two readings of the resource usage.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long the kernel may take to close what has been let go of.
+/// The longest time that the kernel may take to close sockets after the last call.
 const SETTLED_BY: Duration = Duration::from_millis(500);
 
-/// Descriptors that a thread needs beside those of its pairs: a ring, a listener, a runtime, and some to spare.
+/// Descriptors per thread, apart from those of its pairs: a ring, a listener, a runtime, and a reserve.
 const FOR_A_THREAD: usize = 16;
 
-/// What is to be soaked, and for how long.
+/// The options of a soak.
 ///
 /// ```
 /// # #[cfg(feature = "tokio")]
@@ -112,32 +112,32 @@ pub struct Soak {
     seed: Option<u64>,
 }
 
-/// Which pair a body has in hand.
+/// The pair that a body works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Turn {
-    /// Its number, counted from 0 in all threads together.
+pub struct PairInfo {
+    /// Its number, from 0, over all threads.
     pub number: u64,
-    /// A seed of its own, drawn from the soak's.
+    /// Its own seed, drawn from the soak's.
     pub seed: u64,
 }
 
-/// How far a soak has come.
+/// The progress of a soak.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Pairs closed, or put with those that are held open.
+    /// Number of pairs whose body has ended well.
     pub pairs: u64,
-    /// Pairs that failed.
+    /// Number of pairs that failed.
     pub failures: u64,
-    /// Since the beginning.
+    /// Time since the beginning.
     pub elapsed: Duration,
-    /// What the process holds now.
-    pub facts: Facts,
+    /// The resources in use now.
+    pub usage: ResourceUsage,
 }
 
 impl Soak {
-    /// Ten thousand pairs, one at a time, in one thread, reset on close; half a minute for each; a seed drawn at random.
+    /// Returns the defaults: 10,000 pairs, one at a time, in one thread, reset on close, 30 s per pair, a random seed.
     pub fn new() -> Soak {
         Soak {
             options: PairOptions::new(),
@@ -157,99 +157,99 @@ impl Soak {
         }
     }
 
-    /// How many pairs, in all threads together.
+    /// Sets the number of pairs, over all threads.
     pub fn pairs(mut self, pairs: u64) -> Soak {
         self.pairs = Some(pairs);
         self
     }
 
-    /// For how long pairs are begun. With a number of pairs too, whichever comes first.
+    /// Sets for how long pairs are begun. If the number of pairs is also set, the soak ends at the first limit.
     pub fn duration(mut self, duration: Duration) -> Soak {
         self.duration = Some(duration);
         self
     }
 
-    /// How many pairs a thread has in hand at once; 1 at least.
+    /// Sets how many pairs a thread works on at once, at least 1.
     pub fn concurrency(mut self, tasks: usize) -> Soak {
         self.concurrency = NonZeroUsize::new(tasks).unwrap_or(NonZeroUsize::MIN);
         self
     }
 
-    /// How many threads, each with a factory and a runtime of its own; 1 at least.
+    /// Sets the number of threads, at least 1. Each has its own factory and runtime.
     pub fn threads(mut self, threads: usize) -> Soak {
         self.threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
         self
     }
 
-    /// Pins each thread to one of these CPUs, in turn. Default: none, and threads run where the kernel puts them.
+    /// Pins each thread to one of these CPUs, in turn. Default: no pinning.
     pub fn pin(mut self, cpus: impl IntoIterator<Item = usize>) -> Soak {
         self.cpus = cpus.into_iter().collect();
         self
     }
 
-    /// How many pairs are held open, in all threads together, after their body and before their close.
+    /// Sets how many pairs, over all threads, are held open between their body and their close.
     pub fn live(mut self, pairs: usize) -> Soak {
         self.live = pairs;
         self
     }
 
-    /// Sets how many pairs are begun per second, in all threads together. Default: no limit.
+    /// Sets how many pairs begin per second, over all threads. Default: no limit.
     pub fn rate(mut self, pairs_per_second: f64) -> Soak {
         self.rate = Some(pairs_per_second);
         self
     }
 
-    /// What closing does; see [`PairOptions::linger`].
+    /// Sets how pairs close; see [`PairOptions::linger`].
     pub fn linger(mut self, linger: Linger) -> Soak {
         self.linger = linger;
         self.options = self.options.linger(linger);
         self
     }
 
-    /// The address of both ends; see [`PairOptions::address`].
+    /// Sets the address of both ends; see [`PairOptions::address`].
     pub fn address(mut self, address: IpAddr) -> Soak {
         self.options = self.options.address(address);
         self
     }
 
-    /// The engine that makes the pairs.
+    /// Sets the engine that makes the pairs.
     pub fn backend(mut self, backend: Backend) -> Soak {
         self.options = self.options.backend(backend);
         self
     }
 
-    /// How long a pair may take, from the beginning of its connect to the end of its close. One that takes longer is reset and
-    /// counted as failed; the report says what it was [`doing`]. A thread that a body or a close blocks for longer is given up.
+    /// Sets the time limit of a pair, from its connect to the end of its close. A pair that takes longer is reset and counted
+    /// as failed; the report says what it was [`doing`]. A thread that is blocked for longer is given up.
     pub fn pair_timeout(mut self, timeout: Duration) -> Soak {
         self.pair_timeout = timeout;
         self
     }
 
-    /// Ends the soak when more than so many pairs have failed.
+    /// Ends the soak when more pairs than this have failed.
     pub fn max_failures(mut self, failures: u64) -> Soak {
         self.max_failures = Some(failures);
         self
     }
 
-    /// Ends the soak when more than this part of all pairs has failed, from 0 to 1. The first hundred pairs are not judged.
+    /// Ends the soak when the share of failed pairs exceeds this, from 0 to 1. Judged from the hundredth pair on.
     pub fn max_failure_rate(mut self, rate: f64) -> Soak {
         self.max_failure_rate = Some(rate);
         self
     }
 
-    /// Whether nothing else uses this network namespace. Its sockets and TIME_WAIT are then judged too; default: `false`.
+    /// Says that nothing else uses this network namespace, so that its sockets and TIME_WAIT are judged. Default: `false`.
     pub fn own_network(mut self, is_own: bool) -> Soak {
         self.own_network = is_own;
         self
     }
 
-    /// Where the seeds of the bodies are drawn from.
+    /// Sets the seed that the bodies' seeds are drawn from.
     pub fn seed(mut self, seed: u64) -> Soak {
         self.seed = Some(seed);
         self
     }
 
-    /// How many descriptors it needs, the one with the listener and the like among them.
+    /// Returns how many descriptors the soak needs, including listeners, rings and runtimes.
     pub fn descriptors_needed(&self) -> usize {
         let (threads, concurrency) = (self.threads.get(), self.concurrency.get());
         let at_once = concurrency.saturating_mul(2).saturating_add(FOR_A_THREAD).saturating_mul(threads);
@@ -257,48 +257,48 @@ impl Soak {
         at_once.saturating_add(self.live.div_ceil(threads).saturating_mul(threads).saturating_mul(2))
     }
 
-    /// Soaks. Waits in the calling thread, which must not be in a runtime of its own.
+    /// Runs the soak. Blocks the calling thread, which must not be in a runtime.
     ///
     /// # Errors
     ///
-    /// [`Error::Options`] where that cannot be soaked here: a CPU that is not available, or too few descriptors, with their number;
-    /// [`Error::Pair`] where a factory cannot be set up; [`Error::Start`] where a thread or its runtime cannot be started. A pair that
-    /// fails is no error but a complaint; see [`Report::complaints`].
+    /// [`Error::Options`] if an option is invalid, a CPU is not available, or the process may not open enough descriptors;
+    /// [`Error::Pair`] if a factory cannot be made; [`Error::Start`] if a thread or its runtime cannot be started. A pair that
+    /// fails is not an error; see [`Report::complaints`].
     pub fn run<S, B>(&self, body: B) -> Result<Report, Error>
     where
         S: PairSocket + 'static,
-        B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + Clone + Send + 'static,
+        B: AsyncFn(&mut S, &mut S, PairInfo) -> io::Result<()> + Clone + Send + 'static,
     {
         self.run_while(body, |_| true)
     }
 
-    /// The same, as long as `go_on` says so; it is asked ten times a second.
+    /// Runs the soak until `go_on` returns false. It is called ten times a second.
     ///
-    /// When `go_on` returns false, no further pair begins, and bodies have 0.4 s to end. Those that have not ended then are
-    /// abandoned, and so are threads that they block: [`Report::abandoned`], [`Report::blocked_threads`].
+    /// Then no further pair begins, and bodies have 0.4 s to end. After that they are abandoned, and so are threads that they
+    /// block: [`Report::abandoned`], [`Report::blocked_threads`].
     ///
     /// # Errors
     ///
-    /// As [`run`](Soak::run).
+    /// See [`run`](Soak::run).
     pub fn run_while<S, B>(&self, body: B, mut go_on: impl FnMut(Progress) -> bool) -> Result<Report, Error>
     where
         S: PairSocket + 'static,
-        B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + Clone + Send + 'static,
+        B: AsyncFn(&mut S, &mut S, PairInfo) -> io::Result<()> + Clone + Send + 'static,
     {
         self.check()?;
         open_for_good()?;
         let plan = self.plan();
-        let (before, usage) = (Facts::now(), Usage::now());
+        let (before, totals) = (ResourceUsage::now(), Totals::now());
         let course = Arc::new(Course::new(plan));
         let mut workers = Workers::start::<S, B>(self, body, &course)?;
 
         let (mut peak, mut settled) = (before, None);
         while !workers.are_through() {
-            let facts = Facts::now();
-            peak = peak.at_most(facts);
-            let progress = course.progress(facts);
+            let usage = ResourceUsage::now();
+            peak = peak.max(usage);
+            let progress = course.progress(usage);
             if course.is_tenth(progress) {
-                settled.get_or_insert(facts);
+                settled.get_or_insert(usage);
             }
             if !course.is_stopped() && !go_on(progress) {
                 course.interrupt();
@@ -307,15 +307,15 @@ impl Soak {
         }
         let tally = workers.tally()?;
         let after = self.after(before);
-        let facts = [before, settled.unwrap_or(peak), peak.at_most(after), after];
-        Ok(Report::of(self, tally, &course, facts, Usage::now().since(usage), plan.seed))
+        let usage = [before, settled.unwrap_or(peak), peak.max(after), after];
+        Ok(Report::of(self, tally, &course, usage, Totals::now().since(totals), plan.seed))
     }
 
-    /// Returns what is left. The kernel closes the last sockets, and those of a ring, a moment after the last call.
-    fn after(&self, before: Facts) -> Facts {
+    /// Returns the final usage. The kernel closes the last sockets, and those of a ring, shortly after the last call.
+    fn after(&self, before: ResourceUsage) -> ResourceUsage {
         let begin = Instant::now();
         loop {
-            let after = Facts::now();
+            let after = ResourceUsage::now();
             let is_settled = !self.own_network || after.sockets <= before.sockets;
             if is_settled || begin.elapsed() > SETTLED_BY {
                 return after;
@@ -358,12 +358,12 @@ impl Soak {
         if let Some(why) = unavailable(&self.cpus).map_err(Error::Start)? {
             return refuse(why);
         }
-        let held = Facts::now().descriptors.unwrap_or(0) as usize;
+        let held = ResourceUsage::now().descriptors.unwrap_or(0) as usize;
         let needed = self.descriptors_needed().saturating_add(held);
-        let (most, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| Error::Start(errno.into()))?;
-        if usize::try_from(most).is_ok_and(|most| most < needed) {
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| Error::Start(errno.into()))?;
+        if usize::try_from(limit).is_ok_and(|limit| limit < needed) {
             return refuse(format!(
-                "it needs {needed} descriptors, and this process may have {most} (RLIMIT_NOFILE, `ulimit -n`)"
+                "it needs {needed} descriptors, and this process may have {limit} (RLIMIT_NOFILE, `ulimit -n`)"
             ));
         }
         Ok(())

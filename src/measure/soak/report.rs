@@ -1,4 +1,4 @@
-//! What a soak has brought.
+//! The result of a soak.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use crate::{Backend, Linger};
 
 use super::course::Course;
 use super::ledger::Tally;
-use super::usage::Usage;
-use super::{Facts, Soak};
+use super::totals::Totals;
+use super::{ResourceUsage, Soak};
 
-/// How much the resident memory may be above what it was after the first tenth: an allocator keeps some of what it got back.
+/// How much the resident memory may grow after the first tenth: allocators keep some freed memory.
 pub(super) const SLACK: u64 = 16 << 20;
 
-/// What a soak has made, what that took, and what it has left behind.
+/// The result of a soak: counts, times, and what is left open.
 ///
 /// ```
 /// # #[cfg(feature = "tokio")]
 /// # fn main() -> Result<(), ringpair::measure::Error> {
 /// use std::io;
-/// use ringpair::measure::soak::{Soak, Turn};
+/// use ringpair::measure::soak::{Soak, PairInfo};
 /// use tokio::net::TcpStream;
 ///
-/// let body = async |_: &mut TcpStream, _: &mut TcpStream, turn: Turn| match turn.number {
+/// let body = async |_: &mut TcpStream, _: &mut TcpStream, turn: PairInfo| match turn.number {
 ///     5 => Err(io::Error::other("the fifth")),
 ///     _ => Ok(()),
 /// };
@@ -43,54 +43,54 @@ pub(super) const SLACK: u64 = 16 << 20;
 pub struct Report {
     /// The engine that made the pairs.
     pub engine: Backend,
-    /// Pairs that were made, used and closed.
+    /// Number of pairs that were made, used and closed.
     pub pairs: u64,
-    /// Pairs that were not: by the step at which they failed, such as `connect` or `timeout`; `body` if the body failed, `panic`
-    /// if it panicked, `pair_timeout` if the pair took longer than [`pair_timeout`](super::Soak::pair_timeout).
+    /// Number of failed pairs by step: `connect`, `timeout` and the others; `body` if the body failed, `panic` if it panicked,
+    /// `pair_timeout` if the pair took longer than [`pair_timeout`](super::Soak::pair_timeout).
     pub failures: BTreeMap<String, u64>,
-    /// What the first of them said.
+    /// The first failure.
     pub first_failure: Option<String>,
-    /// How long it took, until the last thread had ended or was given up.
+    /// The duration, until the last thread ended or was given up.
     pub elapsed: Duration,
-    /// From the beginning of a pair, or, with a rate, from when it should have begun, until both ends were there.
+    /// Times of making a pair, from its beginning or, with a rate, from its planned time.
     pub make: Series,
-    /// The body.
+    /// Times of the body.
     pub body: Series,
-    /// The close of both ends, the accepted one first.
+    /// Times of closing both ends, the accepted end first.
     pub close: Series,
-    /// Make, body and close of one pair together. The time that a pair is held open is not in it.
+    /// Times of make, body and close together, without the time that a pair is held open.
     pub whole: Series,
-    /// Before the first pair.
-    pub before: Facts,
-    /// When a tenth was through.
-    pub settled: Facts,
-    /// The most of each that was seen; it is looked ten times a second.
-    pub peak: Facts,
-    /// After the last pair was closed.
-    pub after: Facts,
-    /// Whether it was ended before all was done.
+    /// The usage before the first pair.
+    pub before: ResourceUsage,
+    /// The usage when a tenth was over.
+    pub settled: ResourceUsage,
+    /// The maximum of each figure, read ten times a second.
+    pub peak: ResourceUsage,
+    /// The usage after the last close.
+    pub after: ResourceUsage,
+    /// Whether the soak was ended before all pairs were done.
     pub ended_early: bool,
-    /// Whether it ended because more pairs failed than were allowed to.
+    /// Whether it ended because too many pairs failed.
     pub failed_too_often: bool,
-    /// Bodies that had not ended 0.4 s after the soak was told to end.
+    /// Number of bodies that had not ended 0.4 s after the soak was told to end.
     pub abandoned: u64,
-    /// Threads that a body or a close has blocked. They were given up: what they hold stays open.
+    /// Number of threads that were given up because a body or a close blocked them. What they hold stays open.
     pub blocked_threads: u64,
     /// CPU time of this process in user mode, from before the first pair until after the last close: `getrusage(2)`.
     pub cpu_user: Duration,
-    /// The same in the kernel.
+    /// CPU time of this process in kernel mode.
     pub cpu_system: Duration,
-    /// Sockets that entered TIME_WAIT in this network namespace meanwhile; `None` if `/proc` does not tell.
+    /// Sockets that entered TIME_WAIT in this network namespace; `None` if `/proc` does not tell.
     pub time_waits: Option<u64>,
-    /// Resets sent in this network namespace meanwhile: `OutRsts`. Closing with a reset sends one a pair.
+    /// Resets sent in this network namespace: `OutRsts`. Closing with a reset sends one per pair.
     pub resets: Option<u64>,
-    /// Segments sent again in this network namespace meanwhile: `RetransSegs`.
+    /// Segments retransmitted in this network namespace: `RetransSegs`.
     pub retransmissions: Option<u64>,
     /// Whether nothing else used the network namespace; see [`own_network`](super::Soak::own_network).
     pub own_network: bool,
-    /// What closing did.
+    /// How pairs were closed.
     pub linger: Linger,
-    /// The CPUs that threads were pinned to, in turn; none if they were not.
+    /// The CPUs that threads were pinned to, in turn; empty without pinning.
     pub cpus: Vec<usize>,
     /// The seed of the bodies.
     pub seed: u64,
@@ -101,8 +101,8 @@ impl Report {
         soak: &Soak,
         tally: Tally,
         course: &Course,
-        [before, settled, peak, after]: [Facts; 4],
-        usage: Usage,
+        [before, settled, peak, after]: [ResourceUsage; 4],
+        totals: Totals,
         seed: u64,
     ) -> Report {
         Report {
@@ -123,11 +123,11 @@ impl Report {
             failed_too_often: course.has_failed_too_often(),
             abandoned: tally.abandoned,
             blocked_threads: tally.blocked,
-            cpu_user: usage.cpu_user,
-            cpu_system: usage.cpu_system,
-            time_waits: usage.time_waits,
-            resets: usage.resets,
-            retransmissions: usage.retransmissions,
+            cpu_user: totals.cpu_user,
+            cpu_system: totals.cpu_system,
+            time_waits: totals.time_waits,
+            resets: totals.resets,
+            retransmissions: totals.retransmissions,
             own_network: soak.own_network,
             linger: soak.linger,
             cpus: soak.cpus.clone(),
@@ -135,12 +135,12 @@ impl Report {
         }
     }
 
-    /// How many pairs there were in a second.
+    /// Returns the number of pairs per second.
     pub fn pairs_per_second(&self) -> f64 {
         self.pairs as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// CPU time of this process for each pair that was made, used and closed; zero if there was none.
+    /// Returns the CPU time of this process per pair; zero if there was none.
     pub fn cpu_per_pair(&self) -> Duration {
         let nanos = (self.cpu_user + self.cpu_system).as_nanos() / u128::from(self.pairs).max(1);
         if self.pairs > 0 { Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX)) } else { Duration::ZERO }
@@ -151,7 +151,7 @@ impl Report {
         self.complaints().is_empty()
     }
 
-    /// What is not as it should be, or is not known, a sentence each.
+    /// Returns what went wrong or is unknown, a sentence each.
     ///
     /// Sockets and TIME_WAIT are judged only if nothing else used the network namespace.
     pub fn complaints(&self) -> Vec<String> {
@@ -164,7 +164,7 @@ impl Report {
         complaints
     }
 
-    /// What is as it should be, and yet keeps it from being called clean, a sentence each.
+    /// Returns what limits the verdict, a sentence each.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.own_network {
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     fn clean() -> Report {
-        let held = Facts { descriptors: Some(9), memory: Some(50 << 20), sockets: Some(2), time_wait: Some(0) };
+        let held = ResourceUsage { descriptors: Some(9), memory: Some(50 << 20), sockets: Some(2), time_wait: Some(0) };
         Report {
             engine: Backend::Uring,
             pairs: 100,

@@ -17,7 +17,7 @@ use crate::{Backend, PairFactory, PairOptions, PairSocket, abort};
 
 use super::course::Course;
 use super::ledger::{Ledger, Stage};
-use super::{LOOK_EVERY, Turn};
+use super::{LOOK_EVERY, PairInfo};
 
 tokio::task_local! {
     /// The number of the pair that a body works on, and the ledger of its thread.
@@ -69,7 +69,7 @@ impl Worker {
     pub(super) fn run<S, B>(self, body: B) -> Result<(), Error>
     where
         S: PairSocket + 'static,
-        B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + 'static,
+        B: AsyncFn(&mut S, &mut S, PairInfo) -> io::Result<()> + 'static,
     {
         let course = Arc::clone(&self.course);
         let outcome = self.soak(body);
@@ -83,7 +83,7 @@ impl Worker {
     fn soak<S, B>(self, body: B) -> Result<(), Error>
     where
         S: PairSocket + 'static,
-        B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + 'static,
+        B: AsyncFn(&mut S, &mut S, PairInfo) -> io::Result<()> + 'static,
     {
         if let Some(cpu) = self.cpu {
             pin(&[cpu]).map_err(Error::Start)?;
@@ -131,7 +131,7 @@ struct Task<S: PairSocket, B> {
 impl<S, B> Task<S, B>
 where
     S: PairSocket + 'static,
-    B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + 'static,
+    B: AsyncFn(&mut S, &mut S, PairInfo) -> io::Result<()> + 'static,
 {
     /// Runs as many tasks as pairs may be in hand at once, until all are through or those that are left are abandoned.
     async fn go_on_all(self: Rc<Self>) {
@@ -168,7 +168,7 @@ where
     }
 
     /// Makes a pair, runs the body with it, and closes it or the one that has been held longest.
-    async fn take(&self, turn: Turn, planned: Instant) {
+    async fn take(&self, turn: PairInfo, planned: Instant) {
         let hand = self.worker.ledger.take(turn.number);
         let mut pair = match timeout(hand.left(), self.factory.pair::<S>()).await {
             Ok(Ok((accepted, connected))) => InHand { accepted, connected, took: Duration::ZERO, is_sound: false },

@@ -1,4 +1,4 @@
-//! The threads of a soak, from the first to the last.
+//! Starts the threads of a soak, watches them, and joins them.
 
 use std::io;
 use std::panic::resume_unwind;
@@ -12,24 +12,24 @@ use crate::measure::Error;
 use super::course::Course;
 use super::ledger::{Ledger, Tally};
 use super::worker::Worker;
-use super::{Soak, Turn};
+use super::{PairInfo, Soak};
 
 type Running = JoinHandle<Result<(), Error>>;
 
-/// Dropped, they begin no more pairs, and have ended or are given up.
+/// The running threads. Dropping it stops the soak, and waits until each thread has ended or is given up.
 pub(super) struct Workers {
     threads: Vec<(Running, Arc<Ledger>)>,
-    /// What the threads that were given up had done.
+    /// The work of threads that were given up.
     given_up: Tally,
     course: Arc<Course>,
 }
 
 impl Workers {
-    /// Starts all. Each wakes the calling thread when it has ended.
+    /// Starts all threads. Each wakes the calling thread when it ends.
     pub(super) fn start<S, B>(soak: &Soak, body: B, course: &Arc<Course>) -> Result<Workers, Error>
     where
         S: PairSocket + 'static,
-        B: AsyncFn(&mut S, &mut S, Turn) -> io::Result<()> + Clone + Send + 'static,
+        B: AsyncFn(&mut S, &mut S, PairInfo) -> io::Result<()> + Clone + Send + 'static,
     {
         let mut workers = Workers { threads: Vec::new(), given_up: Tally::default(), course: Arc::clone(course) };
         for number in 0..soak.threads.get() {
@@ -53,7 +53,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Whether all have ended. Gives up those that are blocked.
+    /// Whether all threads have ended. Gives up those that are blocked.
     pub(super) fn are_through(&mut self) -> bool {
         let given_up = &mut self.given_up;
         self.threads.retain(|(thread, ledger)| {
@@ -66,7 +66,7 @@ impl Workers {
         self.threads.iter().all(|(thread, _)| thread.is_finished())
     }
 
-    /// Waits for all, and adds up what they have done.
+    /// Joins all threads, and adds up their work.
     pub(super) fn tally(mut self) -> Result<Tally, Error> {
         let mut tally = std::mem::take(&mut self.given_up);
         let mut refused = None;
@@ -81,7 +81,7 @@ impl Workers {
     }
 }
 
-/// Also if the thread that watches them panics: nothing else would end them.
+/// Runs also if the watching thread panics: nothing else would stop the threads.
 impl Drop for Workers {
     fn drop(&mut self) {
         self.course.stop();

@@ -127,8 +127,8 @@ const MARKS: [f64; 5] = [0.0, 90.0, 99.0, 99.9, 99.99];
 /// Draws percentiles on the x axis, finer towards 100 %, and microseconds on a logarithmic y axis.
 pub(super) fn curves(curves: &[Curve<'_>]) -> String {
     let told: Vec<&Curve<'_>> = curves.iter().filter(|curve| curve.series.count() > 0).collect();
-    let least = told.iter().map(|curve| curve.series.least()).min().unwrap_or(1_000);
-    let greatest = told.iter().map(|curve| curve.series.greatest()).max().unwrap_or(1_000_000);
+    let least = told.iter().map(|curve| curve.series.min()).min().unwrap_or(1_000);
+    let greatest = told.iter().map(|curve| curve.series.max()).max().unwrap_or(1_000_000);
     let (low, high) = (exponent(least).floor(), exponent(greatest).ceil());
     let y = |nanos: u64| BOTTOM - (exponent(nanos) - low) / (high - low).max(1.0) * (BOTTOM - TOP);
 

@@ -35,7 +35,7 @@ pub(super) fn of(series: &Series) -> String {
     }
     let (mean, deviation) = if histogram.is_empty() { (0.0, 0.0) } else { (histogram.mean(), histogram.stdev()) };
     let _ = writeln!(text, "#[Mean    = {mean:12.3}, StdDeviation   = {deviation:12.3}]");
-    let _ = writeln!(text, "#[Max     = {:12.3}, Total count    = {:12}]", series.greatest() as f64, series.count());
+    let _ = writeln!(text, "#[Max     = {:12.3}, Total count    = {:12}]", series.max() as f64, series.count());
     let buckets = f64::from(histogram.buckets());
     let _ = writeln!(text, "#[Buckets = {buckets:12}, SubBuckets     = {:12}]", 2048);
     text

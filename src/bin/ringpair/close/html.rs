@@ -110,8 +110,8 @@ fn row(report: &Report, cell: &Cell, name: &str, of: Pick) -> Vec<String> {
     let series = of(cell);
     let mut row = vec![cell.mode.to_string(), cell.call.to_string(), cell.order.to_string(), name.to_owned()];
     let percentiles = [50.0, 90.0, 99.0, 99.9].map(|percent| percentile(series, percent));
-    let numbers = [series.count(), series.least()].map(Some).into_iter().chain(percentiles);
-    let numbers = numbers.chain([Some(series.greatest())]);
+    let numbers = [series.count(), series.min()].map(Some).into_iter().chain(percentiles);
+    let numbers = numbers.chain([Some(series.max())]);
     row.extend(numbers.map(|number| number.map_or_else(|| "-".to_owned(), grouped)));
     row.push(report.ratio_to_fin(cell, of).map(ratio).unwrap_or_default());
     row

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringpair::Backend;
 use ringpair::measure::Series;
-use ringpair::measure::soak::{Facts, Progress, Report};
+use ringpair::measure::soak::{Progress, Report, ResourceUsage};
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -40,10 +40,10 @@ pub(super) struct Document {
     pub(super) whole: Values,
     pub(super) cpu: Cpu,
     pub(super) counted: Counted,
-    pub(super) before: Facts,
-    pub(super) settled: Facts,
-    pub(super) peak: Facts,
-    pub(super) after: Facts,
+    pub(super) before: ResourceUsage,
+    pub(super) settled: ResourceUsage,
+    pub(super) peak: ResourceUsage,
+    pub(super) after: ResourceUsage,
     pub(super) ended_early: bool,
     pub(super) seed: u64,
     pub(super) pinned_cpus: Vec<usize>,
@@ -164,12 +164,12 @@ impl Values {
     pub(super) fn of(series: &Series, histogram: bool) -> Values {
         Values {
             count: series.count(),
-            min_ns: series.least(),
+            min_ns: series.min(),
             p50_ns: series.percentile(50.0),
             p90_ns: series.percentile(90.0),
             p99_ns: series.percentile(99.0),
             p99_9_ns: series.percentile(99.9),
-            max_ns: series.greatest(),
+            max_ns: series.max(),
             counts_by_ns: histogram.then(|| series.counts().collect()),
         }
     }
@@ -214,7 +214,7 @@ pub(super) struct Second {
     pairs: u64,
     failures: u64,
     #[serde(flatten)]
-    facts: Facts,
+    usage: ResourceUsage,
 }
 
 impl Second {
@@ -225,7 +225,7 @@ impl Second {
             elapsed_seconds: progress.elapsed.as_secs_f64(),
             pairs: progress.pairs,
             failures: progress.failures,
-            facts: progress.facts,
+            usage: progress.usage,
         }
     }
 }
@@ -233,7 +233,7 @@ impl Second {
 impl fmt::Display for Second {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let a_second = self.pairs as f64 / self.elapsed_seconds.max(f64::MIN_POSITIVE);
-        let time_wait = self.facts.time_wait.map_or_else(|| "?".to_owned(), |number| number.to_string());
+        let time_wait = self.usage.time_wait.map_or_else(|| "?".to_owned(), |number| number.to_string());
         let (pairs, failures) = (self.pairs, self.failures);
         write!(f, "{pairs} pairs, {a_second:.0} a second, {failures} failed, {time_wait} in TIME_WAIT")
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
-use ringpair::measure::soak::{Turn, doing};
+use ringpair::measure::soak::{PairInfo, doing};
 
 /// Few enough for a socket to take them before the other end reads.
 pub(crate) const MOST: usize = 4096;
@@ -57,8 +57,8 @@ fn check(sent: &[u8], came: &[u8]) -> io::Result<()> {
 /// What a soak does with each pair. Plain calls: those of a runtime would cost as much as the rest of the pair.
 pub(super) fn body(
     sizes: Sizes,
-) -> impl AsyncFn(&mut TcpStream, &mut TcpStream, Turn) -> io::Result<()> + Clone + Send + 'static {
-    async move |accepted: &mut TcpStream, connected: &mut TcpStream, turn: Turn| {
+) -> impl AsyncFn(&mut TcpStream, &mut TcpStream, PairInfo) -> io::Result<()> + Clone + Send + 'static {
+    async move |accepted: &mut TcpStream, connected: &mut TcpStream, turn: PairInfo| {
         echo(accepted, connected, sizes.talk(turn.seed)).await
     }
 }

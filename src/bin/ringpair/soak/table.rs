@@ -57,15 +57,15 @@ fn tables(document: &Document) -> String {
         text += &(row(name, values) + "\n");
     }
     let _ = writeln!(text, "\n{:12}{:>12}{:>10}{:>10}{:>10}", "", "descriptors", "sockets", "TIME_WAIT", "MiB");
-    for (name, facts) in [
+    for (name, usage) in [
         ("before", document.before),
         ("first tenth", document.settled),
         ("peak", document.peak),
         ("after", document.after),
     ] {
-        let [descriptors, sockets, time_wait] = [facts.descriptors, facts.sockets, facts.time_wait].map(number);
+        let [descriptors, sockets, time_wait] = [usage.descriptors, usage.sockets, usage.time_wait].map(number);
         let memory =
-            facts.memory.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)));
+            usage.memory.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)));
         let _ = writeln!(text, "{name:12}{descriptors:>12}{sockets:>10}{time_wait:>10}{memory:>10}");
     }
     text + "\n" + &screen::wrapped(&costs(document), screen::width()) + "\n"

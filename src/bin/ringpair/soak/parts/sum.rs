@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringpair::measure::Series;
-use ringpair::measure::soak::Facts;
+use ringpair::measure::soak::ResourceUsage;
 
 use super::super::document::{Counted, Cpu, Document, Engine, Values};
 use super::super::shard::Shard;
@@ -72,10 +72,10 @@ impl Sum {
             whole: own.whole,
             cpu: cpu(own.cpu, other.cpu)?,
             counted: counted(own.counted, other.counted)?,
-            before: facts(own.before, other.before)?,
-            settled: facts(own.settled, other.settled)?,
-            peak: facts(own.peak, other.peak)?,
-            after: facts(own.after, other.after)?,
+            before: usage(own.before, other.before)?,
+            settled: usage(own.settled, other.settled)?,
+            peak: usage(own.peak, other.peak)?,
+            after: usage(own.after, other.after)?,
             ended_early: own.ended_early || other.ended_early,
             seed: own.seed,
             pinned_cpus: either(own.pinned_cpus, &other.pinned_cpus),
@@ -167,7 +167,7 @@ fn add(what: &'static str, own: Option<u64>, more: Option<u64>) -> Result<Option
     own.zip(more).map(|(own, more)| total(what, own, more)).transpose()
 }
 
-fn facts(own: Facts, more: Facts) -> Result<Facts, Misfit> {
+fn usage(own: ResourceUsage, more: ResourceUsage) -> Result<ResourceUsage, Misfit> {
     let mut sum = own;
     sum.descriptors = add("descriptors", own.descriptors, more.descriptors)?;
     sum.memory = add("memory_bytes", own.memory, more.memory)?;

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use ringpair::measure::Series;
-use ringpair::measure::soak::Facts;
+use ringpair::measure::soak::ResourceUsage;
 
 use super::super::document::{Counted, Cpu, Document, Engine, Kind, SCHEMA, Values};
 use super::super::shard::Shard;
@@ -35,7 +35,7 @@ fn report(outcomes: &[Outcome], shard: Option<Shard>) -> Document {
     }
     let values =
         |times| Values::of(&Series::from_counts(outcomes.iter().map(|outcome| (outcome.nanos * times, 1))), true);
-    let held = facts([9, 50 << 20, 3, 0]);
+    let held = usage([9, 50 << 20, 3, 0]);
     Document {
         kind: Kind::Report,
         schema: SCHEMA,
@@ -67,13 +67,13 @@ fn report(outcomes: &[Outcome], shard: Option<Shard>) -> Document {
     }
 }
 
-fn facts([descriptors, memory, sockets, time_wait]: [u64; 4]) -> Facts {
-    let mut facts = Facts::default();
-    facts.descriptors = Some(descriptors);
-    facts.memory = Some(memory);
-    facts.sockets = Some(sockets);
-    facts.time_wait = Some(time_wait);
-    facts
+fn usage([descriptors, memory, sockets, time_wait]: [u64; 4]) -> ResourceUsage {
+    let mut usage = ResourceUsage::default();
+    usage.descriptors = Some(descriptors);
+    usage.memory = Some(memory);
+    usage.sockets = Some(sockets);
+    usage.time_wait = Some(time_wait);
+    usage
 }
 
 fn good(count: usize, shard: Option<Shard>) -> Document {

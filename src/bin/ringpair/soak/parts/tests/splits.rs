@@ -49,7 +49,7 @@ proptest! {
         prop_assert_eq!([&sum.make, &sum.body, &sum.close], [&whole.make, &whole.body, &whole.close]);
         prop_assert_eq!(sum.complaints.len(), parts.iter().map(|part| part.complaints.len()).sum::<usize>());
         prop_assert_eq!(sum.clean, parts.iter().all(|part| part.clean));
-        let held = facts([9 * of, (50 << 20) * of, 3 * of, 0]);
+        let held = usage([9 * of, (50 << 20) * of, 3 * of, 0]);
         prop_assert_eq!([sum.before, sum.settled, sum.peak, sum.after], [held; 4]);
     }
 

@@ -1,31 +1,31 @@
-//! What a process holds at a moment.
+//! The resources that a process uses at one moment.
 
 use std::fs;
 
 use crate::hazards::descriptors::open_descriptors;
 use crate::netstat;
 
-/// What this process holds, and what its network namespace does; `None` where `/proc` does not tell.
+/// The resources that this process and its network namespace use; `None` if `/proc` does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[non_exhaustive]
-pub struct Facts {
-    /// Descriptors that are open: `/proc/self/fd`.
+pub struct ResourceUsage {
+    /// Open descriptors: `/proc/self/fd`.
     pub descriptors: Option<u64>,
-    /// Bytes of memory that are resident: `VmRSS` of `/proc/self/status`.
+    /// Resident memory, in bytes: `VmRSS` of `/proc/self/status`.
     #[cfg_attr(feature = "cli", serde(rename = "memory_bytes"))]
     pub memory: Option<u64>,
-    /// TCP sockets of the network namespace, closed ones that still send among them: `inuse` of `/proc/net/sockstat`.
+    /// TCP sockets of the network namespace, including closed ones that still send: `inuse` of `/proc/net/sockstat`.
     pub sockets: Option<u64>,
-    /// Sockets of the network namespace that are in TIME_WAIT.
+    /// Sockets of the network namespace in TIME_WAIT.
     pub time_wait: Option<u64>,
 }
 
-impl Facts {
-    pub(super) fn now() -> Facts {
+impl ResourceUsage {
+    pub(super) fn now() -> ResourceUsage {
         let sockstat = netstat::read("sockstat").unwrap_or_default();
         let in_tcp = |name| number_after(sockstat.lines().find(|line| line.starts_with("TCP:"))?, name);
-        Facts {
+        ResourceUsage {
             descriptors: open_descriptors().map(|open| open as u64),
             memory: resident(),
             sockets: in_tcp("inuse"), // `orphan` is of the whole host
@@ -33,7 +33,7 @@ impl Facts {
         }
     }
 
-    /// Each with its name.
+    /// Returns the figures with their names.
     pub(super) fn named(self) -> [(&'static str, Option<u64>); 4] {
         [
             ("descriptors", self.descriptors),
@@ -43,9 +43,9 @@ impl Facts {
         ]
     }
 
-    /// The greater one of each.
-    pub(super) fn at_most(self, other: Facts) -> Facts {
-        Facts {
+    /// Returns the larger of each figure.
+    pub(super) fn max(self, other: ResourceUsage) -> ResourceUsage {
+        ResourceUsage {
             descriptors: self.descriptors.max(other.descriptors),
             memory: self.memory.max(other.memory),
             sockets: self.sockets.max(other.sockets),
@@ -60,7 +60,7 @@ fn resident() -> Option<u64> {
     Some(number_after(line, "VmRSS:")? * 1024)
 }
 
-/// `inuse 5`: the number after the name.
+/// Returns the number after a name: 5 in `inuse 5`.
 fn number_after(line: &str, name: &str) -> Option<u64> {
     line.split_whitespace().skip_while(|word| *word != name).nth(1)?.parse().ok()
 }
@@ -70,10 +70,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_it_is_told_on_linux() {
-        let facts = Facts::now();
-        assert!(facts.descriptors >= Some(3) && facts.memory > Some(100_000), "{facts:?}");
-        assert!(facts.sockets.is_some() && facts.time_wait.is_some(), "{facts:?}");
+    fn linux_tells_every_figure() {
+        let usage = ResourceUsage::now();
+        assert!(usage.descriptors >= Some(3) && usage.memory > Some(100_000), "{usage:?}");
+        assert!(usage.sockets.is_some() && usage.time_wait.is_some(), "{usage:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the kernel has counted so far: CPU time of this process, and what its network namespace did.
+//! Running totals of the kernel: CPU time of this process, and events of its network namespace.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use crate::measure::Counters;
 use crate::netstat;
 
-/// Counts up to a moment, or between two. `None` if `/proc` does not tell.
+/// Totals up to a moment, or between two. `None` if `/proc` does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Usage {
+pub(super) struct Totals {
     pub(super) cpu_user: Duration,
     pub(super) cpu_system: Duration,
     pub(super) time_waits: Option<u64>,
@@ -18,12 +18,12 @@ pub(super) struct Usage {
     pub(super) retransmissions: Option<u64>,
 }
 
-impl Usage {
-    pub(super) fn now() -> Usage {
+impl Totals {
+    pub(super) fn now() -> Totals {
         let counters = Counters::read().ok();
         let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
         let time = |of: fn(&nix::sys::resource::Usage) -> TimeVal| usage.as_ref().map(of).map_or(Duration::ZERO, span);
-        Usage {
+        Totals {
             cpu_user: time(nix::sys::resource::Usage::user_time),
             cpu_system: time(nix::sys::resource::Usage::system_time),
             time_waits: counters.map(|counters| counters.time_waits()),
@@ -34,10 +34,10 @@ impl Usage {
         }
     }
 
-    /// What was counted since the earlier moment.
-    pub(super) fn since(self, earlier: Usage) -> Usage {
+    /// Returns the difference to an earlier moment.
+    pub(super) fn since(self, earlier: Totals) -> Totals {
         let between = |now: Option<u64>, then: Option<u64>| now.zip(then).map(|(now, then)| now.saturating_sub(then));
-        Usage {
+        Totals {
             cpu_user: self.cpu_user.saturating_sub(earlier.cpu_user),
             cpu_system: self.cpu_system.saturating_sub(earlier.cpu_system),
             time_waits: between(self.time_waits, earlier.time_waits),
@@ -57,23 +57,23 @@ mod tests {
 
     #[test]
     fn work_of_this_process_is_counted() {
-        let before = Usage::now();
+        let before = Totals::now();
         assert!(
             before.resets.is_some() && before.retransmissions.is_some() && before.time_waits.is_some(),
             "{before:?}"
         );
         let used = || {
-            let since = Usage::now().since(before);
+            let since = Totals::now().since(before);
             since.cpu_user + since.cpu_system
         };
         while used() < Duration::from_millis(20) {} // reading /proc is work
-        assert_eq!(before.since(Usage::now()).cpu_user, Duration::ZERO);
+        assert_eq!(before.since(Totals::now()).cpu_user, Duration::ZERO);
     }
 
     #[test]
     fn what_one_moment_does_not_know_is_unknown_between() {
-        let (known, unknown) = (Usage { resets: Some(5), ..Usage::default() }, Usage::default());
+        let (known, unknown) = (Totals { resets: Some(5), ..Totals::default() }, Totals::default());
         assert_eq!((known.since(unknown).resets, unknown.since(known).resets), (None, None));
-        assert_eq!(Usage { resets: Some(7), ..Usage::default() }.since(known).resets, Some(2));
+        assert_eq!(Totals { resets: Some(7), ..Totals::default() }.since(known).resets, Some(2));
     }
 }
