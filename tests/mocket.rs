@@ -662,7 +662,6 @@ mod in_tasks {
     use ringpair::mocket::{MismatchKind, Mocket, MocketOptions, Script, make_mocket_pair};
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, split};
     use tokio::net::TcpStream;
-    use tokio::time::Instant;
 
     use super::mismatch_in;
     use crate::faces::tokio_runtime;
@@ -745,33 +744,6 @@ mod in_tasks {
             let mismatch = mismatch_in(&mocket.read_u8().await.unwrap_err());
             assert_eq!(mismatch.kind(), MismatchKind::ReadEarly);
             assert_eq!(mocket.close().unwrap_err(), mismatch);
-        });
-    }
-
-    #[test]
-    fn delays_are_of_the_runtimes_clock() {
-        let (late, later) = (Duration::from_secs(3600), Duration::from_secs(7200));
-        tokio_runtime().block_on(async {
-            let script = Script::new().delay(late).provide("1").write_delay(later).expect("a").expect_shutdown();
-            let mut mocket = Mocket::scripted(script);
-            let begin = Instant::now();
-            mocket.read_u8().await.unwrap();
-            assert_eq!(begin.elapsed(), late);
-            mocket.write_all(b"a").await.unwrap();
-            assert_eq!(begin.elapsed(), late + later);
-            mocket.shutdown().await.unwrap();
-            mocket.close().unwrap();
-        });
-    }
-
-    #[test]
-    fn a_delay_goes_on_where_a_dropped_read_left_it() {
-        tokio_runtime().block_on(async {
-            let mut mocket = Mocket::scripted(Script::new().delay(Duration::from_secs(60)).provide("1"));
-            let begin = Instant::now();
-            tokio::time::timeout(Duration::from_secs(20), mocket.read_u8()).await.unwrap_err();
-            assert_eq!(mocket.read_u8().await.unwrap(), b'1');
-            assert_eq!(begin.elapsed(), Duration::from_secs(60));
         });
     }
 

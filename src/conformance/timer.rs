@@ -14,14 +14,14 @@ use crate::wait::Alarm;
 /// Goes off once.
 struct Timer {
     /// `None` if an `Instant` cannot hold it.
-    at: Option<Instant>,
     alarm: Option<Alarm>,
     of_tokio: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timer {
     fn new(time: Duration) -> Timer {
-        Timer { at: Instant::now().checked_add(time), alarm: None, of_tokio: sleep_of_tokio(time) }
+        let at = Instant::now().checked_add(time);
+        Timer { alarm: at.map(Alarm::at), of_tokio: sleep_of_tokio(time) }
     }
 }
 
@@ -30,14 +30,12 @@ impl Future for Timer {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let by_tokio = self.of_tokio.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
-        if by_tokio || self.at.is_some_and(|at| Instant::now() >= at) {
+        if by_tokio || self.alarm.as_ref().is_some_and(Alarm::is_due) {
             return Poll::Ready(());
         }
-        if let Some(at) = self.at {
-            self.alarm = Alarm::wake(self.alarm.take(), at, cx.waker());
-            if self.alarm.is_none() && self.of_tokio.is_none() {
-                cx.waker().wake_by_ref(); // no descriptor or thread is left: asks the clock at every turn
-            }
+        let is_set = self.alarm.as_mut().is_none_or(|alarm| alarm.set(cx.waker()).is_ok());
+        if !is_set && self.of_tokio.is_none() {
+            cx.waker().wake_by_ref(); // no descriptor or thread is left: asks the clock at every turn
         }
         Poll::Pending
     }

@@ -1,90 +1,89 @@
-//! Asking a stage in a task: how both async faces wait for the script.
+//! Asking a stage in a task: how the async faces wait for the script, in any executor.
 
-use std::pin::Pin;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use tokio::time::Sleep;
-
-use super::delays::Delays;
-use super::stage::{Stage, after};
-use super::{Script, Turn};
+use super::Turn;
+use super::delays::{Delays, Way};
+use super::stage::{Stage, State, after};
+use super::tasks::Task;
 use crate::wait::Alarm;
 
-/// A direction: where its delay is kept, and how the script is told that it is over.
-struct Way {
-    delay: fn(&mut Delays) -> &mut Option<Pin<Box<Sleep>>>,
-    is_over: fn(&mut Script),
-}
-
-const READING: Way = Way { delay: |delays| &mut delays.read, is_over: Script::read_delay_is_over };
-const WRITING: Way = Way { delay: |delays| &mut delays.write, is_over: Script::write_delay_is_over };
+/// The calls of a face that is polled: one read, and one write or shutdown, at a time. Other calls have higher numbers.
+pub(super) const POLLED_READ: u64 = 0;
+pub(super) const POLLED_WRITE: u64 = 1;
 
 impl Stage {
     /// As `read`; never `Wait` or `NotYet`.
-    pub(super) fn poll_read(&self, context: &mut Context<'_>, reader: u64, buffer: &mut [u8]) -> Poll<Turn> {
-        let turn = ready!(self.poll_turn(context, &READING, |stage, waker| stage.read_or_wake(buffer, reader, waker)));
+    pub(super) fn poll_read(&self, context: &mut Context<'_>, call: u64, buffer: &mut [u8]) -> Poll<Turn> {
+        let task = Task { number: call, waker: context.waker() };
+        let turn = ready!(self.poll_turn(task, Way::Read, |stage| stage.read_or_wake(buffer, task)));
         if !matches!(turn, Turn::NotYet) {
-            let alarm = self.lock().delays.alarm.take();
-            drop(alarm); // and its waker, without the lock
+            self.lock().delays.patience = None;
             return Poll::Ready(turn);
         }
-        ready!(self.poll_patience(context.waker()));
+        ready!(self.poll_patience(task));
         Poll::Ready(Turn::Fails(self.refuse_early_read()))
     }
 
     /// Whether a read has waited for too long.
-    fn poll_patience(&self, waker: &Waker) -> Poll<()> {
-        let (alarm, patience) = {
-            let mut state = self.lock();
-            (state.delays.alarm.take(), state.patience)
-        };
-        let at = alarm.as_ref().map_or_else(|| after(patience), |alarm| alarm.at);
-        if Instant::now() >= at {
-            return Poll::Ready(());
-        }
-        let alarm = Alarm::wake(alarm, at, waker); // without one, the read waits without end
-        self.lock().delays.alarm = alarm;
-        Poll::Pending
+    fn poll_patience(&self, task: Task<'_>) -> Poll<()> {
+        let mut state = ready!(self.poll_alarm(task, |delays| &mut delays.patience, |state| after(state.patience)));
+        state.delays.patience = None;
+        Poll::Ready(())
     }
 
     /// As `write`; never `Wait`.
-    pub(super) fn poll_write(&self, context: &mut Context<'_>, offered: &[u8]) -> Poll<Turn> {
-        self.poll_turn(context, &WRITING, |stage, _| stage.write(offered))
+    pub(super) fn poll_write(&self, context: &mut Context<'_>, call: u64, offered: &[u8]) -> Poll<Turn> {
+        let task = Task { number: call, waker: context.waker() };
+        self.poll_turn(task, Way::Write, |stage| stage.write(offered))
     }
 
-    fn poll_turn(
-        &self,
-        context: &mut Context<'_>,
-        way: &Way,
-        mut ask: impl FnMut(&Stage, &Waker) -> Turn,
-    ) -> Poll<Turn> {
+    /// As `shutdown`; never `Wait`.
+    pub(super) fn poll_shutdown(&self, context: &mut Context<'_>, call: u64) -> Poll<Turn> {
+        let task = Task { number: call, waker: context.waker() };
+        self.poll_turn(task, Way::Write, Stage::shutdown)
+    }
+
+    fn poll_turn(&self, task: Task<'_>, way: Way, mut ask: impl FnMut(&Stage) -> Turn) -> Poll<Turn> {
         loop {
-            match ask(self, context.waker()) {
-                Turn::Wait(late) => ready!(self.poll_delay(context, way, late)),
+            match ask(self) {
+                Turn::Wait(late) => ready!(self.poll_delay(task, way, late)),
                 turn => return Poll::Ready(turn),
             }
         }
     }
 
-    /// The timer is polled without the lock: a waker that it drops may run anything.
-    fn poll_delay(&self, context: &mut Context<'_>, way: &Way, late: Duration) -> Poll<()> {
-        let kept = (way.delay)(&mut self.lock().delays).take();
-        let mut delay = kept.unwrap_or_else(|| Box::pin(tokio::time::sleep(late)));
-        let polled = delay.as_mut().poll(context);
-        let mut state = self.lock();
-        match polled {
-            Poll::Ready(()) => (way.is_over)(&mut state.script),
-            Poll::Pending => *(way.delay)(&mut state.delays) = Some(delay),
-        }
-        polled
+    fn poll_delay(&self, task: Task<'_>, way: Way, late: Duration) -> Poll<()> {
+        let mut state = ready!(self.poll_alarm(task, |delays| delays.of(way), |_| after(late)));
+        state.delay_is_over(way);
+        let own = self.tasks.remove(task.number);
+        self.wake(state); // others, whose alarm this was too
+        drop(own);
+        Poll::Ready(())
     }
-}
 
-#[cfg(feature = "tokio")]
-impl Stage {
-    /// As `shutdown`; never `Wait`.
-    pub(super) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<Turn> {
-        self.poll_turn(context, &WRITING, |stage, _| stage.shutdown())
+    /// Waits for the alarm, which is set if there is none. It wakes all tasks: any of them may be polled next.
+    fn poll_alarm(
+        &self,
+        task: Task<'_>,
+        alarm: impl FnOnce(&mut Delays) -> &mut Option<Alarm>,
+        at: impl FnOnce(&State) -> Instant,
+    ) -> Poll<MutexGuard<'_, State>> {
+        let before = self.tasks.add(task); // first, or an alarm that goes off in between would not wake it
+        drop(before);
+        let mut state = self.lock();
+        let at = at(&state);
+        let alarm = alarm(&mut state.delays).get_or_insert_with(|| Alarm::at(at));
+        if alarm.is_due() {
+            return Poll::Ready(state);
+        }
+        let is_set = alarm.set(&Waker::from(Arc::clone(&self.tasks))).is_ok();
+        drop(state);
+        if !is_set {
+            task.waker.wake_by_ref(); // no descriptor or thread is left: looks at the clock at every turn
+        }
+        Poll::Pending
     }
 }

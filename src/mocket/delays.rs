@@ -1,16 +1,28 @@
-//! The time that passes on a stage: delays of the script, and the patience of a read.
-
-use std::pin::Pin;
-
-use tokio::time::Sleep;
+//! The time that passes on a stage, by the wall clock: delays of the script, and the patience of a read.
 
 use crate::wait::Alarm;
 
-/// The delays that are running: one for reads, one for writes and shutdowns.
+/// A direction. Shutdowns are writes.
+#[derive(Clone, Copy)]
+pub(super) enum Way {
+    Read,
+    Write,
+}
+
+/// When the waiting of each kind ends. A dropped call leaves its time here, and the next call goes on with it.
 #[derive(Default)]
 pub(super) struct Delays {
-    pub(super) read: Option<Pin<Box<Sleep>>>,
-    pub(super) write: Option<Pin<Box<Sleep>>>,
-    /// When the patience of a read that waits for its turn ends.
-    pub(super) alarm: Option<Alarm>,
+    read: Option<Alarm>,
+    write: Option<Alarm>,
+    /// For a read that waits for its turn.
+    pub(super) patience: Option<Alarm>,
+}
+
+impl Delays {
+    pub(super) fn of(&mut self, way: Way) -> &mut Option<Alarm> {
+        match way {
+            Way::Read => &mut self.read,
+            Way::Write => &mut self.write,
+        }
+    }
 }

@@ -55,7 +55,7 @@
 #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 mod asynchronous;
 mod blocking;
-#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
+#[cfg_attr(not(any(feature = "tokio-uring", feature = "tokio")), allow(dead_code))]
 mod delays;
 mod handle;
 mod memory;
@@ -65,6 +65,8 @@ mod script;
 mod serve;
 mod splits;
 mod stage;
+#[cfg_attr(not(any(feature = "tokio-uring", feature = "tokio")), allow(dead_code))]
+mod tasks;
 #[cfg(feature = "tokio")]
 mod tokio;
 #[cfg(feature = "tokio-uring")]

@@ -308,9 +308,10 @@ impl Script {
         self.with_write(WriteStep::Fails(Failure::from(error.into())))
     }
 
-    /// Delays what is read next. The time runs from the first read in its turn.
+    /// Delays what is read next. The time runs from the first read in its turn, by the wall clock, in every executor.
     ///
-    /// In a task it is the time of tokio's runtime, which may be paused, and which must be enabled.
+    /// A paused clock of tokio neither stops nor skips a delay. While all tasks wait, it jumps to the next timer: a timeout of the
+    /// runtime comes before the end of any delay, without taking time.
     ///
     /// ```
     /// # #[cfg(feature = "tokio")]

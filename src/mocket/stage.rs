@@ -3,12 +3,11 @@
 use std::io;
 use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
-#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
-use super::delays::Delays;
+use super::delays::{Delays, Way};
 use super::memory::Link;
+use super::tasks::{Task, Tasks};
 use super::{Mismatch, MismatchKind, Script, Turn};
 use crate::fuse::Fuse;
 
@@ -17,6 +16,7 @@ pub(super) struct Stage {
     state: Mutex<State>,
     /// Notified whenever tasks are woken: for blocking reads.
     changed: Condvar,
+    pub(super) tasks: Arc<Tasks>,
     partner: OnceLock<Partner>,
 }
 
@@ -25,13 +25,12 @@ pub(super) struct State {
     wire: Option<Wire>,
     /// Whether the caller knows all that `verify` would tell now.
     is_told: bool,
-    waiting: Vec<(u64, Waker)>,
+    /// The number of the newest call that was not polled, but has a future of its own.
     #[cfg(feature = "tokio-uring")]
     newest: u64,
     handles: usize,
     /// How long a read may wait for its turn.
     pub(super) patience: Duration,
-    #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
     pub(super) delays: Delays,
 }
 
@@ -89,15 +88,14 @@ impl Stage {
             script,
             wire,
             is_told: false,
-            waiting: Vec::new(),
             #[cfg(feature = "tokio-uring")]
-            newest: 0,
+            newest: super::asynchronous::POLLED_WRITE,
             handles: 0,
             patience,
-            #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
             delays: Delays::default(),
         };
-        Stage { state: Mutex::new(state), changed: Condvar::new(), partner: OnceLock::new() }
+        let tasks = Arc::new(Tasks::default());
+        Stage { state: Mutex::new(state), changed: Condvar::new(), tasks, partner: OnceLock::new() }
     }
 
     /// Makes two stages fail together.
@@ -159,12 +157,8 @@ impl Stage {
         self.lock().script.write_passed(bytes);
     }
 
-    pub(super) fn read_delay_is_over(&self) {
-        self.lock().script.read_delay_is_over();
-    }
-
-    pub(super) fn write_delay_is_over(&self) {
-        self.lock().script.write_delay_is_over();
+    pub(super) fn delay_is_over(&self, way: Way) {
+        self.lock().delay_is_over(way);
     }
 
     pub(super) fn play(&self, script: Script) {
@@ -184,7 +178,7 @@ impl Stage {
         state.verdict()
     }
 
-    fn ask(&self, question: impl FnOnce(&mut Script) -> Turn, waits: Option<(u64, &Waker)>) -> Turn {
+    fn ask(&self, question: impl FnOnce(&mut Script) -> Turn, waits: Option<Task<'_>>) -> Turn {
         let mut state = self.lock();
         let had_failed = state.script.has_failed();
         let turn = question(&mut state.script);
@@ -192,9 +186,9 @@ impl Stage {
         match &turn {
             // Now, or what comes between the answer and the waiting would be missed.
             Turn::NotYet | Turn::PassThrough { .. } => {
-                let old = state.wait(waits);
+                let before = waits.and_then(|task| self.tasks.add(task));
                 drop(state);
-                drop(old); // without the lock: it may run anything
+                drop(before); // without the lock: it may run anything
             }
             // No others: a task that waits at the socket, and is asked again for another reason, would wake itself without end.
             Turn::Moved(_) | Turn::Fails(_) => {
@@ -227,11 +221,10 @@ impl Stage {
     }
 
     /// Lets go of the state first: a waker may run anything.
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let waiting = std::mem::take(&mut state.waiting);
+    pub(super) fn wake(&self, state: MutexGuard<'_, State>) {
         drop(state);
         self.changed.notify_all();
-        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        self.tasks.wake_all();
     }
 
     pub(super) fn add_handle(&self) {
@@ -252,8 +245,8 @@ impl Stage {
 #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 impl Stage {
     /// As `read`. If the script has nothing for it, the task is woken when that may have changed.
-    pub(super) fn read_or_wake(&self, buffer: &mut [u8], reader: u64, waker: &Waker) -> Turn {
-        self.ask(|script| script.read(buffer), Some((reader, waker)))
+    pub(super) fn read_or_wake(&self, buffer: &mut [u8], task: Task<'_>) -> Turn {
+        self.ask(|script| script.read(buffer), Some(task))
     }
 
     /// How large the buffer for the next read has to be.
@@ -269,16 +262,11 @@ pub(super) fn after(patience: Duration) -> Instant {
 }
 
 impl State {
-    /// Keeps one waker for each reader: the last one. Returns the one before.
-    fn wait(&mut self, waits: Option<(u64, &Waker)>) -> Option<Waker> {
-        let (reader, waker) = waits?;
-        match self.waiting.iter_mut().find(|(known, _)| *known == reader) {
-            Some((_, known)) if known.will_wake(waker) => None,
-            Some((_, known)) => Some(std::mem::replace(known, waker.clone())),
-            None => {
-                self.waiting.push((reader, waker.clone()));
-                None
-            }
+    pub(super) fn delay_is_over(&mut self, way: Way) {
+        *self.delays.of(way) = None;
+        match way {
+            Way::Read => self.script.read_delay_is_over(),
+            Way::Write => self.script.write_delay_is_over(),
         }
     }
 
@@ -295,30 +283,26 @@ impl State {
     }
 }
 
-/// A read that may wait beside others, as those of tokio-uring can. Dropped, its waker goes too.
+/// A call that may wait beside others of its kind, as those of tokio-uring can. Dropped, its waker goes too.
 #[cfg(feature = "tokio-uring")]
-pub(super) struct Reader<'a> {
+pub(super) struct OwnCall<'a> {
     stage: &'a Stage,
     pub(super) number: u64,
 }
 
 #[cfg(feature = "tokio-uring")]
-impl Reader<'_> {
-    pub(super) fn of(stage: &Stage) -> Reader<'_> {
+impl OwnCall<'_> {
+    pub(super) fn of(stage: &Stage) -> OwnCall<'_> {
         let mut state = stage.lock();
-        state.newest += 1; // 0 is the reader of tokio's face
-        Reader { stage, number: state.newest }
+        state.newest += 1;
+        OwnCall { stage, number: state.newest }
     }
 }
 
 #[cfg(feature = "tokio-uring")]
-impl Drop for Reader<'_> {
+impl Drop for OwnCall<'_> {
     fn drop(&mut self) {
-        let mut state = self.stage.lock();
-        let place = state.waiting.iter().position(|(reader, _)| *reader == self.number);
-        let waker = place.map(|place| state.waiting.swap_remove(place));
-        drop(state);
-        drop(waker); // without the lock: it may run anything
+        drop(self.stage.tasks.remove(self.number));
     }
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::asynchronous::{POLLED_READ, POLLED_WRITE};
 use super::stage::Call;
 use super::{Mocket, NoSocket, Turn, closed};
 
@@ -19,7 +20,7 @@ macro_rules! begin {
     };
 }
 
-/// A task waits for its turn, for delays of the script and for the socket. Delays need a runtime with time enabled.
+/// A task waits for its turn, for delays of the script and for the socket.
 impl<S: AsyncRead + Unpin> AsyncRead for Mocket<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -51,7 +52,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Mocket<S> {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         begin!(this, Call::Shutdown);
-        let outcome = match ready!(this.stage.poll_shutdown(context)) {
+        let outcome = match ready!(this.stage.poll_shutdown(context, POLLED_WRITE)) {
             Turn::Fails(error) => Err(error),
             Turn::PassThrough { .. } => ready!(Pin::new(this.socket_mut()?).poll_shutdown(context)),
             _ => Ok(()),
@@ -65,7 +66,7 @@ impl<S: AsyncRead + Unpin> Mocket<S> {
     fn poll_scripted_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let size = self.stage.ready_to_read(buffer.remaining());
         let place = buffer.initialize_unfilled_to(size);
-        let at_most = match ready!(self.stage.poll_read(context, 0, place)) {
+        let at_most = match ready!(self.stage.poll_read(context, POLLED_READ, place)) {
             Turn::Moved(size) => {
                 buffer.advance(size);
                 return Poll::Ready(Ok(()));
@@ -89,7 +90,7 @@ impl<S: AsyncRead + Unpin> Mocket<S> {
 
 impl<S: AsyncWrite + Unpin> Mocket<S> {
     fn poll_scripted_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let at_most = match ready!(self.stage.poll_write(context, bytes)) {
+        let at_most = match ready!(self.stage.poll_write(context, POLLED_WRITE, bytes)) {
             Turn::Moved(size) => return Poll::Ready(Ok(size)),
             Turn::Fails(error) => return Poll::Ready(Err(error)),
             Turn::PassThrough { at_most } => at_most,

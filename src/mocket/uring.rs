@@ -11,7 +11,8 @@ use tokio_uring::BufResult;
 use tokio_uring::buf::{BoundedBuf, BoundedBufMut, IoBuf, Slice};
 use tokio_uring::net::TcpStream;
 
-use super::stage::{Call, Reader};
+use super::delays::Way;
+use super::stage::{Call, OwnCall};
 use super::{Mocket, NoSocket, Turn, closed};
 
 /// The calls that `tokio_uring::net::TcpStream` and a mocket have in common, so that the code under test can take either.
@@ -135,7 +136,7 @@ impl<S: UringStream> UringStream for Mocket<S> {
         loop {
             match self.stage.shutdown() {
                 Turn::Fails(error) => return Err(error),
-                Turn::Wait(_) => self.stage.write_delay_is_over(),
+                Turn::Wait(_) => self.stage.delay_is_over(Way::Write),
                 Turn::PassThrough { .. } => return self.socket()?.shutdown(how),
                 _ => return Ok(()),
             }
@@ -146,10 +147,10 @@ impl<S: UringStream> UringStream for Mocket<S> {
 impl<S: UringStream> Mocket<S> {
     /// Asks the script. The bytes grow as far as the script fills them.
     async fn replay_read(&self, at_most: usize, bytes: &mut Vec<u8>) -> Turn {
-        let reader = Reader::of(&self.stage);
+        let call = OwnCall::of(&self.stage);
         poll_fn(|context| {
             bytes.resize(self.stage.ready_to_read(at_most), 0);
-            self.stage.poll_read(context, reader.number, bytes)
+            self.stage.poll_read(context, call.number, bytes)
         })
         .await
     }
@@ -159,7 +160,8 @@ impl<S: UringStream> Mocket<S> {
         if let Err(error) = self.stage.begin(Call::Write) {
             return (Err(error), all);
         }
-        let at_most = match poll_fn(|context| self.stage.poll_write(context, &all)).await {
+        let call = OwnCall::of(&self.stage);
+        let at_most = match poll_fn(|context| self.stage.poll_write(context, call.number, &all)).await {
             Turn::Moved(size) => return (Ok(size), all),
             Turn::Fails(error) => return (Err(error), all),
             Turn::PassThrough { at_most } => at_most,

@@ -1,26 +1,30 @@
 //! A timer for code that must work without a runtime.
 
+use std::io;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::reactor::{Reactor, Registration};
+use super::Waiting;
 
-/// Wakes a task once, at a time of the wall clock: a runtime's clock may be absent or paused. Dropping it cancels the wake.
+/// A time of the wall clock that tasks wait for: a runtime's clock may be absent or paused. Dropped, it wakes nothing.
 pub(crate) struct Alarm {
-    pub(crate) at: Instant,
-    registration: Registration,
+    at: Instant,
+    waiting: Waiting,
 }
 
 impl Alarm {
-    /// Sets an alarm for this task, or moves an existing one to it. `None` if the process lacks descriptors or threads: then
-    /// nothing is woken.
-    pub(crate) fn wake(alarm: Option<Alarm>, at: Instant, waker: &Waker) -> Option<Alarm> {
-        match alarm {
-            Some(mut alarm) => alarm.registration.renew(None, alarm.at, waker).ok().map(|()| alarm),
-            None => {
-                let reactor = Reactor::of_this_process().ok()?;
-                Some(Alarm { at, registration: reactor.register(None, at, waker).ok()? })
-            }
-        }
+    pub(crate) fn at(at: Instant) -> Alarm {
+        Alarm { at, waiting: Waiting::default() }
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    /// Calls `waker` once when the time has come, in place of the waker before.
+    ///
+    /// It fails if the process lacks descriptors or threads: then nothing is woken.
+    pub(crate) fn set(&mut self, waker: &Waker) -> io::Result<()> {
+        self.waiting.register(waker, None, self.at)
     }
 }

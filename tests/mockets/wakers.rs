@@ -70,6 +70,7 @@ mod in_tokio_uring {
     use std::future::Future;
     use std::pin::pin;
     use std::task::Context;
+    use std::time::Duration;
 
     use futures_util::future::join;
     use ringpair::mocket::uring::UringStream;
@@ -90,8 +91,17 @@ mod in_tokio_uring {
     /// Each has a waker of its own: reads of tokio-uring take the stream by reference.
     #[test]
     fn two_reads_that_wait_are_both_woken() {
+        both_are_woken(Script::new().coalesce());
+    }
+
+    #[test]
+    fn two_reads_that_wait_for_a_delay_are_both_woken() {
+        both_are_woken(Script::new().delay(Duration::from_millis(2)).coalesce());
+    }
+
+    fn both_are_woken(script: Script) {
         crate::common::runtime().block_on(async {
-            let (mocket, handle) = Mocket::scripted_with_handle(Script::new().coalesce());
+            let (mocket, handle) = Mocket::scripted_with_handle(script);
             let mocket = std::rc::Rc::new(mocket);
             let local = tokio::task::LocalSet::new();
             let readers = [(); 2].map(|()| {
