@@ -121,6 +121,7 @@ pub mod mocket;
 mod netstat;
 mod one_shot;
 mod options;
+mod owned;
 mod poll;
 mod pool;
 pub mod probe;

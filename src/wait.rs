@@ -6,7 +6,6 @@
 //!
 //! Both look again every 50 ms, because no descriptor shows that a full queue at the listener has dropped our SYN.
 
-#[cfg_attr(not(any(feature = "tokio-uring", feature = "tokio")), allow(dead_code))]
 mod alarm;
 mod reactor;
 
@@ -20,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
-#[cfg_attr(not(any(feature = "tokio-uring", feature = "tokio")), allow(unused_imports))]
 pub(crate) use self::alarm::Alarm;
 use self::reactor::{Reactor, Registration};
 use crate::poll::poll_one;

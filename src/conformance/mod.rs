@@ -18,7 +18,7 @@
 //! |---|---|
 //! | `AsyncRead` and `AsyncWrite` of tokio | [`check_stream`] |
 //! | those of `futures::io`: smol, async-std's heirs, compio's compatibility layer | [`check_futures_stream`] |
-//! | operations that own their buffers: tokio-uring, compio, monoio | [`check_owned_stream`], with the trait [`OwnedBufStream`] |
+//! | operations that own their buffers: tokio-uring, compio, monoio | [`check_owned_stream`], with the trait [`OwnedBufStream`] and, for monoio, [`MonoioStream`](crate::mocket::owned) |
 //! | tokio's traits, and it is `Send` | [`Conformance::check_stream_on_two_threads`] |
 //!
 //! # What is checked
@@ -131,9 +131,10 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::checks::CHECKS;
-pub use self::owned::{OwnedBufStream, OwnedResult};
 pub use self::report::{Checked, Outcome, Report};
 pub use self::suite::Conformance;
+#[doc(no_inline)]
+pub use crate::owned::{OwnedBufStream, OwnedResult};
 
 /// Checks the streams that `make_pair` makes, with [the default options](Conformance::new).
 ///

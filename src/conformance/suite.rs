@@ -11,13 +11,14 @@ use super::checks::{CHECKS, Check, Face, IDLE, Plan, Runs, Scene};
 use super::end::{Duplex, End, causes};
 use super::faces::OfFutures;
 use super::names;
-use super::owned::{OfOwned, OwnedBufStream};
+use super::owned::OfOwned;
 use super::report::{Checked, Outcome, Report};
 use super::task::Caught;
 use super::threads::{TWO_THREADS, ends_work_on_two_threads};
 use super::timer::at_most;
 use super::verdict::{Failure, Verdict};
 use super::watch::{Side, Watch};
+use crate::owned::OwnedBufStream;
 
 /// Chooses the checks, their time limit, and how much they send.
 ///

@@ -10,10 +10,6 @@ use super::stage::{Stage, State, after};
 use super::tasks::Task;
 use crate::wait::Alarm;
 
-/// The calls of a face that is polled: one read, and one write or shutdown, at a time. Other calls have higher numbers.
-pub(super) const POLLED_READ: u64 = 0;
-pub(super) const POLLED_WRITE: u64 = 1;
-
 impl Stage {
     /// As `read`; never `Wait` or `NotYet`.
     pub(super) fn poll_read(&self, context: &mut Context<'_>, call: u64, buffer: &mut [u8]) -> Poll<Turn> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -186,124 +186,29 @@ impl Drop for Memory {
     }
 }
 
-#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
-mod in_tasks {
-    use std::task::{Context, Poll};
-
-    use super::{Memory, io};
-
-    impl Memory {
-        pub(super) fn poll_receive(&self, context: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-            let mut state = self.link.lock();
-            if let Some(outcome) = self.try_read(&mut state, buffer) {
-                self.has_read(state);
-                return Poll::Ready(outcome);
-            }
-            let old = state.flows[self.end].reader.replace(context.waker().clone());
-            drop(state);
-            drop(old); // without the lock: it may run anything
-            Poll::Pending
+/// Async calls.
+impl Memory {
+    pub(super) fn poll_receive(&self, context: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.link.lock();
+        if let Some(outcome) = self.try_read(&mut state, buffer) {
+            self.has_read(state);
+            return Poll::Ready(outcome);
         }
-
-        pub(super) fn poll_send(&self, context: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            let mut state = self.link.lock();
-            if let Some(outcome) = self.try_write(&mut state, bytes) {
-                self.has_written(state);
-                return Poll::Ready(outcome);
-            }
-            let old = state.flows[1 - self.end].writer.replace(context.waker().clone());
-            drop(state);
-            drop(old);
-            Poll::Pending
-        }
-    }
-}
-
-#[cfg(feature = "tokio")]
-mod with_tokio {
-    use std::pin::Pin;
-    use std::task::{Context, Poll, ready};
-
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-    use super::{Memory, Shut, io};
-
-    impl AsyncRead for Memory {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let size = ready!(self.poll_receive(context, buffer.initialize_unfilled()))?;
-            buffer.advance(size);
-            Poll::Ready(Ok(()))
-        }
+        let old = state.flows[self.end].reader.replace(context.waker().clone());
+        drop(state);
+        drop(old); // without the lock: it may run anything
+        Poll::Pending
     }
 
-    impl AsyncWrite for Memory {
-        fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-            self.poll_send(context, bytes)
+    pub(super) fn poll_send(&self, context: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.link.lock();
+        if let Some(outcome) = self.try_write(&mut state, bytes) {
+            self.has_written(state);
+            return Poll::Ready(outcome);
         }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(self.shut_down_writing())
-        }
-    }
-}
-
-#[cfg(feature = "tokio-uring")]
-mod with_tokio_uring {
-    use std::future::poll_fn;
-    use std::net::Shutdown;
-
-    use tokio_uring::BufResult;
-    use tokio_uring::buf::{BoundedBuf, BoundedBufMut};
-
-    use super::{Memory, Shut, io};
-    use crate::mocket::uring::UringStream;
-
-    impl UringStream for Memory {
-        async fn read<T: BoundedBufMut>(&self, mut buffer: T) -> BufResult<usize, T> {
-            let mut bytes = vec![0; buffer.bytes_total()];
-            let read = poll_fn(|context| self.poll_receive(context, &mut bytes)).await;
-            if let Ok(size) = read {
-                buffer.put_slice(&bytes[..size]);
-            }
-            (read, buffer)
-        }
-
-        async fn write<T: BoundedBuf>(&self, buffer: T) -> BufResult<usize, T> {
-            let bounds = buffer.bounds();
-            let all = buffer.slice_full();
-            let written = poll_fn(|context| self.poll_send(context, &all)).await;
-            (written, T::from_buf_bounds(all.into_inner(), bounds))
-        }
-
-        async fn write_all<T: BoundedBuf>(&self, buffer: T) -> BufResult<(), T> {
-            let bounds = buffer.bounds();
-            let all = buffer.slice_full();
-            let mut done = 0;
-            let outcome = loop {
-                if done == all.len() {
-                    break Ok(());
-                }
-                match poll_fn(|context| self.poll_send(context, &all[done..])).await {
-                    Ok(size) => done += size,
-                    Err(error) => break Err(error),
-                }
-            };
-            (outcome, T::from_buf_bounds(all.into_inner(), bounds))
-        }
-
-        fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-            match how {
-                Shutdown::Read => Ok(()),
-                Shutdown::Write | Shutdown::Both => self.shut_down_writing(),
-            }
-        }
+        let old = state.flows[1 - self.end].writer.replace(context.waker().clone());
+        drop(state);
+        drop(old);
+        Poll::Pending
     }
 }

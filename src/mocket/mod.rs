@@ -46,35 +46,50 @@
 //!
 //! # Faces
 //!
-//! A mocket has the traits of its socket: `Read` and `Write`, tokio's `AsyncRead` and `AsyncWrite` (feature `tokio`), and the
-//! calls of `tokio_uring::net::TcpStream`, by the trait `uring::UringStream` (feature `tokio-uring`). A mocket
-//! without a socket has all of them.
+//! A mocket has the traits of its socket. A mocket without a socket, and one of a pair in memory, has all of them.
+//!
+//! | the code under test | feature | traits |
+//! |---|---|---|
+//! | blocks | | `Read` and `Write`; [`shut_down_writing`](Mocket::shut_down_writing) |
+//! | runs on tokio | `tokio` | `AsyncRead` and `AsyncWrite` of tokio |
+//! | runs on smol, or takes `futures::io` | `smol` | `AsyncRead` and `AsyncWrite` of `futures::io` |
+//! | runs on tokio-uring | `tokio-uring` | the calls of `tokio_uring::net::TcpStream`, by the trait `uring::UringStream` |
+//! | runs on compio | `compio` | `AsyncRead`, `AsyncWrite` and `Splittable` of `compio::io`, also for `&Mocket` |
+//! | runs on monoio | `monoio` | `AsyncReadRent`, `AsyncWriteRent` and `Splitable` of `monoio::io` |
+//! | owns its buffers, on any runtime | | [`OwnedBufStream`](owned::OwnedBufStream) |
+//!
+//! All of them behave the same. Waiting, for the turn of a call or for a delay, takes no runtime and goes by the wall clock.
 //!
 #![doc = include_str!("from_tokio_test.md")]
 
-#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 mod asynchronous;
 mod blocking;
-#[cfg_attr(not(any(feature = "tokio-uring", feature = "tokio")), allow(dead_code))]
+#[cfg(feature = "compio")]
+mod compio;
 mod delays;
 mod handle;
 mod memory;
 mod mismatch;
+#[cfg(feature = "monoio")]
+mod monoio;
 mod options;
+pub mod owned;
+#[cfg(any(feature = "tokio", feature = "smol"))]
+mod polled;
 mod script;
 mod serve;
+#[cfg(feature = "smol")]
+mod smol;
+mod socket;
 mod splits;
 mod stage;
-#[cfg_attr(not(any(feature = "tokio-uring", feature = "tokio")), allow(dead_code))]
 mod tasks;
 #[cfg(feature = "tokio")]
 mod tokio;
 #[cfg(feature = "tokio-uring")]
 pub mod uring;
 
-use std::fmt;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 pub use blocking::Shut;
@@ -118,7 +133,6 @@ use crate::{PairSocket, Result};
 /// # Errors
 ///
 /// As [`PairOptions::make_pair`](crate::PairOptions::make_pair).
-#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 pub async fn make_mocket_pair<S: PairSocket>() -> Result<(Mocket<S>, S)> {
     MocketOptions::new().make_pair().await
 }
@@ -147,14 +161,13 @@ pub fn make_mocket_pair_blocking<S: PairSocket>() -> Result<(Mocket<S>, S)> {
 
 /// A stream that replays a [`Script`], and then passes everything on to the stream behind it.
 ///
-/// It is `Read` and `Write`, `AsyncRead` and `AsyncWrite`, or `UringStream` if `S` is; see [the module](self).
+/// It has the traits for reading and writing that `S` has; see [the module](self).
 pub struct Mocket<S> {
     stage: Arc<Stage>,
     /// None after `close`.
     stream: Option<S>,
-    /// Which polled calls have begun, by `Call`: each is a point of a fuse once, however often it is polled.
-    #[cfg(feature = "tokio")]
-    begun: [bool; 3],
+    #[cfg(any(feature = "tokio", feature = "smol"))]
+    begun: polled::Begun,
 }
 
 /// Stands for the socket of a mocket that has none; see [`Mocket::scripted`].
@@ -209,12 +222,23 @@ impl Mocket<NoSocket> {
 
 impl<S> Mocket<S> {
     fn new(stage: Arc<Stage>, stream: S) -> Mocket<S> {
+        Mocket::with(stage, Some(stream))
+    }
+
+    fn with(stage: Arc<Stage>, stream: Option<S>) -> Mocket<S> {
         Mocket {
             stage,
-            stream: Some(stream),
-            #[cfg(feature = "tokio")]
-            begun: [false; 3],
+            stream,
+            #[cfg(any(feature = "tokio", feature = "smol"))]
+            begun: polled::Begun::default(),
         }
+    }
+
+    /// Two mockets that share the script, in front of the halves of the socket.
+    #[cfg(any(feature = "compio", feature = "monoio"))]
+    fn into_halves<R, W>(self, split: impl FnOnce(S) -> (R, W)) -> (Mocket<R>, Mocket<W>) {
+        let (reads, writes) = self.stream.map(split).unzip();
+        (Mocket::with(Arc::clone(&self.stage), reads), Mocket::with(self.stage, writes))
     }
 
     /// Adds bytes that are read next, before those of the socket.
@@ -365,36 +389,4 @@ impl<S> Mocket<S> {
 
 fn closed() -> io::Error {
     io::Error::new(ErrorKind::NotConnected, "the mocket was closed")
-}
-
-/// For socket options and the like; -1 after [`close`](Mocket::close).
-impl<S: AsRawFd> AsRawFd for Mocket<S> {
-    fn as_raw_fd(&self) -> RawFd {
-        self.stream.as_ref().map_or(-1, AsRawFd::as_raw_fd)
-    }
-}
-
-/// Without a script. For [`abort`](crate::abort) and [`link`](crate::link), which act on the socket behind a mocket.
-impl<S: PairSocket> PairSocket for Mocket<S> {
-    const NEEDS_RING: bool = S::NEEDS_RING;
-
-    fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        Ok(MocketOptions::new().in_front_of(S::from_fd(fd)?)?)
-    }
-
-    /// # Panics
-    ///
-    /// After [`close`](Mocket::close): there is no socket any more.
-    fn fd(&self) -> BorrowedFd<'_> {
-        match &self.stream {
-            Some(stream) => stream.fd(),
-            None => panic!("the mocket was closed, and has no socket any more"),
-        }
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for Mocket<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mocket").field("stream", &self.stream).finish_non_exhaustive()
-    }
 }

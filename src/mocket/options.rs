@@ -178,7 +178,6 @@ impl MocketOptions {
     /// # Errors
     ///
     /// [`Step::Options`] if a size is 0. Otherwise as [`PairOptions::make_pair`].
-    #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
     pub async fn make_pair<S: PairSocket>(&self) -> Result<(Mocket<S>, S)> {
         let stage = self.stage(true)?;
         let (accepted, connected) = self.pair_options().make_pair().await?;

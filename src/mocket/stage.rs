@@ -25,8 +25,7 @@ pub(super) struct State {
     wire: Option<Wire>,
     /// Whether the caller knows all that `verify` would tell now.
     is_told: bool,
-    /// The number of the newest call that was not polled, but has a future of its own.
-    #[cfg(feature = "tokio-uring")]
+    /// The number of the newest call that has a future of its own.
     newest: u64,
     handles: usize,
     /// How long a read may wait for its turn.
@@ -88,8 +87,7 @@ impl Stage {
             script,
             wire,
             is_told: false,
-            #[cfg(feature = "tokio-uring")]
-            newest: super::asynchronous::POLLED_WRITE,
+            newest: 1, // 0 and 1 are the calls of a face that is polled
             handles: 0,
             patience,
             delays: Delays::default(),
@@ -242,7 +240,6 @@ impl Stage {
 }
 
 /// What async faces need besides.
-#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 impl Stage {
     /// As `read`. If the script has nothing for it, the task is woken when that may have changed.
     pub(super) fn read_or_wake(&self, buffer: &mut [u8], task: Task<'_>) -> Turn {
@@ -283,14 +280,12 @@ impl State {
     }
 }
 
-/// A call that may wait beside others of its kind, as those of tokio-uring can. Dropped, its waker goes too.
-#[cfg(feature = "tokio-uring")]
+/// A call that may wait beside others of its kind, as those with owned buffers can. Dropped, its waker goes too.
 pub(super) struct OwnCall<'a> {
     stage: &'a Stage,
     pub(super) number: u64,
 }
 
-#[cfg(feature = "tokio-uring")]
 impl OwnCall<'_> {
     pub(super) fn of(stage: &Stage) -> OwnCall<'_> {
         let mut state = stage.lock();
@@ -299,7 +294,6 @@ impl OwnCall<'_> {
     }
 }
 
-#[cfg(feature = "tokio-uring")]
 impl Drop for OwnCall<'_> {
     fn drop(&mut self) {
         drop(self.stage.tasks.remove(self.number));

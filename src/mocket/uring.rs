@@ -8,12 +8,12 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 
 use tokio_uring::BufResult;
-use tokio_uring::buf::{BoundedBuf, BoundedBufMut, IoBuf, Slice};
+use tokio_uring::buf::{BoundedBuf, BoundedBufMut};
 use tokio_uring::net::TcpStream;
 
 use super::delays::Way;
-use super::stage::{Call, OwnCall};
-use super::{Mocket, NoSocket, Turn, closed};
+use super::stage::Call;
+use super::{Memory, Mocket, NoSocket, Shut, Turn, closed};
 
 /// The calls that `tokio_uring::net::TcpStream` and a mocket have in common, so that the code under test can take either.
 ///
@@ -77,55 +77,41 @@ impl UringStream for TcpStream {
 /// it; a shutdown of the reading side goes to the socket alone.
 impl<S: UringStream> UringStream for Mocket<S> {
     async fn read<T: BoundedBufMut>(&self, mut buffer: T) -> BufResult<usize, T> {
-        if let Err(error) = self.stage.begin(Call::Read) {
-            return (Err(error), buffer);
-        }
-        let size = buffer.bytes_total();
-        let mut bytes = Vec::new();
-        match self.replay_read(size, &mut bytes).await {
-            Turn::Moved(size) => {
-                buffer.put_slice(&bytes[..size]);
-                (Ok(size), buffer)
-            }
-            Turn::Fails(error) => (Err(error), buffer),
-            Turn::PassThrough { at_most } => {
-                let socket = match self.socket() {
-                    Ok(socket) => socket,
-                    Err(error) => return (Err(error), buffer),
-                };
-                let bounds = buffer.bounds();
-                let part = buffer.slice_full().slice(..size.min(at_most));
-                let (read, part) = socket.read(part).await;
-                let read = read.inspect(|size| self.stage.read_passed(*size));
-                (read, T::from_buf_bounds(part.into_inner(), bounds))
-            }
-            Turn::EndOfFile | Turn::Wait(_) | Turn::NotYet => (Ok(0), buffer), // `poll_read` has seen to the last two
-        }
+        let socket = async |bytes| match self.socket() {
+            Ok(socket) => socket.read(bytes).await,
+            Err(error) => (Err(error), bytes),
+        };
+        let read = self.stage.read_owned(buffer.bytes_total(), socket).await;
+        let read = read.map(|bytes| {
+            buffer.put_slice(&bytes);
+            bytes.len()
+        });
+        (read, buffer)
     }
 
     async fn write<T: BoundedBuf>(&self, buffer: T) -> BufResult<usize, T> {
         let bounds = buffer.bounds();
-        let (written, all) = self.write_slice(buffer.slice_full()).await;
+        let all = buffer.slice_full();
+        let written = self.write_some(&all).await;
         (written, T::from_buf_bounds(all.into_inner(), bounds))
     }
 
     async fn write_all<T: BoundedBuf>(&self, buffer: T) -> BufResult<(), T> {
         let bounds = buffer.bounds();
-        let mut left = buffer.slice_full();
+        let all = buffer.slice_full();
+        let mut left = &all[..];
         let outcome = loop {
             if left.is_empty() {
                 break Ok(());
             }
-            let (written, tried) = self.write_slice(left).await;
-            left = tried;
-            match written {
+            match self.write_some(left).await {
                 Ok(0) => break Err(ErrorKind::WriteZero.into()),
-                Ok(size) => left = left.slice(size..),
+                Ok(size) => left = &left[size..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => break Err(error),
             }
         };
-        (outcome, T::from_buf_bounds(left.into_inner(), bounds))
+        (outcome, T::from_buf_bounds(all.into_inner(), bounds))
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -145,39 +131,12 @@ impl<S: UringStream> UringStream for Mocket<S> {
 }
 
 impl<S: UringStream> Mocket<S> {
-    /// Asks the script. The bytes grow as far as the script fills them.
-    async fn replay_read(&self, at_most: usize, bytes: &mut Vec<u8>) -> Turn {
-        let call = OwnCall::of(&self.stage);
-        poll_fn(|context| {
-            bytes.resize(self.stage.ready_to_read(at_most), 0);
-            self.stage.poll_read(context, call.number, bytes)
-        })
-        .await
-    }
-
-    /// Writes some of what is there; the slice comes back as it was.
-    async fn write_slice<B: IoBuf>(&self, all: Slice<B>) -> (io::Result<usize>, Slice<B>) {
-        if let Err(error) = self.stage.begin(Call::Write) {
-            return (Err(error), all);
-        }
-        let call = OwnCall::of(&self.stage);
-        let at_most = match poll_fn(|context| self.stage.poll_write(context, call.number, &all)).await {
-            Turn::Moved(size) => return (Ok(size), all),
-            Turn::Fails(error) => return (Err(error), all),
-            Turn::PassThrough { at_most } => at_most,
-            Turn::EndOfFile | Turn::Wait(_) | Turn::NotYet => return (Ok(0), all), // a write is never told these
+    async fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        let socket = async |bytes| match self.socket() {
+            Ok(socket) => socket.write(bytes).await,
+            Err(error) => (Err(error), bytes),
         };
-        let socket = match self.socket() {
-            Ok(socket) => socket,
-            Err(error) => return (Err(error), all),
-        };
-        let bounds = all.bounds();
-        let size = all.len().min(at_most);
-        let (written, part) = socket.write(all.slice(..size)).await;
-        if let Ok(size) = written {
-            self.stage.write_passed(&part[..size]);
-        }
-        (written, Slice::from_buf_bounds(part.into_inner(), bounds))
+        self.stage.write_owned(bytes, socket).await
     }
 }
 
@@ -197,5 +156,46 @@ impl UringStream for NoSocket {
 
     fn shutdown(&self, _: Shutdown) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl UringStream for Memory {
+    async fn read<T: BoundedBufMut>(&self, mut buffer: T) -> BufResult<usize, T> {
+        let mut bytes = vec![0; buffer.bytes_total()];
+        let read = poll_fn(|context| self.poll_receive(context, &mut bytes)).await;
+        if let Ok(size) = read {
+            buffer.put_slice(&bytes[..size]);
+        }
+        (read, buffer)
+    }
+
+    async fn write<T: BoundedBuf>(&self, buffer: T) -> BufResult<usize, T> {
+        let bounds = buffer.bounds();
+        let all = buffer.slice_full();
+        let written = poll_fn(|context| self.poll_send(context, &all)).await;
+        (written, T::from_buf_bounds(all.into_inner(), bounds))
+    }
+
+    async fn write_all<T: BoundedBuf>(&self, buffer: T) -> BufResult<(), T> {
+        let bounds = buffer.bounds();
+        let all = buffer.slice_full();
+        let mut left = &all[..];
+        let outcome = loop {
+            if left.is_empty() {
+                break Ok(());
+            }
+            match poll_fn(|context| self.poll_send(context, left)).await {
+                Ok(size) => left = &left[size..],
+                Err(error) => break Err(error),
+            }
+        };
+        (outcome, T::from_buf_bounds(all.into_inner(), bounds))
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match how {
+            Shutdown::Read => Ok(()),
+            Shutdown::Write | Shutdown::Both => self.shut_down_writing(),
+        }
     }
 }

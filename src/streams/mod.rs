@@ -3,7 +3,7 @@
 #[cfg(feature = "compio")]
 mod compio;
 #[cfg(feature = "monoio")]
-mod monoio;
+pub(crate) mod monoio;
 #[cfg(feature = "smol")]
 mod smol;
 mod std;

@@ -1,52 +1,70 @@
 //! The faces of a mocket under one name each, so that one body of a test serves all.
-#![allow(dead_code, clippy::unwrap_used)] // each file uses a part; in a test a panic is the report
+#![allow(dead_code, unused_imports, clippy::unwrap_used)] // each file uses a part; in a test a panic is the report
+
+#[cfg(feature = "compio")]
+mod compio;
+#[cfg(feature = "monoio")]
+mod monoio;
+#[cfg(feature = "smol")]
+mod smol;
+#[cfg(feature = "tokio")]
+mod tokio;
+#[cfg(feature = "tokio-uring")]
+mod uring;
 
 use std::io;
 use std::net::Shutdown;
 
-use ringpair::mocket::{Handle, Mismatch, Mocket, MocketOptions, NoSocket};
+use ringpair::mocket::{Handle, Memory, Mismatch, Mocket, MocketOptions, NoSocket};
+
+#[cfg(feature = "compio")]
+pub(crate) use self::compio::Compio;
+#[cfg(feature = "monoio")]
+pub(crate) use self::monoio::Monoio;
+#[cfg(feature = "smol")]
+pub(crate) use self::smol::Smol;
+#[cfg(feature = "tokio")]
+pub(crate) use self::tokio::{Tokio, tokio_runtime};
+#[cfg(feature = "tokio-uring")]
+pub(crate) use self::uring::{Owned, Uring};
 
 /// Runs each body once for every face: `async fn body<F: Face>()`.
 macro_rules! on_every_face {
     ($($body:ident),+ $(,)?) => {
-        mod blocking {
-            $(#[test]
-            fn $body() {
-                if $crate::faces::a_pair_can_be_had() {
-                    $crate::common::runtime().block_on(super::$body::<$crate::faces::Blocking>());
-                }
-            })+
-        }
+        crate::faces::on_face!(blocking: Blocking: $($body),+);
         #[cfg(feature = "tokio")]
-        mod tokio {
-            $(#[test]
-            fn $body() {
-                $crate::faces::tokio_runtime().block_on(super::$body::<$crate::faces::Tokio>());
-            })+
-        }
+        crate::faces::on_face!(tokio: Tokio: $($body),+);
         #[cfg(feature = "tokio-uring")]
-        mod uring {
-            $(#[test]
-            fn $body() {
-                if $crate::common::ring_is_there() {
-                    let runtime = ::tokio_uring::Runtime::new(&::tokio_uring::builder()).unwrap();
-                    runtime.block_on(super::$body::<$crate::faces::Uring>());
-                }
-            })+
-        }
+        crate::faces::on_face!(uring: Uring: $($body),+);
+        #[cfg(feature = "tokio-uring")]
+        crate::faces::on_face!(owned: Owned: $($body),+);
+        #[cfg(feature = "smol")]
+        crate::faces::on_face!(smol: Smol: $($body),+);
+        #[cfg(feature = "compio")]
+        crate::faces::on_face!(compio: Compio: $($body),+);
+        #[cfg(feature = "monoio")]
+        crate::faces::on_face!(monoio: Monoio: $($body),+);
     };
 }
 pub(crate) use on_every_face;
 
+macro_rules! on_face {
+    ($module:ident: $face:ident: $($body:ident),+) => {
+        mod $module {
+            use crate::faces::{$face, Face};
+
+            $(#[test]
+            fn $body() {
+                $face::run(super::$body::<$face>());
+            })+
+        }
+    };
+}
+pub(crate) use on_face;
+
 /// Whether std's streams can be: with epoll they can be anywhere. Skips the test visibly where they cannot.
 pub(crate) fn a_pair_can_be_had() -> bool {
     cfg!(feature = "epoll") || crate::common::ring_is_there()
-}
-
-/// Its clock stands still unless all wait for it: no test takes the time of its delays.
-#[cfg(feature = "tokio")]
-pub(crate) fn tokio_runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
 /// What code does with a stream, whatever its calls are.
@@ -89,10 +107,30 @@ pub(crate) trait Face {
     type Paired: Scripted;
     type Peer: Stream;
     type Alone: Scripted;
+    type InMemory: Scripted;
+
+    /// Runs a body in the face's runtime. Skips it visibly if this host cannot have its streams.
+    fn run(body: impl Future<Output = ()> + 'static);
 
     async fn pair(options: &MocketOptions) -> (Self::Paired, Self::Peer);
     fn alone(options: &MocketOptions) -> Self::Alone;
+    fn in_memory(options: &MocketOptions) -> (Self::InMemory, Self::InMemory);
 }
+
+/// Everything of a face but its runtime, its streams and their calls.
+macro_rules! makes_mockets {
+    ($face:ident) => {
+        fn alone(options: &MocketOptions) -> Self::Alone {
+            $face(options.scripted().unwrap())
+        }
+
+        fn in_memory(options: &MocketOptions) -> (Self::InMemory, Self::InMemory) {
+            let (first, second) = options.memory_pair().unwrap();
+            ($face(first), $face(second))
+        }
+    };
+}
+use makes_mockets;
 
 macro_rules! scripted {
     ($face:ident) => {
@@ -111,6 +149,8 @@ macro_rules! scripted {
     };
 }
 
+use scripted;
+
 pub(crate) struct Blocking<S = ()>(pub(crate) S);
 scripted!(Blocking);
 
@@ -118,15 +158,20 @@ impl Face for Blocking {
     type Paired = Blocking<Mocket<std::net::TcpStream>>;
     type Peer = Blocking<std::net::TcpStream>;
     type Alone = Blocking<Mocket<NoSocket>>;
+    type InMemory = Blocking<Mocket<Memory>>;
+
+    fn run(body: impl Future<Output = ()> + 'static) {
+        if a_pair_can_be_had() {
+            crate::common::runtime().block_on(body);
+        }
+    }
 
     async fn pair(options: &MocketOptions) -> (Self::Paired, Self::Peer) {
         let (mocket, peer) = options.make_pair_blocking().unwrap();
         (Blocking(mocket), Blocking(peer))
     }
 
-    fn alone(options: &MocketOptions) -> Self::Alone {
-        Blocking(options.scripted().unwrap())
-    }
+    makes_mockets!(Blocking);
 }
 
 /// How a blocking stream is shut down, which `Write` does not tell.
@@ -160,104 +205,5 @@ impl<S: io::Read + io::Write + ShutDown> Stream for Blocking<S> {
 
     async fn shut_down(&mut self) -> io::Result<()> {
         self.0.shut_down()
-    }
-}
-
-#[cfg(feature = "tokio")]
-pub(crate) use with_tokio::Tokio;
-
-#[cfg(feature = "tokio")]
-mod with_tokio {
-    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-    use tokio::net::TcpStream;
-
-    use super::{Face, Handle, Mismatch, Mocket, MocketOptions, NoSocket, Scripted, Stream, io};
-
-    pub(crate) struct Tokio<S = ()>(pub(crate) S);
-    scripted!(Tokio);
-
-    impl Face for Tokio {
-        type Paired = Tokio<Mocket<TcpStream>>;
-        type Peer = Tokio<TcpStream>;
-        type Alone = Tokio<Mocket<NoSocket>>;
-
-        async fn pair(options: &MocketOptions) -> (Self::Paired, Self::Peer) {
-            let (mocket, peer) = options.make_pair().await.unwrap();
-            (Tokio(mocket), Tokio(peer))
-        }
-
-        fn alone(options: &MocketOptions) -> Self::Alone {
-            Tokio(options.scripted().unwrap())
-        }
-    }
-
-    impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Tokio<S> {
-        async fn read(&mut self, at_most: usize) -> io::Result<Vec<u8>> {
-            let mut bytes = vec![0; at_most];
-            let size = self.0.read(&mut bytes).await?;
-            bytes.truncate(size);
-            Ok(bytes)
-        }
-
-        async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write(bytes).await
-        }
-
-        async fn shut_down(&mut self) -> io::Result<()> {
-            self.0.shutdown().await
-        }
-    }
-}
-
-#[cfg(feature = "tokio-uring")]
-pub(crate) use with_uring::Uring;
-
-#[cfg(feature = "tokio-uring")]
-mod with_uring {
-    use ringpair::mocket::uring::UringStream;
-    use tokio_uring::net::TcpStream;
-
-    use super::{Face, Handle, Mismatch, Mocket, MocketOptions, NoSocket, Scripted, Shutdown, Stream, io};
-
-    pub(crate) struct Uring<S = ()>(pub(crate) S);
-    scripted!(Uring);
-
-    impl Face for Uring {
-        type Paired = Uring<Mocket<TcpStream>>;
-        type Peer = Uring<TcpStream>;
-        type Alone = Uring<Mocket<NoSocket>>;
-
-        async fn pair(options: &MocketOptions) -> (Self::Paired, Self::Peer) {
-            let (mocket, peer) = options.make_pair().await.unwrap();
-            (Uring(mocket), Uring(peer))
-        }
-
-        fn alone(options: &MocketOptions) -> Self::Alone {
-            Uring(options.scripted().unwrap())
-        }
-    }
-
-    impl<S: UringStream> Stream for Uring<S> {
-        async fn read(&mut self, at_most: usize) -> io::Result<Vec<u8>> {
-            let (size, mut bytes) = self.0.read(vec![0; at_most]).await;
-            bytes.truncate(size?);
-            Ok(bytes)
-        }
-
-        async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let (size, returned) = self.0.write(bytes.to_vec()).await;
-            assert_eq!(returned, bytes);
-            size
-        }
-
-        async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-            let (outcome, returned) = self.0.write_all(bytes.to_vec()).await;
-            assert_eq!(returned, bytes);
-            outcome
-        }
-
-        async fn shut_down(&mut self) -> io::Result<()> {
-            self.0.shutdown(Shutdown::Write)
-        }
     }
 }

@@ -1,12 +1,10 @@
 //! Mockets beyond the script: order, handles that hold it open, pairs in memory, splits, and a module for glob imports.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[cfg(feature = "tokio")]
 #[path = "../calls/mod.rs"]
 mod calls;
 #[path = "../common/mod.rs"]
 mod common;
-#[cfg(feature = "tokio")]
 mod delays;
 #[path = "../faces/mod.rs"]
 mod faces;
@@ -17,6 +15,7 @@ mod held_open;
 mod memory;
 mod nodelay;
 mod order;
+mod owned;
 mod splits;
 mod taken;
 #[cfg(any(feature = "tokio-uring", feature = "tokio"))]

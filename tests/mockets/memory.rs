@@ -5,46 +5,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use ringpair::fuse::Fuse;
-use ringpair::mocket::{Memory, MismatchKind, Mocket, MocketOptions, Script};
+use ringpair::mocket::{MismatchKind, MocketOptions, Script};
 
-use crate::faces::{Blocking, Scripted};
+use crate::faces::{Face, Scripted, Stream, on_every_face};
 use crate::{kind_in, mismatch_in};
 
-/// Runs each body with two ends of every face: `async fn body<S: Scripted>(ends: impl Fn(&MocketOptions) -> (S, S))`.
-macro_rules! on_every_face {
-    ($($body:ident),+ $(,)?) => {
-        mod blocking {
-            $(#[test]
-            fn $body() {
-                crate::common::runtime().block_on(super::$body(|options| super::ends(options, super::Blocking)));
-            })+
-        }
-        #[cfg(feature = "tokio")]
-        mod tokio {
-            $(#[test]
-            fn $body() {
-                let run = super::$body(|options| super::ends(options, crate::faces::Tokio));
-                crate::faces::tokio_runtime().block_on(run);
-            })+
-        }
-        #[cfg(feature = "tokio-uring")]
-        mod uring {
-            $(#[test]
-            fn $body() {
-                let run = super::$body(|options| super::ends(options, crate::faces::Uring));
-                crate::common::runtime().block_on(run); // no socket, no ring
-            })+
-        }
-    };
-}
-
-fn ends<S>(options: &MocketOptions, face: fn(Mocket<Memory>) -> S) -> (S, S) {
-    let (first, second) = options.memory_pair().unwrap();
-    (face(first), face(second))
-}
-
-async fn bytes_pass_between_the_ends<S: Scripted>(ends: impl Fn(&MocketOptions) -> (S, S)) {
-    let (mut first, mut second) = ends(&MocketOptions::new().script(Script::new().expect("a").provide("1")));
+async fn bytes_pass_between_the_ends<F: Face>() {
+    let (mut first, mut second) = F::in_memory(&MocketOptions::new().script(Script::new().expect("a").provide("1")));
     second.handle().play(Script::new().provide("x"));
     first.write_all(b"a").await.unwrap();
     first.write_all(b"through").await.unwrap();
@@ -62,17 +29,17 @@ async fn bytes_pass_between_the_ends<S: Scripted>(ends: impl Fn(&MocketOptions) 
     second.close().unwrap();
 }
 
-async fn sizes_hold_at_both_ends<S: Scripted>(ends: impl Fn(&MocketOptions) -> (S, S)) {
-    let (mut first, mut second) = ends(&MocketOptions::new().max_write_size(2).max_read_size(1));
+async fn sizes_hold_at_both_ends<F: Face>() {
+    let (mut first, mut second) = F::in_memory(&MocketOptions::new().max_write_size(2).max_read_size(1));
     assert_eq!(first.write(b"abc").await.unwrap(), 2);
     assert_eq!(second.write(b"abc").await.unwrap(), 2);
     assert_eq!(first.read(9).await.unwrap(), b"a");
     assert_eq!(second.read(9).await.unwrap(), b"a");
 }
 
-async fn a_mismatch_at_one_end_fails_both<S: Scripted>(ends: impl Fn(&MocketOptions) -> (S, S)) {
+async fn a_mismatch_at_one_end_fails_both<F: Face>() {
     for is_first in [true, false] {
-        let (first, second) = ends(&MocketOptions::new());
+        let (first, second) = F::in_memory(&MocketOptions::new());
         let (mut fails, mut other) = if is_first { (first, second) } else { (second, first) };
         fails.handle().expect("a");
         other.handle().provide("never read");
@@ -87,17 +54,18 @@ async fn a_mismatch_at_one_end_fails_both<S: Scripted>(ends: impl Fn(&MocketOpti
     }
 }
 
-async fn a_read_before_its_turn_fails_both<S: Scripted>(ends: impl Fn(&MocketOptions) -> (S, S)) {
-    let (mut first, mut second) = ends(&MocketOptions::new().patience(Duration::ZERO));
+async fn a_read_before_its_turn_fails_both<F: Face>() {
+    let (mut first, mut second) = F::in_memory(&MocketOptions::new().patience(Duration::ZERO));
     first.handle().play(Script::ordered().expect("a").provide("1"));
     assert_eq!(kind_in(&first.read(1).await.unwrap_err()), MismatchKind::ReadEarly);
     assert_eq!(kind_in(&second.write(b"x").await.unwrap_err()), MismatchKind::ReadEarly);
     drop((first, second)); // both were told: no panic
 }
 
-async fn a_fuse_that_blows_at_one_end_cuts_both_off<S: Scripted>(ends: impl Fn(&MocketOptions) -> (S, S)) {
+async fn a_fuse_that_blows_at_one_end_cuts_both_off<F: Face>() {
     let points = Fuse::armed(async |fuse| {
-        let (mut first, mut second) = ends(&MocketOptions::new().script(Script::new().provide("1")).fuse(&fuse));
+        let (mut first, mut second) =
+            F::in_memory(&MocketOptions::new().script(Script::new().provide("1")).fuse(&fuse));
         let talk = async {
             first.write_all(b"ping").await?;
             assert_eq!(second.read_exactly(4).await?, b"ping");

@@ -9,7 +9,6 @@ use super::{Script, Turn};
 use crate::mocket::mismatch::{BEFORE, Mismatch, MismatchKind};
 
 /// The most bytes of a script that one async read gets, however large its buffer is.
-#[cfg(any(feature = "tokio-uring", feature = "tokio"))]
 const AT_ONCE: usize = 1 << 16;
 
 /// Playing it.
@@ -86,7 +85,6 @@ impl Script {
     }
 
     /// How many bytes of its buffer the next read needs: those that the script has ready, and at least one.
-    #[cfg(any(feature = "tokio-uring", feature = "tokio"))]
     pub(in crate::mocket) fn ready_to_read(&mut self, at_most: usize) -> usize {
         let at_most = at_most.min(self.read_sizes.next()).min(AT_ONCE);
         let mut ready = 0;
