@@ -8,6 +8,7 @@ mod broken;
 mod common;
 mod faces;
 mod fault;
+mod owned;
 mod sound;
 
 use std::collections::BTreeSet;
