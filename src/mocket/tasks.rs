@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
+use crate::wait::wake_all;
+
 /// A call of a task: the last waker that it was polled with, under the number of the call.
 #[derive(Clone, Copy)]
 pub(super) struct Task<'a> {
@@ -39,9 +41,10 @@ impl Tasks {
         place.map(|place| wakers.swap_remove(place).1)
     }
 
+    /// Wakes every task, even if the waker of one of them panics.
     pub(super) fn wake_all(&self) {
         let wakers = std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        wake_all(wakers.into_iter().map(|(_, waker)| waker).collect());
     }
 }
 
