@@ -17,7 +17,10 @@ impl Handle {
         Handle { stage: Arc::clone(stage) }
     }
 
-    /// As [`Mocket::provide`](super::Mocket::provide). A tokio-uring read that already waits at the socket stays there: it gets what the peer sends.
+    /// As [`Mocket::provide`](super::Mocket::provide).
+    ///
+    /// A read that owns its buffer, as in tokio-uring, compio and monoio, stays at the socket if it already waits there: it gets
+    /// what the peer sends.
     pub fn provide(&self, bytes: impl AsRef<[u8]>) -> &Self {
         self.play(Script::new().provide(bytes))
     }

@@ -114,6 +114,7 @@ pub(crate) trait Face {
 
     async fn pair(options: &MocketOptions) -> (Self::Paired, Self::Peer);
     fn alone(options: &MocketOptions) -> Self::Alone;
+    fn held_open(options: &MocketOptions) -> (Self::Alone, Handle);
     fn in_memory(options: &MocketOptions) -> (Self::InMemory, Self::InMemory);
 }
 
@@ -122,6 +123,11 @@ macro_rules! makes_mockets {
     ($face:ident) => {
         fn alone(options: &MocketOptions) -> Self::Alone {
             $face(options.scripted().unwrap())
+        }
+
+        fn held_open(options: &MocketOptions) -> (Self::Alone, Handle) {
+            let (mocket, handle) = options.scripted_with_handle().unwrap();
+            ($face(mocket), handle)
         }
 
         fn in_memory(options: &MocketOptions) -> (Self::InMemory, Self::InMemory) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringpair::mocket::{MismatchKind, Mocket, MocketOptions, Script};
 
+use crate::faces::{Face, Stream, on_every_face};
 use crate::kind_in;
 
 #[test]
@@ -23,27 +24,47 @@ fn a_blocking_read_waits_while_a_handle_lives() {
     assert_eq!(reader.join().unwrap().unwrap(), "123");
 }
 
-#[test]
-fn a_blocking_read_fails_when_no_handle_provides_anything() {
-    let options = MocketOptions::new().script(Script::new().provide("1")).patience(Duration::from_millis(1));
-    let (mut mocket, _handle) = options.scripted_with_handle().unwrap();
-    mocket.read_exact(&mut [0]).unwrap();
-    let error = mocket.read(&mut [0]).unwrap_err();
+/// Its reads give up at once.
+fn impatient(script: Script) -> MocketOptions {
+    MocketOptions::new().script(script).patience(Duration::ZERO)
+}
+
+async fn a_read_fails_when_no_handle_provides_anything<F: Face>() {
+    let (mut mocket, _handle) = F::held_open(&impatient(Script::new().provide("1")));
+    assert_eq!(mocket.read(1).await.unwrap(), b"1");
+    let error = mocket.read(1).await.unwrap_err();
     assert_eq!(kind_in(&error), MismatchKind::NothingProvided);
     assert_eq!(error.to_string(), "a read, at offset 1, waited for bytes that no handle provided");
 }
 
-#[test]
-fn a_handle_does_not_hold_back_a_read_before_its_turn() {
-    let (mut mocket, _handle) = Mocket::scripted_with_handle(Script::ordered().expect("a").provide("1"));
-    assert_eq!(kind_in(&mocket.read(&mut [0]).unwrap_err()), MismatchKind::ReadEarly);
+async fn a_handle_does_not_hold_back_a_read_before_its_turn<F: Face>() {
+    let (mut mocket, _handle) = F::held_open(&impatient(Script::ordered().expect("a").provide("1")));
+    assert_eq!(kind_in(&mocket.read(1).await.unwrap_err()), MismatchKind::ReadEarly);
 }
 
-#[test]
-fn a_scripted_end_of_file_needs_no_handle_to_go() {
-    let (mut mocket, _handle) = Mocket::scripted_with_handle(Script::new().provide("1").end_of_file());
-    assert_eq!(std::io::read_to_string(&mut mocket).unwrap(), "1");
+async fn a_scripted_end_of_file_needs_no_handle_to_go<F: Face>() {
+    let (mut mocket, _handle) = F::held_open(&impatient(Script::new().provide("1").end_of_file()));
+    assert_eq!(mocket.read_exactly(2).await.unwrap(), b"1");
 }
+
+async fn a_read_gets_what_another_thread_provides<F: Face>() {
+    let (mut mocket, handle) = F::held_open(&MocketOptions::new());
+    let provides = thread::spawn(move || {
+        for _ in 0..100 {
+            handle.provide("1");
+            thread::yield_now();
+        }
+    });
+    assert_eq!(mocket.read_exactly(101).await.unwrap(), [b'1'; 100]);
+    provides.join().unwrap();
+}
+
+on_every_face!(
+    a_read_fails_when_no_handle_provides_anything,
+    a_handle_does_not_hold_back_a_read_before_its_turn,
+    a_scripted_end_of_file_needs_no_handle_to_go,
+    a_read_gets_what_another_thread_provides,
+);
 
 #[cfg(feature = "tokio")]
 mod in_tokio {
@@ -53,7 +74,7 @@ mod in_tokio {
 
     use tokio::io::AsyncReadExt;
 
-    use super::{Duration, MismatchKind, Mocket, MocketOptions, Script, kind_in};
+    use super::{Mocket, Script};
 
     #[test]
     fn a_read_in_a_task_waits_while_a_handle_lives() {
@@ -70,15 +91,6 @@ mod in_tokio {
             handle.provide("2");
             drop(handle);
             assert_eq!(reader.await.unwrap().unwrap(), "12");
-        });
-    }
-
-    #[test]
-    fn a_read_in_a_task_is_patient_and_no_more() {
-        crate::faces::tokio_runtime().block_on(async {
-            let options = MocketOptions::new().patience(Duration::ZERO);
-            let (mut mocket, _handle) = options.scripted_with_handle().unwrap();
-            assert_eq!(kind_in(&mocket.read_u8().await.unwrap_err()), MismatchKind::NothingProvided);
         });
     }
 
