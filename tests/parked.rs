@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod every_runtime;
 
 use std::net::TcpStream;
 
-use common::{alone, alone_with_late_handshakes, netstat, on_every_engine};
+use common::{alone, alone_with_late_handshakes, descriptors_of_more_makers, netstat, on_every_engine};
+use every_runtime::{
+    Runtime, assert_becomes, assert_is_a_pair, assert_serves, descriptors_once_used, on_every_runtime,
+};
+use futures_util::future::join_all;
 use ringpair::{PairFactory, PairOptions};
 
 const PAIRS: u64 = 500;
@@ -25,16 +30,37 @@ fn pairs_are_inline_where_nothing_delays_the_handshake(options: PairOptions) {
     });
 }
 
-fn blocking_calls_wait_for_pairs_that_are_late(options: PairOptions) {
+/// A factory serves in one runtime after the other.
+fn calls_wait_for_pairs_that_are_late<R: Runtime>(options: PairOptions) {
     alone_with_late_handshakes(|| {
         let factory = options.factory().unwrap();
-        while parked_less_than(PARKED, &factory) {
-            assert_is_a_pair(factory.pair_blocking().unwrap());
+        for _ in 0..2 {
+            R::block_on(async {
+                let wanted = factory.stats().parked + PARKED;
+                while parked_less_than(wanted, &factory) {
+                    assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
+                }
+                for mut pair in R::pairs(&factory, PAIRS as usize / 2).await.unwrap() {
+                    assert_serves::<R>(&mut pair).await;
+                }
+                for _ in 0..50 {
+                    assert_is_a_pair(&R::one_shot(&options).await.unwrap());
+                }
+            });
         }
-        factory.pairs_blocking(PAIRS as usize).unwrap().into_iter().for_each(assert_is_a_pair);
-        for _ in 0..50 {
-            assert_is_a_pair(options.make_pair_blocking().unwrap());
-        }
+    });
+}
+
+fn many_calls_of_a_thread_wait_at_once<R: Runtime>(options: PairOptions) {
+    alone_with_late_handshakes(|| {
+        R::block_on(async {
+            let factory = options.factory().unwrap();
+            let before = descriptors_once_used::<R>(&options).await;
+            let made = join_all((0..200).map(|_| R::pair(&factory))).await;
+            made.into_iter().for_each(|pair| assert_is_a_pair(&pair.unwrap()));
+            assert_eq!(factory.stats().pairs, 200);
+            assert_becomes::<R>(before..=before + descriptors_of_more_makers(factory.backend())).await;
+        });
     });
 }
 
@@ -43,7 +69,9 @@ fn threads_that_block_share_a_factory(options: PairOptions) {
         let factory = options.factory().unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..PAIRS).for_each(|_| assert_is_a_pair(factory.pair_blocking().unwrap())));
+                scope.spawn(|| {
+                    (0..PAIRS).for_each(|_| assert_is_a_pair::<TcpStream>(&factory.pair_blocking().unwrap()))
+                });
             }
         });
         assert_eq!(factory.stats().pairs, 4 * PAIRS);
@@ -56,16 +84,12 @@ fn a_backlog_that_holds_hardly_anyone_costs_no_pair_a_second(options: PairOption
         for most in ["0", "1", "5"] {
             std::fs::write("/proc/sys/net/core/somaxconn", most).unwrap();
             let factory = options.factory().unwrap();
-            let make_many = || factory.pairs_blocking(PAIRS as usize).unwrap().into_iter().for_each(assert_is_a_pair);
+            let make_many =
+                || factory.pairs_blocking::<TcpStream>(PAIRS as usize).unwrap().iter().for_each(assert_is_a_pair);
             std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(make_many))));
             assert_eq!(netstat("TcpExt", "TCPSynRetrans"), 0, "{most}: {:?}", factory.stats());
         }
     });
-}
-
-fn assert_is_a_pair((accepted, connected): (TcpStream, TcpStream)) {
-    assert_eq!(accepted.peer_addr().unwrap(), connected.local_addr().unwrap());
-    assert_eq!(connected.peer_addr().unwrap(), accepted.local_addr().unwrap());
 }
 
 /// Nearly all pairs are parked on a ring. The epoll engine looks twice before it parks, and many are through by then: how
@@ -77,65 +101,19 @@ fn parked_less_than(wanted: u64, factory: &PairFactory) -> bool {
     stats.parked < wanted
 }
 
+on_every_runtime!(calls_wait_for_pairs_that_are_late, many_calls_of_a_thread_wait_at_once);
+
 on_every_engine!(
     pairs_are_inline_where_nothing_delays_the_handshake,
-    blocking_calls_wait_for_pairs_that_are_late,
     threads_that_block_share_a_factory,
     a_backlog_that_holds_hardly_anyone_costs_no_pair_a_second,
 );
 
-mod in_a_runtime {
+/// Tasks and clocks that only tokio has.
+mod in_tokio_alone {
     use std::sync::Arc;
 
     use super::*;
-    use common::{descriptors, descriptors_of_more_makers};
-
-    #[cfg(feature = "tokio-uring")]
-    fn a_tokio_uring_task_waits_for_pairs_that_are_late(options: PairOptions) {
-        if !common::ring_is_there() {
-            return; // without one there is no such runtime, whichever engine makes the pairs
-        }
-        alone_with_late_handshakes(|| {
-            let factory = options.factory().unwrap();
-            let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
-            runtime.block_on(make_late_pairs(&options, &factory));
-            // The factory outlives the runtime, and serves in the next one.
-            drop(runtime);
-            let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap();
-            runtime.block_on(make_late_pairs(&options, &factory));
-        });
-    }
-
-    fn a_tokio_task_waits_for_pairs_that_are_late(options: PairOptions) {
-        alone_with_late_handshakes(|| {
-            let factory = options.factory().unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-            runtime.block_on(make_late_pairs(&options, &factory));
-        });
-    }
-
-    fn many_tasks_of_a_thread_wait_at_once(options: PairOptions) {
-        alone_with_late_handshakes(|| {
-            let factory = Arc::new(options.factory().unwrap());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-            let local = tokio::task::LocalSet::new();
-            let before = descriptors();
-            local.block_on(&runtime, async {
-                let tasks: Vec<_> = (0..200)
-                    .map(|_| {
-                        let factory = Arc::clone(&factory);
-                        tokio::task::spawn_local(async move { assert_is_a_pair(factory.pair().await.unwrap()) })
-                    })
-                    .collect();
-                for task in tasks {
-                    task.await.unwrap();
-                }
-            });
-            assert_eq!(factory.stats().pairs, 200);
-            let kept = before..=before + descriptors_of_more_makers(factory.backend());
-            assert!(kept.contains(&descriptors()), "{} and not {kept:?}", descriptors());
-        });
-    }
 
     fn tasks_of_many_threads_and_blocking_calls_share_a_factory(options: PairOptions) {
         alone_with_late_handshakes(|| {
@@ -145,14 +123,14 @@ mod in_a_runtime {
                 .map(|_| {
                     let factory = Arc::clone(&factory);
                     std::thread::spawn(move || {
-                        (0..PAIRS).for_each(|_| assert_is_a_pair(factory.pair_blocking().unwrap()))
+                        (0..PAIRS).for_each(|_| assert_is_a_pair::<TcpStream>(&factory.pair_blocking().unwrap()))
                     })
                 })
                 .collect();
             let tasks: Vec<_> = (0..PAIRS)
                 .map(|_| {
                     let factory = Arc::clone(&factory);
-                    runtime.spawn(async move { assert_is_a_pair(factory.pair().await.unwrap()) })
+                    runtime.spawn(async move { assert_is_a_pair::<TcpStream>(&factory.pair().await.unwrap()) })
                 })
                 .collect();
             for task in tasks {
@@ -188,7 +166,7 @@ mod in_a_runtime {
                     (making, polled)
                 });
                 let (making, polled) = making.join().unwrap();
-                assert_is_a_pair(match polled {
+                assert_is_a_pair(&match polled {
                     std::task::Poll::Ready(pair) => pair.unwrap(),
                     std::task::Poll::Pending => runtime.block_on(making).unwrap(),
                 });
@@ -199,26 +177,14 @@ mod in_a_runtime {
     async fn make_late_pairs(options: &PairOptions, factory: &PairFactory) {
         let wanted = factory.stats().parked + PARKED;
         while parked_less_than(wanted, factory) {
-            assert_is_a_pair(factory.pair().await.unwrap());
-        }
-        factory.pairs(PAIRS as usize).await.unwrap().into_iter().for_each(assert_is_a_pair);
-        for _ in 0..50 {
-            assert_is_a_pair(options.make_pair().await.unwrap());
+            assert_is_a_pair::<TcpStream>(&factory.pair().await.unwrap());
+            assert_is_a_pair::<TcpStream>(&options.make_pair().await.unwrap());
         }
     }
 
     on_every_engine!(
-        a_tokio_task_waits_for_pairs_that_are_late,
-        many_tasks_of_a_thread_wait_at_once,
         tasks_of_many_threads_and_blocking_calls_share_a_factory,
         a_paused_clock_does_not_run_a_late_pair_out_of_time,
         a_pair_begun_by_a_thread_that_has_ended_is_made_all_the_same,
     );
-
-    #[cfg(feature = "tokio-uring")]
-    mod in_tokio_uring {
-        use super::*;
-
-        on_every_engine!(a_tokio_uring_task_waits_for_pairs_that_are_late);
-    }
 }

@@ -1,38 +1,22 @@
-//! Pairs are made in any runtime, in many runtimes in a row, by many tasks and threads, and refused clearly without one.
-#![cfg(feature = "tokio-uring")]
+//! Pairs are made in any runtime, in many runtimes in a row, by many tasks and threads, and while a thread ends.
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod every_runtime;
 
-use std::cell::{Cell, RefCell};
-use std::io::{ErrorKind, Read, Write};
-use std::pin::pin;
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::task::{Context, Poll, Waker};
 
-use common::{
-    alone, alone_with_late_handshakes, assert_descriptors_become, descriptors, on_every_engine, ring_is_there,
-};
+use common::{alone, assert_descriptors_become, descriptors, on_every_engine};
+use every_runtime::{Runtime, assert_serves, descriptors_once_used, on_every_runtime};
 use futures_util::{Stream, StreamExt};
-use ringpair::{PairOptions, Result, Step, make_socket_pair, with_pair};
-use tokio_uring::net::TcpStream;
+use ringpair::PairOptions;
+#[cfg(feature = "tokio")]
+use ringpair::Step;
 
 type StdPair = (std::net::TcpStream, std::net::TcpStream);
-
-fn ring_runtime() -> tokio_uring::Runtime {
-    tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap()
-}
-
-/// Each end gets what the other sent, and every pair sends other bytes.
-async fn assert_serves(accepted: &TcpStream, connected: &TcpStream, token: u32) {
-    for (from, to) in [(accepted, connected), (connected, accepted)] {
-        from.write_all(token.to_ne_bytes().to_vec()).await.0.unwrap();
-        let (read, bytes) = to.read(vec![0; 8]).await;
-        assert_eq!(&bytes[..read.unwrap()], token.to_ne_bytes());
-    }
-}
 
 fn assert_std_serves((mut accepted, mut connected): StdPair, token: u32) {
     let mut read = [0; 4];
@@ -43,131 +27,108 @@ fn assert_std_serves((mut accepted, mut connected): StdPair, token: u32) {
     assert_eq!(read, token.to_ne_bytes());
 }
 
-/// Polls once, with a waker that does nothing.
-fn poll_by_hand<F: Future>(future: F) -> Poll<F::Output> {
-    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
-}
-
-#[test]
-fn a_pair_of_one_block_on_serves_in_the_next() {
-    if !ring_is_there() {
-        return;
-    }
-    let runtime = ring_runtime();
-    let (accepted, connected) = runtime.block_on(make_socket_pair()).unwrap();
-    for token in 0..5 {
-        runtime.block_on(assert_serves(&accepted, &connected, token));
-        let (accepted, connected) = runtime.block_on(make_socket_pair()).unwrap();
-        runtime.block_on(assert_serves(&accepted, &connected, token));
-    }
-    drop((accepted, connected));
-}
-
-#[test]
-fn the_next_runtime_of_a_thread_makes_pairs_too() {
-    if !ring_is_there() {
-        return;
-    }
-    let factory = common::on_the_ring().factory().unwrap();
-    for token in 0..5 {
-        ring_runtime().block_on(async {
-            let (accepted, connected) = make_socket_pair().await.unwrap();
-            assert_serves(&accepted, &connected, token).await;
-            // A factory is not of one runtime either.
-            let (accepted, connected) = factory.pair::<TcpStream>().await.unwrap();
-            assert_serves(&accepted, &connected, token).await;
+/// A factory is not of one runtime.
+fn the_next_runtime_of_a_thread_makes_pairs_too<R: Runtime>(options: PairOptions) {
+    let factory = options.factory().unwrap();
+    for _ in 0..5 {
+        R::block_on(async {
+            assert_serves::<R>(&mut R::one_shot(&options).await.unwrap()).await;
+            assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
         });
     }
+    assert_eq!(factory.stats().pairs, 5);
 }
 
-#[test]
-fn many_tasks_of_a_tokio_uring_runtime_make_pairs_at_once() {
-    if !ring_is_there() {
-        return;
-    }
-    let factory = Rc::new(common::on_the_ring().factory().unwrap());
-    ring_runtime().block_on(async {
-        let tasks: Vec<_> = (0..200)
-            .map(|token| {
-                let factory = Rc::clone(&factory);
-                tokio_uring::spawn(async move {
-                    let (accepted, connected) = match token % 2 {
-                        0 => factory.pair().await.unwrap(),
-                        _ => make_socket_pair().await.unwrap(),
-                    };
-                    assert_serves(&accepted, &connected, token).await;
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-    });
-    assert_eq!(factory.stats().pairs, 100);
+fn several_threads_make_pairs_at_once<R: Runtime>(options: PairOptions) {
+    let factory = options.factory().unwrap();
+    let make_pairs = || {
+        R::block_on(async {
+            for _ in 0..50 {
+                assert_serves::<R>(&mut R::one_shot(&options).await.unwrap()).await;
+                assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
+            }
+        });
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(make_pairs))));
+    assert_eq!(factory.stats().pairs, 4 * 50);
 }
 
-#[test]
-fn make_socket_pair_serves_several_threads_at_once() {
-    if !ring_is_there() {
-        return;
-    }
-    let threads = (0..4).map(|thread| {
-        std::thread::spawn(move || {
-            ring_runtime().block_on(async {
-                for token in 0..50 {
-                    let (accepted, connected) = make_socket_pair().await.unwrap();
-                    assert_serves(&accepted, &connected, thread << 16 | token).await;
-                }
-            });
-        })
-    });
-    threads.collect::<Vec<_>>().into_iter().for_each(|thread| thread.join().unwrap());
-}
-
-#[test]
-fn three_hundred_runtimes_in_a_row_leave_nothing_open() {
-    if !ring_is_there() {
-        return;
-    }
+fn many_runtimes_in_a_row_leave_nothing_open<R: Runtime>(options: PairOptions) {
     alone(|| {
+        R::block_on(descriptors_once_used::<R>(&options));
         let before = descriptors();
-        for token in 0..300 {
-            let factory = common::on_the_ring().factory().unwrap();
-            ring_runtime().block_on(async {
-                let (accepted, connected) = factory.pair::<TcpStream>().await.unwrap();
-                assert_serves(&accepted, &connected, token).await;
+        for _ in 0..100 {
+            let factory = options.factory().unwrap();
+            R::block_on(async {
+                assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
             });
         }
-        assert_eq!(descriptors(), before);
-    });
-}
-
-#[test]
-fn a_runtime_dropped_while_pairs_are_made_leaves_nothing_open() {
-    if !ring_is_there() {
-        return;
-    }
-    alone_with_late_handshakes(|| {
-        let factory = Rc::new(common::on_the_ring().factory().unwrap());
-        drop(common::on_the_ring().make_pair_blocking::<std::net::TcpStream>().unwrap()); // the thread has its ring now
-        let before = descriptors();
-        for _ in 0..50 {
-            let runtime = ring_runtime();
-            runtime.block_on(async {
-                for _ in 0..20 {
-                    let factory = Rc::clone(&factory);
-                    tokio_uring::spawn(async move { drop(factory.pair::<TcpStream>().await.unwrap()) });
-                    tokio_uring::spawn(async move { drop(make_socket_pair().await.unwrap()) });
-                }
-                tokio::task::yield_now().await;
-            });
-            drop(runtime);
-            assert_std_serves(factory.pair_blocking().unwrap(), 1);
-            assert_std_serves(common::on_the_ring().make_pair_blocking().unwrap(), 2);
-        }
-        assert_eq!(factory.stats().strangers, 0);
         assert_descriptors_become(before..=before);
     });
+}
+
+on_every_runtime!(
+    the_next_runtime_of_a_thread_makes_pairs_too,
+    several_threads_make_pairs_at_once,
+    many_runtimes_in_a_row_leave_nothing_open,
+);
+
+#[cfg(any(feature = "tokio", feature = "tokio-uring", feature = "compio"))]
+mod tasks {
+    use std::rc::Rc;
+
+    use super::*;
+    use common::alone_with_late_handshakes;
+    use every_runtime::{Spawns, on_every_runtime_with_tasks, pause};
+
+    fn many_tasks_of_a_runtime_make_pairs_at_once<R: Spawns>(options: PairOptions) {
+        let factory = Rc::new(options.factory().unwrap());
+        let (sender, mut served) = tokio::sync::mpsc::unbounded_channel();
+        R::block_on(async {
+            for token in 0..200 {
+                let (factory, options, sender) = (Rc::clone(&factory), options.clone(), sender.clone());
+                R::spawn(async move {
+                    let pair = match token % 2 {
+                        0 => R::pair(&factory).await,
+                        _ => R::one_shot(&options).await,
+                    };
+                    assert_serves::<R>(&mut pair.unwrap()).await;
+                    sender.send(()).unwrap();
+                });
+            }
+            for _ in 0..200 {
+                served.recv().await.unwrap();
+            }
+        });
+        assert_eq!(factory.stats().pairs, 100);
+    }
+
+    fn a_runtime_dropped_while_pairs_are_made_leaves_nothing_open<R: Spawns>(options: PairOptions) {
+        alone_with_late_handshakes(|| {
+            R::block_on(descriptors_once_used::<R>(&options));
+            let factory = Rc::new(options.factory().unwrap());
+            let before = descriptors();
+            for _ in 0..20 {
+                R::block_on(async {
+                    for _ in 0..20 {
+                        let (factory, options) = (Rc::clone(&factory), options.clone());
+                        R::spawn(async move { drop(R::pair(&factory).await.unwrap()) });
+                        R::spawn(async move { drop(R::one_shot(&options).await.unwrap()) });
+                    }
+                    pause().await;
+                });
+                assert_std_serves(factory.pair_blocking().unwrap(), 1);
+                assert_std_serves(options.make_pair_blocking().unwrap(), 2);
+            }
+            assert_eq!(factory.stats().strangers, 0);
+            assert_descriptors_become(before..=before);
+        });
+    }
+
+    on_every_runtime_with_tasks!(
+        many_tasks_of_a_runtime_make_pairs_at_once,
+        a_runtime_dropped_while_pairs_are_made_leaves_nothing_open,
+    );
 }
 
 /// The thread's engine may be gone by then, or go next.
@@ -202,65 +163,6 @@ fn one_shots_work_also_in_the_destructors_of_an_ending_thread(options: PairOptio
         }
         assert_eq!(descriptors(), before);
     });
-}
-
-#[test]
-fn with_pair_returns_what_its_body_does_and_can_be_called_again() {
-    if !ring_is_there() {
-        return;
-    }
-    for token in 0..20 {
-        let borrowed = Cell::new(0);
-        let returned = with_pair(async |accepted, connected| {
-            assert_serves(&accepted, &connected, token).await;
-            borrowed.set(token);
-            format!("body {token}")
-        });
-        assert_eq!((returned.unwrap(), borrowed.get()), (format!("body {token}"), token));
-    }
-}
-
-#[test]
-fn with_pair_can_be_called_again_after_a_body_that_panicked() {
-    struct OurPanic;
-    if !ring_is_there() {
-        return;
-    }
-    alone(|| {
-        with_pair(async |_, _| ()).unwrap(); // from here on the thread has its ring
-        let before = descriptors();
-        let panic = std::panic::catch_unwind(|| {
-            with_pair(async |_accepted, _connected| std::panic::resume_unwind(Box::new(OurPanic)))
-        });
-        assert!(panic.unwrap_err().is::<OurPanic>());
-        assert_eq!(descriptors(), before);
-        with_pair(async |accepted, connected| assert_serves(&accepted, &connected, 1).await).unwrap();
-    });
-}
-
-#[test]
-fn with_pair_is_refused_in_a_runtime() {
-    let assert_refused = || {
-        let error = with_pair(async |_, _| panic!("the body has run")).unwrap_err();
-        assert_eq!((error.step(), error.kind()), (Step::Options, ErrorKind::Unsupported));
-        assert!(error.source().unwrap().to_string().contains("make_socket_pair"));
-    };
-    common::runtime().block_on(async { assert_refused() });
-    if ring_is_there() {
-        ring_runtime().block_on(async { assert_refused() });
-        with_pair(async |_, _| assert_refused()).unwrap();
-    }
-}
-
-#[test]
-fn make_socket_pair_is_refused_without_a_runtime() {
-    assert_refused(poll_by_hand(make_socket_pair()));
-}
-
-fn assert_refused<T>(outcome: Poll<Result<T>>) {
-    let Poll::Ready(Err(error)) = outcome else { panic!("not refused at once") };
-    assert_eq!((error.step(), error.kind()), (Step::Options, ErrorKind::Unsupported));
-    assert!(error.source().unwrap().to_string().contains("runtime"));
 }
 
 #[cfg(feature = "tokio")]

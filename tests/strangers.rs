@@ -4,6 +4,7 @@
 mod attackers;
 mod calls;
 mod common;
+mod every_runtime;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -18,66 +19,90 @@ use common::{
     alone, alone_in_a_network, alone_with_late_handshakes, descriptors, descriptors_of_more_makers, eventually,
     is_asleep, netstat, on_every_engine, run,
 };
+use every_runtime::{Runtime, assert_becomes, assert_serves, descriptors_once_used, local, on_every_runtime, pause};
 use nix::libc::{IP_MINTTL, IPPROTO_IP, IPPROTO_IPV6, IPV6_MINHOPCOUNT};
-use ringpair::{Linger, PairFactory, PairOptions, Step};
+use ringpair::{Linger, PairFactory, PairOptions, PairSocket, Step};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// Less than the second after which the kernel tries a dropped handshake again: a pair that is made in this time has not
 /// waited for that.
 const NO_SECOND_TRY: Duration = Duration::from_millis(900);
 
-fn a_stranger_who_came_first_is_reset_and_counted(options: PairOptions) {
+fn a_stranger_who_came_first_is_reset_and_counted<R: Runtime>(options: PairOptions) {
     alone(|| {
-        for linger in [Linger::Reset, Linger::Graceful] {
-            let factory = options.clone().linger(linger).factory().unwrap();
-            let listener = listener_of(&factory);
-            let mut strangers: Vec<_> = (0..5).map(|_| TcpStream::connect(listener).unwrap()).collect();
-            strangers.iter_mut().for_each(|stranger| stranger.write_all(b"let me in").unwrap());
-            assert_is_our_own(factory.pair_blocking().unwrap());
-            assert_eq!(factory.stats().strangers, 5);
-            for mut stranger in strangers {
-                assert_eq!(stranger.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        R::block_on(async {
+            for linger in [Linger::Reset, Linger::Graceful] {
+                let factory = options.clone().linger(linger).factory().unwrap();
+                let listener = listener_of(&factory);
+                let mut strangers: Vec<_> = (0..5).map(|_| TcpStream::connect(listener).unwrap()).collect();
+                strangers.iter_mut().for_each(|stranger| stranger.write_all(b"let me in").unwrap());
+                assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
+                assert_eq!(factory.stats().strangers, 5);
+                for mut stranger in strangers {
+                    assert_eq!(stranger.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+                }
             }
-        }
+        });
     });
 }
 
-fn a_stranger_who_has_left_already_is_counted_too(options: PairOptions) {
+fn a_stranger_who_has_left_already_is_counted_too<R: Runtime>(options: PairOptions) {
     alone(|| {
-        let factory = options.factory().unwrap();
-        for _ in 0..3 {
-            let stranger = TcpStream::connect(listener_of(&factory)).unwrap();
-            ringpair::abort(&stranger).unwrap();
-        }
-        assert_is_our_own(factory.pair_blocking().unwrap());
-        assert_eq!(factory.stats().strangers, 3);
+        R::block_on(async {
+            let factory = options.factory().unwrap();
+            for _ in 0..3 {
+                let stranger = TcpStream::connect(listener_of(&factory)).unwrap();
+                ringpair::abort(&stranger).unwrap();
+            }
+            assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
+            assert_eq!(factory.stats().strangers, 3);
+        });
     });
 }
 
 /// A stranger that resets its connection frees its port, and our next connect may get that port.
-fn a_stranger_that_left_is_not_taken_for_our_connect(options: PairOptions) {
+fn a_stranger_that_left_is_not_taken_for_our_connect<R: Runtime>(options: PairOptions) {
     alone_in_a_network(|| {
-        let factory = options.factory().unwrap();
-        let listener = listener_of(&factory);
-        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
-        // Of two in a batch one is given each of these ports, in whatever order.
-        let cases = [(40000, 1), (40000, 1), (40000, 2), (40001, 2), (40000, 2), (40001, 2)];
-        for (strangers, (port, count)) in (1..).zip(cases) {
-            let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            stranger.set_linger(Some(Duration::ZERO)).unwrap();
-            stranger.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
-            stranger.connect(&listener.into()).unwrap();
-            drop(stranger);
-            let pairs = match count {
-                1 => vec![factory.pair_blocking().unwrap()],
-                _ => factory.pairs_blocking(count).unwrap(),
-            };
-            let from_there = |(_, connected): &(TcpStream, TcpStream)| connected.local_addr().unwrap().port() == port;
-            assert!(pairs.iter().any(from_there), "they came from elsewhere, and this proves nothing");
-            pairs.into_iter().for_each(assert_is_our_own);
-            assert_eq!(factory.stats().strangers, strangers);
-        }
+        R::block_on(async {
+            let factory = options.factory().unwrap();
+            let listener = listener_of(&factory);
+            std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
+            // Of two in a batch one is given each of these ports, in whatever order.
+            let cases = [(40000, 1), (40000, 1), (40000, 2), (40001, 2), (40000, 2), (40001, 2)];
+            for (strangers, (port, count)) in (1..).zip(cases) {
+                let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                stranger.set_linger(Some(Duration::ZERO)).unwrap();
+                stranger.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+                stranger.connect(&listener.into()).unwrap();
+                drop(stranger);
+                let mut pairs = match count {
+                    1 => vec![R::pair(&factory).await.unwrap()],
+                    _ => R::pairs(&factory, count).await.unwrap(),
+                };
+                let from_there = pairs.iter().any(|(_, connected)| local(connected).port() == port);
+                assert!(from_there, "they came from elsewhere, and this proves nothing");
+                for pair in &mut pairs {
+                    assert_serves::<R>(pair).await;
+                }
+                assert_eq!(factory.stats().strangers, strangers);
+                let ports = pairs.iter().map(|(_, connected)| local(connected).port()).collect::<Vec<_>>();
+                drop(pairs);
+                closed::<R>(&ports).await;
+            }
+        });
     });
+}
+
+/// Waits until no socket has these ports: monoio closes its streams by its ring, when its task waits.
+async fn closed<R: Runtime>(ports: &[u16]) {
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < Duration::from_secs(20) {
+        if !ports.iter().any(|port| is_in_use(*port)) {
+            return;
+        }
+        pause().await;
+    }
+    panic!("a dropped end keeps one of the ports {ports:?}");
 }
 
 /// A stranger that closes with FIN frees its port after a while, but its connection still waits at our listener. Our late connect
@@ -114,130 +139,153 @@ fn a_stranger_on_our_port_is_not_taken_for_our_connect(options: PairOptions) {
     });
 }
 
-fn the_last_stranger_is_counted_by_stats(options: PairOptions) {
+fn the_last_stranger_is_counted_by_stats<R: Runtime>(options: PairOptions) {
     alone(|| {
-        let factory = options.factory().unwrap();
-        let mut stranger = TcpStream::connect(listener_of(&factory)).unwrap();
-        let before = descriptors();
-        assert_eq!(factory.stats().strangers, 1);
-        assert_eq!(stranger.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
-        assert_eq!(descriptors(), before);
-        assert_is_our_own(factory.pair_blocking().unwrap());
+        R::block_on(async {
+            let factory = options.factory().unwrap();
+            let mut stranger = TcpStream::connect(listener_of(&factory)).unwrap();
+            let before = descriptors();
+            assert_eq!(factory.stats().strangers, 1);
+            assert_eq!(stranger.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+            assert_eq!(descriptors(), before);
+            assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
+        });
     });
 }
 
 /// From eight strangers in one attempt on, the factory's listeners take only its own connects.
-fn a_crowd_of_strangers_is_kept_out_by_a_gate(options: PairOptions) {
+fn a_crowd_of_strangers_is_kept_out_by_a_gate<R: Runtime>(options: PairOptions) {
     alone(|| {
-        for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
-            let factory = options.clone().address(address).factory().unwrap();
-            let listener = listener_of(&factory);
-            let few: Vec<_> = (0..7).map(|_| TcpStream::connect(listener).unwrap()).collect();
-            assert_is_our_own(factory.pair_blocking().unwrap());
-            assert_eq!((factory.stats().strangers, factory.stats().listeners), (7, 1));
-
-            let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(listener).unwrap()).collect();
-            assert_is_our_own(factory.pair_blocking().unwrap());
-            assert_eq!((factory.stats().strangers, factory.stats().listeners), (107, 2));
-            for mut stranger in few.into_iter().chain(crowd) {
-                assert_eq!(stranger.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        R::block_on(async {
+            for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+                assert_keeps_a_crowd_out::<R>(&options.clone().address(address)).await;
             }
-
-            let listener = listener_of(&factory);
-            let kept_out = begin_to_connect(listener, None);
-            let passes = begin_to_connect(listener, Some(FULL_HOPS));
-            assert_is_our_own(factory.pair_blocking().unwrap());
-            factory.pairs_blocking(40).unwrap().into_iter().for_each(assert_is_our_own);
-            assert_eq!((factory.stats().strangers, factory.stats().listeners), (108, 2));
-            assert_eq!(is_through(&kept_out, listener), Some(false));
-            assert_eq!(is_through(&passes, listener), Some(true)); // and has been reset since
-        }
+        });
     });
 }
 
-fn a_pair_from_behind_the_gate_is_like_any_other(options: PairOptions) {
+async fn assert_keeps_a_crowd_out<R: Runtime>(options: &PairOptions) {
+    let factory = options.factory().unwrap();
+    let listener = listener_of(&factory);
+    let few: Vec<_> = (0..7).map(|_| TcpStream::connect(listener).unwrap()).collect();
+    assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
+    assert_eq!((factory.stats().strangers, factory.stats().listeners), (7, 1));
+
+    let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(listener).unwrap()).collect();
+    assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
+    assert_eq!((factory.stats().strangers, factory.stats().listeners), (107, 2));
+    for mut stranger in few.into_iter().chain(crowd) {
+        assert_eq!(stranger.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+
+    let listener = listener_of(&factory);
+    let kept_out = begin_to_connect(listener, None);
+    let passes = begin_to_connect(listener, Some(FULL_HOPS));
+    assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
+    for mut pair in R::pairs(&factory, 40).await.unwrap() {
+        assert_serves::<R>(&mut pair).await;
+    }
+    assert_eq!((factory.stats().strangers, factory.stats().listeners), (108, 2));
+    assert_eq!(is_through(&kept_out, listener), Some(false));
+    assert_eq!(is_through(&passes, listener), Some(true)); // and has been reset since
+}
+
+fn a_pair_from_behind_the_gate_is_like_any_other<R: Runtime>(options: PairOptions) {
     alone(|| {
-        for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
-            let factory = options.clone().address(address).factory().unwrap();
-            let usual = factory.pair_blocking().unwrap();
-            let listener = listener_of(&factory);
-            let _crowd: Vec<_> = (0..50).map(|_| TcpStream::connect(listener).unwrap()).collect();
-            let behind_the_gate = factory.pair_blocking().unwrap();
-            assert_eq!(factory.stats().listeners, 2, "there is no gate");
-            assert_eq!(hops_of(&behind_the_gate), hops_of(&usual));
-            assert_is_our_own(behind_the_gate);
-        }
+        R::block_on(async {
+            for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+                let factory = options.clone().address(address).factory().unwrap();
+                let usual = R::pair(&factory).await.unwrap();
+                let listener = listener_of(&factory);
+                let _crowd: Vec<_> = (0..50).map(|_| TcpStream::connect(listener).unwrap()).collect();
+                let mut behind_the_gate = R::pair(&factory).await.unwrap();
+                assert_eq!(factory.stats().listeners, 2, "there is no gate");
+                assert_eq!(hops_of(&behind_the_gate), hops_of(&usual));
+                assert_serves::<R>(&mut behind_the_gate).await;
+            }
+        });
     });
 }
 
 /// The hop count that each end sends with, and the least that it takes.
-fn hops_of((accepted, connected): &(TcpStream, TcpStream)) -> [(u32, Vec<u8>); 2] {
-    [accepted, connected].map(|end| match end.local_addr().unwrap() {
-        SocketAddr::V4(_) => (SockRef::from(end).ttl_v4().unwrap(), option_of(end, IPPROTO_IP, IP_MINTTL)),
+fn hops_of<S: PairSocket>((accepted, connected): &(S, S)) -> [(u32, Vec<u8>); 2] {
+    [accepted, connected].map(|end| match local(end) {
+        SocketAddr::V4(_) => (SockRef::from(&end.fd()).ttl_v4().unwrap(), option_of(end, IPPROTO_IP, IP_MINTTL)),
         SocketAddr::V6(_) => {
-            (SockRef::from(end).unicast_hops_v6().unwrap(), option_of(end, IPPROTO_IPV6, IPV6_MINHOPCOUNT))
+            (SockRef::from(&end.fd()).unicast_hops_v6().unwrap(), option_of(end, IPPROTO_IPV6, IPV6_MINHOPCOUNT))
         }
     })
 }
 
 #[allow(unsafe_code)] // neither nix nor socket2 knows these options
-fn option_of(end: &TcpStream, level: i32, name: i32) -> Vec<u8> {
+fn option_of(end: &impl PairSocket, level: i32, name: i32) -> Vec<u8> {
     let (mut value, mut length) = ([0xAA_u8; 4], 4);
     // SAFETY: `value` has `length` bytes.
     let answer =
-        unsafe { nix::libc::getsockopt(end.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) };
+        unsafe { nix::libc::getsockopt(end.fd().as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) };
     assert_eq!(answer, 0);
     value.to_vec()
 }
 
-fn a_backlog_full_of_strangers_does_not_hold_up_a_pair(options: PairOptions) {
+fn a_backlog_full_of_strangers_does_not_hold_up_a_pair<R: Runtime>(options: PairOptions) {
     let is_full = |listener| eventually("the backlog is full", || waiting_at(listener) == FULL);
-    alone_in_a_network(|| assert_goes_on_past_a_full_backlog(&options, FULL, is_full));
+    alone_in_a_network(|| R::block_on(assert_goes_on_past_a_full_backlog::<R>(&options, FULL, is_full)));
 }
 
-fn a_backlog_full_of_strangers_does_not_hold_up_a_late_pair(options: PairOptions) {
+fn a_backlog_full_of_strangers_does_not_hold_up_a_late_pair<R: Runtime>(options: PairOptions) {
     // Here some are still on their way when the pair begins, and are refused.
-    alone_with_late_handshakes(|| assert_goes_on_past_a_full_backlog(&options, 200, |_| {}));
+    alone_with_late_handshakes(|| R::block_on(assert_goes_on_past_a_full_backlog::<R>(&options, 200, |_| {})));
 }
 
 /// At least `crowd` strangers get in each time. They pass the gate, and from the second round on the kernel resets them.
-fn assert_goes_on_past_a_full_backlog(options: &PairOptions, crowd: u64, wait: impl Fn(SocketAddr)) {
+async fn assert_goes_on_past_a_full_backlog<R: Runtime>(options: &PairOptions, crowd: u64, wait: impl Fn(SocketAddr)) {
     let factory = options.clone().timeout(NO_SECOND_TRY).factory().unwrap();
-    for round in 1..=5 {
+    descriptors_once_used::<R>(options).await;
+    for round in 1..=3 {
         let listener = listener_of(&factory);
         let strangers = fill_the_backlog(listener);
         wait(listener);
         let before = descriptors();
-        assert_is_our_own(factory.pair_blocking().unwrap());
+        assert_serves::<R>(&mut R::pair(&factory).await.unwrap()).await;
         let stats = factory.stats();
         let let_in = netstat("Tcp", "PassiveOpens");
         assert!(stats.strangers >= crowd && stats.pairs + stats.strangers <= let_in, "round {round}: {stats:?}");
-        assert_eq!(descriptors(), before);
+        assert_becomes::<R>(before..=before).await;
         drop(strangers);
     }
     let _strangers = fill_the_backlog(listener_of(&factory));
-    factory.pairs_blocking(100).unwrap().into_iter().for_each(assert_is_our_own);
+    for mut pair in R::pairs(&factory, 100).await.unwrap() {
+        assert_serves::<R>(&mut pair).await;
+    }
 }
 
-fn a_late_pair_reports_how_many_strangers_came(options: PairOptions) {
+fn a_late_pair_reports_how_many_strangers_came<R: Runtime>(options: PairOptions) {
     alone_in_a_network(|| {
-        let factory = options.timeout(Duration::from_millis(20)).factory().unwrap();
-        let mut listener = None;
-        eventually("a pair is in time", || {
-            listener = factory.pair_blocking::<TcpStream>().ok().map(|(accepted, _)| accepted.local_addr().unwrap());
-            listener.is_some()
+        R::block_on(async {
+            let factory = options.timeout(Duration::from_millis(20)).factory().unwrap();
+            let listener = listener_in_time::<R>(&factory).await;
+            let strangers: Vec<_> = (0..5).map(|_| TcpStream::connect(listener).unwrap()).collect();
+            run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
+            let late = R::pair(&factory).await.map(drop).unwrap_err();
+            assert_eq!(late.step(), Step::Timeout);
+            let why = late.source().unwrap().to_string();
+            assert!(why.ends_with("; 5 strangers have been turned away from the listener so far"), "{why}");
+            run("tc", &["qdisc", "del", "dev", "lo", "root"]);
+            assert_eq!(factory.stats().strangers, 5);
+            drop(strangers);
+            listener_in_time::<R>(&factory).await;
         });
-        let strangers: Vec<_> = (0..5).map(|_| TcpStream::connect(listener.unwrap()).unwrap()).collect();
-        run("tc", &["qdisc", "add", "dev", "lo", "root", "blackhole"]);
-        let late = factory.pair_blocking::<TcpStream>().unwrap_err();
-        assert_eq!(late.step(), Step::Timeout);
-        let why = late.source().unwrap().to_string();
-        assert!(why.ends_with("; 5 strangers have been turned away from the listener so far"), "{why}");
-        run("tc", &["qdisc", "del", "dev", "lo", "root"]);
-        assert_eq!(factory.stats().strangers, 5);
-        drop(strangers);
-        eventually("a pair is in time", || factory.pair_blocking::<TcpStream>().is_ok());
     });
+}
+
+/// Makes pairs until one is in time, and returns the address of its listener.
+async fn listener_in_time<R: Runtime>(factory: &PairFactory) -> SocketAddr {
+    for _ in 0..1000 {
+        if let Ok((accepted, _)) = R::pair(factory).await {
+            return local(&accepted);
+        }
+    }
+    panic!("no pair is in time");
 }
 
 fn a_flood_of_strangers_is_kept_out(options: PairOptions) {
@@ -348,17 +396,25 @@ fn fill_the_backlog(listener: SocketAddr) -> Vec<Socket> {
     (0..400).map(|_| begin_to_connect(listener, Some(FULL_HOPS))).collect()
 }
 
-on_every_engine!(
+on_every_runtime!(
     a_stranger_who_came_first_is_reset_and_counted,
     a_stranger_who_has_left_already_is_counted_too,
     a_stranger_that_left_is_not_taken_for_our_connect,
-    a_stranger_on_our_port_is_not_taken_for_our_connect,
     the_last_stranger_is_counted_by_stats,
     a_crowd_of_strangers_is_kept_out_by_a_gate,
     a_pair_from_behind_the_gate_is_like_any_other,
     a_backlog_full_of_strangers_does_not_hold_up_a_pair,
     a_backlog_full_of_strangers_does_not_hold_up_a_late_pair,
     a_late_pair_reports_how_many_strangers_came,
-    a_flood_of_strangers_is_kept_out,
-    several_threads_lose_no_pair_in_a_flood_of_strangers,
 );
+
+/// Pairs that other threads make, which block, beside the one that attacks or looks on.
+mod threads {
+    use super::*;
+
+    on_every_engine!(
+        a_stranger_on_our_port_is_not_taken_for_our_connect,
+        a_flood_of_strangers_is_kept_out,
+        several_threads_lose_no_pair_in_a_flood_of_strangers,
+    );
+}

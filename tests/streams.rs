@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod every_runtime;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,7 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use common::{alone, descriptors, every_way, every_way_in, on_every_engine};
-use ringpair::{Linger, PairOptions, PairSocket, Step};
+use every_runtime::{Runtime, every_way_of, on_every_runtime};
+use futures_util::future::join4;
+use ringpair::{Linger, PairOptions, PairSocket, SockRef, Step};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -23,43 +26,60 @@ fn bytes(seed: u64) -> Vec<u8> {
     (0..MEBIBYTE).map(next).collect()
 }
 
-fn a_mebibyte_goes_each_way_at_once_and_arrives_as_it_was(options: PairOptions) {
-    for (way, pair) in every_way::<TcpStream>(&options.linger(Linger::Graceful)) {
-        let (accepted, connected) = pair.unwrap();
-        let send = |mut stream: TcpStream, seed| {
-            std::thread::spawn(move || {
-                stream.write_all(&bytes(seed)).unwrap();
-                stream.shutdown(Shutdown::Write).unwrap();
-            })
-        };
-        let receive = |mut stream: TcpStream| {
-            std::thread::spawn(move || {
-                let mut received = Vec::new();
-                stream.read_to_end(&mut received).unwrap();
-                received
-            })
-        };
-        let senders = [send(accepted.try_clone().unwrap(), 1), send(connected.try_clone().unwrap(), 2)];
-        let [at_accepted, at_connected] = [receive(accepted), receive(connected)].map(|end| end.join().unwrap());
-        assert!(at_connected == bytes(1), "what the accepted end sent did not arrive as it was: {way}");
-        assert!(at_accepted == bytes(2), "what the connected end sent did not arrive as it was: {way}");
-        senders.into_iter().for_each(|sender| sender.join().unwrap());
-    }
+fn a_mebibyte_goes_each_way_at_once_and_arrives_as_it_was<R: Runtime>(options: PairOptions) {
+    R::block_on(async {
+        let sent = [bytes(1), bytes(2)];
+        for (way, pair) in every_way_of::<R>(&options.linger(Linger::Graceful)).await {
+            let (mut accepted, mut connected) = pair.unwrap();
+            // A stream is written by one task and read by another, which needs two of the same socket.
+            let both = [duplicate::<R>(&accepted), duplicate::<R>(&connected)];
+            let [mut also_accepted, mut also_connected] = both;
+            let (.., at_accepted, at_connected) = join4(
+                send::<R>(&mut accepted, sent[0].clone()),
+                send::<R>(&mut connected, sent[1].clone()),
+                receive::<R>(&mut also_accepted),
+                receive::<R>(&mut also_connected),
+            )
+            .await;
+            assert!(at_connected == sent[0], "what the accepted end sent did not arrive as it was: {way}");
+            assert!(at_accepted == sent[1], "what the connected end sent did not arrive as it was: {way}");
+        }
+    });
 }
 
-fn an_end_that_is_shut_for_writing_still_reads(options: PairOptions) {
-    for accepted_shuts in [true, false] {
-        let (accepted, connected) = options.make_pair_blocking::<TcpStream>().unwrap();
-        let (mut shut, mut open) = if accepted_shuts { (accepted, connected) } else { (connected, accepted) };
-        shut.write_all(b"question").unwrap();
-        shut.shutdown(Shutdown::Write).unwrap();
-        let mut question = String::new();
-        open.read_to_string(&mut question).unwrap();
-        open.write_all(b"answer").unwrap();
-        let mut answer = [0; 6];
-        shut.read_exact(&mut answer).unwrap();
-        assert_eq!((question.as_str(), &answer), ("question", b"answer"));
-        assert_eq!(shut.write(b"more").unwrap_err().kind(), ErrorKind::BrokenPipe);
+fn an_end_that_is_shut_for_writing_still_reads<R: Runtime>(options: PairOptions) {
+    R::block_on(async {
+        for accepted_shuts in [true, false] {
+            let (accepted, connected) = R::one_shot(&options).await.unwrap();
+            let (mut shut, mut open) = if accepted_shuts { (accepted, connected) } else { (connected, accepted) };
+            send::<R>(&mut shut, b"question".to_vec()).await;
+            assert_eq!(receive::<R>(&mut open).await, b"question");
+            send::<R>(&mut open, b"answer".to_vec()).await;
+            assert_eq!(receive::<R>(&mut shut).await, b"answer");
+            assert_eq!(R::write(&mut shut, b"more".to_vec()).await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        }
+    });
+}
+
+fn duplicate<R: Runtime>(stream: &R::Stream) -> R::Stream {
+    R::Stream::from_fd(stream.fd().try_clone_to_owned().unwrap()).unwrap()
+}
+
+/// Writes all bytes, and the end of file.
+async fn send<R: Runtime>(stream: &mut R::Stream, bytes: Vec<u8>) {
+    R::write(stream, bytes).await.unwrap();
+    SockRef::from(&stream.fd()).shutdown(Shutdown::Write).unwrap();
+}
+
+/// Reads to the end of file.
+async fn receive<R: Runtime>(stream: &mut R::Stream) -> Vec<u8> {
+    let mut received = Vec::new();
+    loop {
+        let read = R::read(stream).await.unwrap();
+        if read.is_empty() {
+            return received;
+        }
+        received.extend(read);
     }
 }
 
@@ -233,75 +253,12 @@ fn the_shortest_calls_make_pairs_that_reset() {
     assert_eq!(connected.read(&mut [0]).unwrap(), 0);
 }
 
+on_every_runtime!(a_mebibyte_goes_each_way_at_once_and_arrives_as_it_was, an_end_that_is_shut_for_writing_still_reads,);
+
 on_every_engine!(
     a_closure_converts_the_accepted_end_first,
     an_error_of_the_closure_closes_both_ends,
     a_closure_may_make_pairs_itself,
-    a_mebibyte_goes_each_way_at_once_and_arrives_as_it_was,
-    an_end_that_is_shut_for_writing_still_reads,
     pairs_are_made_of_every_stream_type,
     a_failed_conversion_is_a_convert_error_and_leaks_nothing,
 );
-
-#[cfg(feature = "tokio-uring")]
-mod on_tokio_uring_streams {
-    use tokio_uring::net::TcpStream;
-
-    use super::*;
-
-    fn run(body: impl Future<Output = ()>) {
-        if common::ring_is_there() {
-            tokio_uring::Runtime::new(&tokio_uring::builder()).unwrap().block_on(body);
-        }
-    }
-
-    /// Reads to the end of file.
-    async fn receive(stream: &TcpStream) -> Vec<u8> {
-        let mut received = Vec::new();
-        let mut buffer = vec![0; 65536];
-        loop {
-            let (read, filled) = stream.read(buffer).await;
-            buffer = filled;
-            match read.unwrap() {
-                0 => return received,
-                count => received.extend_from_slice(&buffer[..count]),
-            }
-        }
-    }
-
-    async fn send(stream: &TcpStream, bytes: Vec<u8>) {
-        stream.write_all(bytes).await.0.unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-    }
-
-    #[test]
-    fn a_mebibyte_goes_each_way_at_once_and_arrives_as_it_was() {
-        run(async {
-            for (way, pair) in common::every_async_way(&common::on_the_ring().linger(Linger::Graceful)).await {
-                let (accepted, connected) = pair.unwrap();
-                let (.., at_accepted, at_connected) = tokio::join!(
-                    send(&accepted, bytes(1)),
-                    send(&connected, bytes(2)),
-                    receive(&accepted),
-                    receive(&connected)
-                );
-                assert!(at_connected == bytes(1), "what the accepted end sent did not arrive as it was: {way}");
-                assert!(at_accepted == bytes(2), "what the connected end sent did not arrive as it was: {way}");
-            }
-        });
-    }
-
-    #[test]
-    fn an_end_that_is_shut_for_writing_still_reads() {
-        run(async {
-            for accepted_shuts in [true, false] {
-                let (accepted, connected) = ringpair::make_socket_pair().await.unwrap();
-                let (shut, open) = if accepted_shuts { (accepted, connected) } else { (connected, accepted) };
-                send(&shut, b"question".to_vec()).await;
-                assert_eq!(receive(&open).await, b"question");
-                send(&open, b"answer".to_vec()).await;
-                assert_eq!(receive(&shut).await, b"answer");
-            }
-        });
-    }
-}

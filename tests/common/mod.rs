@@ -221,8 +221,7 @@ pub(crate) fn is_asleep(thread: i32) -> bool {
 ///
 /// For tests in which nothing else opens any: see [`alone`].
 pub(crate) fn descriptors() -> usize {
-    let of_the_reactor = if reactor_runs() { 2 } else { 0 };
-    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1 - of_the_reactor // without the descriptor that lists them
+    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1 - 2 * reactors() // without the descriptor that lists them
 }
 
 /// Waits until this number of descriptors is open.
@@ -241,11 +240,16 @@ pub(crate) fn await_catching(process: u32, signal: nix::sys::signal::Signal) {
     });
 }
 
-/// Whether the reactor's epoll is open. It is recognised by the largest number for an event.
+/// Whether the reactor runs. Not for tests that use smol.
 pub(crate) fn reactor_runs() -> bool {
+    reactors() > 0
+}
+
+/// The epolls of reactors, recognised by the largest number for an event: ours, and smol's.
+fn reactors() -> usize {
     let open = std::fs::read_dir("/proc/self/fdinfo").unwrap();
-    let mut infos = open.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default());
-    infos.any(|info| info.contains("data: ffffffffffffffff"))
+    let infos = open.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default());
+    infos.filter(|info| info.contains("data: ffffffffffffffff")).count()
 }
 
 /// Returns how many more descriptors a factory may keep after concurrent calls: it keeps an idle maker per CPU.
