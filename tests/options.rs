@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use common::{alone, descriptors, every_way, flags_of, flags_of_number, limit_descriptors, on_every_engine};
+use common::{
+    alone, descriptors, every_way, flags_of, flags_of_number, leave_all_descriptors, limit_descriptors, on_every_engine,
+};
 use every_runtime::{
     Runtime, assert_becomes, descriptors_once_used, every_way_of, local, on_every_async_runtime, on_every_runtime,
 };
@@ -314,12 +316,14 @@ fn options_that_cannot_be_are_refused_before_anything_is_opened<R: Runtime>(opti
                     assert!(why.contains(what), "{what} by {way}: {why}");
                 }
             }
+            limit_descriptors(1000);
+            assert_eq!(descriptors(), before);
+            limit_descriptors(0);
             // What is asserted above can fail: options that can be do get as far as the limit.
             for (way, pair) in every_way_of::<R>(&options).await {
                 assert_ne!(pair.map(drop).unwrap_err().step(), Step::Options, "{way}");
             }
-            limit_descriptors(1000);
-            assert_eq!(descriptors(), before);
+            leave_all_descriptors(); // so that a failure can be reported
         });
     });
 }

@@ -1,6 +1,6 @@
 //! The floor: the fewest plain system calls that make and close a pair.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::libc::linger;
 use nix::sys::socket::sockopt::Linger;
@@ -8,7 +8,6 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, accept4, bind, connect, getpeername, getsockname, listen,
     setsockopt, socket,
 };
-use nix::unistd::close;
 
 /// A kept listener with zero linger, which accepted sockets inherit.
 pub(crate) struct Floor {
@@ -16,9 +15,9 @@ pub(crate) struct Floor {
     address: SockaddrIn,
 }
 
-/// A pair of plain descriptors.
+/// A pair of plain descriptors. The accepted end is closed first.
 pub(crate) struct Plain {
-    accepted: RawFd,
+    accepted: OwnedFd,
     connected: OwnedFd,
 }
 
@@ -35,7 +34,7 @@ impl Floor {
     pub(crate) fn pair(&self) -> nix::Result<Plain> {
         let connected = open_resetting()?;
         connect(connected.as_raw_fd(), &self.address)?;
-        let accepted = accept4(self.listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+        let accepted = accept4(&self.listener, SockFlag::SOCK_CLOEXEC)?;
         Ok(Plain { accepted, connected })
     }
 
@@ -44,16 +43,9 @@ impl Floor {
     pub(crate) fn verified_pair(&self) -> nix::Result<Plain> {
         let pair = self.pair()?;
         let own: SockaddrIn = getsockname(pair.connected.as_raw_fd())?;
-        let peer: SockaddrIn = getpeername(pair.accepted)?;
+        let peer: SockaddrIn = getpeername(pair.accepted.as_raw_fd())?;
         assert_eq!(own, peer, "another process connected to the listener");
         Ok(pair)
-    }
-}
-
-/// Closes the accepted end, then the connected one.
-impl Drop for Plain {
-    fn drop(&mut self) {
-        let _ = close(self.accepted); // `connected` closes itself after that
     }
 }
 

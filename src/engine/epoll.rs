@@ -3,11 +3,10 @@
 //!
 //! On loopback the handshake runs inside `connect(2)`, though a non-blocking one says `EINPROGRESS`. So the accept is tried
 //! next, and then the connect again, which succeeds now. `how_it_works::epoll_engine` describes the engine from outside.
-#![allow(unsafe_code)] // takes the descriptors that accept4 returns
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -185,7 +184,5 @@ fn is_readable(listener: BorrowedFd<'_>) -> bool {
 }
 
 fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let accepted = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
-    // SAFETY: the kernel has just opened this descriptor for us, and no other code knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(accepted) })
+    Ok(accept4(listener, SockFlag::SOCK_CLOEXEC)?)
 }
