@@ -142,6 +142,11 @@ fn entered_time_wait(netstat: &str, sockstat: &str) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use socket2::SockRef;
+
     use super::*;
 
     const SNMP: &str = "Ip: Forwarding\nIp: 1\nTcp: RtoMin MaxConn EstabResets OutRsts\nTcp: 200 -1 7 42\n";
@@ -156,8 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn every_counter_is_there_on_this_kernel() {
-        Counters::read().unwrap();
+    fn a_reset_is_counted_by_this_kernel() {
+        let before = Counters::read().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        SockRef::from(&connected).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(connected);
+        let counted = Counters::read().unwrap() - before;
+        assert!(counted.out_rsts >= 1 && counted.abort_on_data >= 1, "{counted:?}"); // of others there may be more
     }
 
     #[test]

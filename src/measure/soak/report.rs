@@ -334,6 +334,8 @@ mod tests {
         assert!(report.notes()[0].starts_with("100 sockets entered TIME_WAIT: "), "{report:?}");
         report.time_waits = Some(101);
         assert_eq!(report.complaints(), ["101 sockets entered TIME_WAIT, more than one a pair"]);
+        report.failures.insert("body".to_owned(), 1); // a pair, too
+        assert_eq!(report.complaints(), ["1 pairs failed; the first said: nothing"]);
     }
 
     #[test]
