@@ -258,7 +258,6 @@ pub fn clog<S: PairSocket>(end: &S) -> io::Result<usize> {
     while begin.elapsed() < PATIENCE {
         match socket.send_with_flags(&zeros, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
             Ok(count) => (sent, was_quiet) = (sent + count, false),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock && was_quiet => return Ok(sent),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 was_quiet = !poll_one(descriptor, PollFlags::POLLOUT, QUIET)?

@@ -190,6 +190,12 @@ fn an_end_whose_peer_reads_cannot_be_clogged() {
     reader.join().unwrap();
 }
 
+fn an_end_that_was_reset_cannot_be_clogged(options: PairOptions) {
+    let (accepted, connected) = options.linger(Linger::Reset).make_pair_blocking::<TcpStream>().unwrap();
+    drop(accepted);
+    assert_eq!(link::clog(&connected).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
 fn a_mocket_can_be_cut_off_and_aborted(options: PairOptions) {
     let options = ringpair::mocket::MocketOptions::new().pair(options.linger(Linger::Graceful));
     let (mut mocket, mut peer) = options.make_pair_blocking::<TcpStream>().unwrap();
@@ -236,6 +242,7 @@ on_every_engine!(
     a_throttled_end_is_overtaken,
     a_throttle_can_be_taken_away,
     a_clogged_end_takes_no_more,
+    an_end_that_was_reset_cannot_be_clogged,
     a_mocket_can_be_cut_off_and_aborted,
 );
 

@@ -86,3 +86,33 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Wake};
+
+    use super::*;
+
+    /// Does nothing when it is woken. Once the last waker is dropped, the channel is closed.
+    struct Held {
+        _open: mpsc::Sender<()>,
+    }
+
+    impl Wake for Held {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn a_dropped_run_ends_the_thread_that_watched_it() {
+        let (open, closed) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Held { _open: open }));
+        {
+            let run = pin!(Fuse::armed(async |_| std::future::pending().await));
+            assert!(run.poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        drop(waker); // the thread has the last one
+        assert_eq!(closed.recv_timeout(Duration::from_secs(60)), Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+}

@@ -238,3 +238,19 @@ impl fmt::Display for Second {
         write!(f, "{pairs} pairs, {a_second:.0} a second, {failures} failed, {time_wait} in TIME_WAIT")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_progress_has_the_rate_so_far() {
+        let line = |pairs, elapsed_seconds, time_wait| {
+            let mut facts = Facts::default();
+            facts.time_wait = time_wait;
+            Second { kind: Kind::Second, schema: SCHEMA, elapsed_seconds, pairs, failures: 2, facts }.to_string()
+        };
+        assert_eq!(line(300, 2.0, Some(7)), "300 pairs, 150 a second, 2 failed, 7 in TIME_WAIT");
+        assert_eq!(line(0, 0.0, None), "0 pairs, 0 a second, 2 failed, ? in TIME_WAIT");
+    }
+}

@@ -131,4 +131,16 @@ mod tests {
         assert!(random.iter().all(|size| (1..=MOST).contains(size)), "{random:?}");
         assert!(random.iter().any(|size| *size != random[0]), "{random:?}");
     }
+
+    #[test]
+    fn what_came_must_be_what_was_sent() {
+        assert!(check(b"ping", b"ping").is_ok());
+        for came in [&b"pong"[..], b"pin", b"pings"] {
+            let error = check(b"ping", came).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.to_string().as_str()),
+                (io::ErrorKind::InvalidData, "what came is not what was sent")
+            );
+        }
+    }
 }
