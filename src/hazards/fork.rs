@@ -159,8 +159,8 @@ impl<T> Drop for PerProcess<T> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::sync::Barrier;
     use std::sync::atomic::AtomicUsize;
+    use std::sync::{Barrier, Mutex};
     use std::thread;
 
     use super::*;
@@ -194,7 +194,12 @@ mod tests {
     impl<T: Sync> ProcessLocal<T> {
         /// Makes this process a child, whose parent had this value.
         pub(crate) fn inherit(&self, value: T) {
-            self.newest.store(Box::into_raw(Box::new((PARENTS, value))), Ordering::Release);
+            /// Keeps what a child never frees in LeakSanitizer's sight.
+            static PARENTS_VALUES: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+            let parents = Box::into_raw(Box::new((PARENTS, value)));
+            PARENTS_VALUES.lock().unwrap().push(parents.expose_provenance());
+            self.newest.store(parents, Ordering::Release);
         }
     }
 

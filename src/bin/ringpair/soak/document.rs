@@ -246,9 +246,9 @@ mod tests {
     #[test]
     fn a_line_of_progress_has_the_rate_so_far() {
         let line = |pairs, elapsed_seconds, time_wait| {
-            let mut facts = Facts::default();
-            facts.time_wait = time_wait;
-            Second { kind: Kind::Second, schema: SCHEMA, elapsed_seconds, pairs, failures: 2, facts }.to_string()
+            let mut usage = ResourceUsage::default();
+            usage.time_wait = time_wait;
+            Second { kind: Kind::Second, schema: SCHEMA, elapsed_seconds, pairs, failures: 2, usage }.to_string()
         };
         assert_eq!(line(300, 2.0, Some(7)), "300 pairs, 150 a second, 2 failed, 7 in TIME_WAIT");
         assert_eq!(line(0, 0.0, None), "0 pairs, 0 a second, 2 failed, ? in TIME_WAIT");
