@@ -1,4 +1,4 @@
-//! `ringpair doctor`: what makes pairs here, for people, for programs and for GitHub Actions.
+//! `ringpair doctor`: what makes pairs here, as text, as JSON and for GitHub Actions.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -70,7 +70,7 @@ fn tell(options: &Options) -> io::Result<Verdict> {
     Ok(probe.verdict())
 }
 
-/// What was found out. `schemas/doctor.json` describes the document.
+/// The findings. `schemas/doctor.json` describes the document.
 #[derive(Serialize)]
 struct Findings {
     #[serde(flatten)]
@@ -95,7 +95,7 @@ impl Findings {
         Findings { probe: ringpair::probe(), network_namespace }
     }
 
-    /// The table of the probe, and a row more.
+    /// Returns the table of the probe, with a row for namespaces.
     fn table(&self, width: usize) -> String {
         let namespace = match (self.network_namespace.way, &self.network_namespace.cause_text) {
             (Some(way), _) => format!("a network namespace of its own is available, {way}"),
@@ -107,7 +107,7 @@ impl Findings {
     }
 }
 
-/// The width of a table that is not on a terminal, that of its names, and the minimum beside them.
+/// The width of a table without a terminal, of its names, and the minimum width of its texts.
 const WIDTH: usize = 80;
 const NAMES: usize = 15;
 const TEXT: usize = 20;
@@ -123,7 +123,7 @@ fn for_a_terminal(findings: &Findings) -> String {
     if takes_colour() { coloured(&table, findings.probe.verdict()) } else { table }
 }
 
-/// The table, with its first line, that of the verdict, in the verdict's colour.
+/// Returns the table with the verdict in colour.
 fn coloured(table: &str, verdict: Verdict) -> String {
     let colour = match verdict {
         Verdict::Ring => 32,
@@ -139,10 +139,10 @@ fn coloured(table: &str, verdict: Verdict) -> String {
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 const OUTPUT: &str = "GITHUB_OUTPUT";
 
-/// The files of a step that its commands append to.
+/// The files that commands of a workflow step append to.
 struct GitHub {
     summary: File,
-    /// `None` in programs that run workflows elsewhere and know no outputs.
+    /// `None` in runners that know no outputs.
     output: Option<File>,
 }
 
@@ -162,7 +162,7 @@ impl GitHub {
     }
 }
 
-/// The file that this variable names, to append to.
+/// Opens the file that a variable names, for appending.
 fn named_by(variable: &str) -> io::Result<Option<File>> {
     let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else { return Ok(None) };
     OpenOptions::new().append(true).create(true).open(path).map(Some).map_err(about(&format!("${variable}")))
@@ -174,7 +174,7 @@ fn outputs_of(probe: &Probe) -> String {
     format!("verdict={verdict}\ncause={cause}\nhas-ring={}\n", verdict == Verdict::Ring)
 }
 
-/// A line of its own would set another output.
+/// Replaces line breaks: another line would set another output.
 fn on_one_line(text: &str) -> String {
     text.replace(['\r', '\n'], " ")
 }
@@ -184,7 +184,7 @@ fn summary_of(findings: &Findings) -> String {
     format!("### ringpair doctor: {}\n\n```text\n{table}\n```\n\n", findings.probe.verdict())
 }
 
-/// One workflow command: a notice if there is a ring, a warning if there is none.
+/// Returns a workflow command: a notice if there is a ring, otherwise a warning.
 fn annotation(probe: &Probe) -> String {
     let level = if probe.verdict() == Verdict::Ring { "notice" } else { "warning" };
     let mut message = probe.verdict().to_string();
@@ -194,7 +194,7 @@ fn annotation(probe: &Probe) -> String {
     format!("::{level} title=ringpair doctor::{}", escaped(&message))
 }
 
-/// As workflow commands want their messages: the percent sign first, since the others are written with it.
+/// Escapes a message of a workflow command. The percent sign comes first, because the others are written with it.
 fn escaped(message: &str) -> String {
     message.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }

@@ -1,27 +1,27 @@
-//! How a command that measures ends: exit codes, and the one line that says why.
+//! Exit codes of the measuring commands, and their error line.
 
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-/// It could not be done.
+/// The command failed.
 pub(crate) const FAILED: u8 = 1;
-/// Wrong usage, or an answer that could not be written.
+/// Wrong usage, or the report could not be written.
 pub(crate) const WRONG: u8 = 2;
-/// It was done, and what came of it is not as it should be.
+/// The command succeeded, and its result is not as it should be.
 pub(crate) const UNFIT: u8 = 3;
-/// It was interrupted, as shells tell it of SIGINT.
+/// Interrupted; the code of shells for SIGINT.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Why it ends with another code than what was measured makes it.
+/// An exit code and the error behind it.
 pub(crate) type Refusal = (u8, Box<dyn Error>);
 
-/// Makes the closure that turns an error into a refusal with this code, for `map_err`.
+/// Returns a closure that turns an error into a refusal with this code, for `map_err`.
 pub(crate) fn refused<E: Into<Box<dyn Error>>>(code: u8) -> impl FnOnce(E) -> Refusal {
     move |error| (code, error.into())
 }
 
-/// The code of what was measured.
+/// Returns the exit code of a measurement.
 pub(crate) fn code_of(ended_early: bool, is_fit: bool) -> u8 {
     match (ended_early, is_fit) {
         (true, _) => INTERRUPTED,
@@ -30,7 +30,7 @@ pub(crate) fn code_of(ended_early: bool, is_fit: bool) -> u8 {
     }
 }
 
-/// Ends with the exit code. If the command was refused, says why on stderr.
+/// Returns the exit code. Prints the error of a refusal on stderr.
 pub(crate) fn with(outcome: Result<u8, Refusal>) -> ExitCode {
     ExitCode::from(outcome.unwrap_or_else(|(code, error)| {
         let _ = writeln!(io::stderr(), "error: {}", with_causes(&*error)); // no other place is left for it
@@ -38,7 +38,7 @@ pub(crate) fn with(outcome: Result<u8, Refusal>) -> ExitCode {
     }))
 }
 
-/// An error with all that is behind it, on one line.
+/// Returns an error and its sources on one line.
 fn with_causes(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut behind = error.source();

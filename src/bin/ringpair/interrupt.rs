@@ -1,4 +1,4 @@
-//! Being told to stop: what was done so far is still reported.
+//! Interruption by a signal, or by a reader that has left. What was done so far is still reported.
 
 use std::fmt;
 use std::fs;
@@ -12,10 +12,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::flag;
 
-/// How often the reader of standard output is looked for.
+/// The interval between two checks for the reader of standard output.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Notices signals that ask for an end, and that nothing reads standard output any more.
+/// Detects signals that ask to stop, and the loss of standard output's reader.
 pub(crate) struct Interrupt {
     /// The number of the last signal; 0 for none.
     signal: Arc<AtomicUsize>,
@@ -60,7 +60,7 @@ impl Interrupt {
         registered.map(|()| Interrupt { signal, looked: Instant::now(), reader_is_gone: false })
     }
 
-    /// Returns why to stop, if there is a reason. Looks for the reader of standard output once a second.
+    /// Returns why to stop, if at all. Checks for the reader of standard output once a second.
     pub(crate) fn cause(&mut self) -> Option<Cause> {
         if self.looked.elapsed() >= LOOK_EVERY {
             self.looked = Instant::now();
@@ -70,7 +70,7 @@ impl Interrupt {
         signal.map(Cause::Signal).or(self.reader_is_gone.then_some(Cause::ReaderIsGone))
     }
 
-    /// Says on stderr what has ended the run. Returns whether the report has no reader on standard output.
+    /// Says on stderr what ended the run. Returns whether standard output has no reader.
     pub(crate) fn say(&mut self) -> bool {
         let cause = self.cause();
         if let Some(cause) = cause {

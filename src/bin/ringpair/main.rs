@@ -1,4 +1,4 @@
-//! The command line: thin over the public API of the crate.
+//! The command line, a thin layer over the crate's public API.
 
 mod close;
 mod cpus;

@@ -1,4 +1,4 @@
-//! How pairs are made: options of every command that measures.
+//! Options of making pairs, for every measuring command.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,4 +1,4 @@
-//! `ringpair completions` and `ringpair man`: what shells and man(1) read.
+//! `ringpair completions` and `ringpair man`.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
 /// Formats a count with a comma between thousands: `12,345`.
 pub(crate) fn grouped(count: u64) -> String {
@@ -13,7 +13,7 @@ pub(crate) fn grouped(count: u64) -> String {
     grouped
 }
 
-/// Formats nanoseconds as microseconds, with two or three digits that mean something: `0.85`, `2.8`, `46.1`, `3,912`.
+/// Formats nanoseconds as microseconds, with two or three significant digits: `0.85`, `2.8`, `46.1`, `3,912`.
 pub(crate) fn micros(nanos: u64) -> String {
     let micros = nanos as f64 / 1000.0;
     match nanos {

@@ -1,11 +1,11 @@
-//! Where answers go: standard output, and files that options name.
+//! Writes reports to standard output and to files.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Error, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Prints a line or several. A reader that has gone away has read enough.
+/// Prints lines. A missing reader is no error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -14,23 +14,23 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Says what the error is about, which the kernel does not.
+/// Adds the subject to an error.
 pub(crate) fn about(what: &str) -> impl FnOnce(Error) -> Error + use<> {
     let what = what.to_owned();
     move |error| Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-/// A file that an option names. It keeps its old content until all of the new one is there.
+/// A file that an option names. It keeps its old content until the new content is complete.
 pub(crate) struct Target {
     option: &'static str,
     path: PathBuf,
     file: File,
-    /// Where the new content is written and where it goes; `None` for a device or a pipe, which is written to directly.
+    /// The temporary file and its destination; `None` for a device or a pipe, which is written directly.
     beside: Option<(PathBuf, PathBuf)>,
 }
 
 impl Target {
-    /// Opens a file to write to. Nothing is lost if it is never written.
+    /// Opens a file for writing. Without a write, the old content stays.
     pub(crate) fn open(option: &'static str, path: &Path) -> io::Result<Target> {
         opened(path).map_err(about_option(option, path)).map(|(file, beside)| Target {
             option,
@@ -96,7 +96,7 @@ fn opened(path: &Path) -> io::Result<(File, Option<(PathBuf, PathBuf)>)> {
     Ok((file, Some((temporary, target))))
 }
 
-/// Shows characters that are not printable as escapes: a text from a file is to stay on its line, and steers no terminal.
+/// Escapes characters that are not printable, so that a text from a file stays on its line and cannot control a terminal.
 pub(crate) fn escaped(text: &str) -> String {
     let plain = |letter| matches!(letter, '"' | '\'' | '\\');
     let mut shown = String::with_capacity(text.len());

@@ -1,4 +1,4 @@
-//! `ringpair run`: a command in a network namespace of its own.
+//! `ringpair run`: runs a command in a network namespace of its own.
 
 use std::io::{self, Error, ErrorKind, Write as _};
 use std::os::unix::process::CommandExt;
@@ -20,7 +20,7 @@ pub(crate) struct Options {
     command: Vec<std::ffi::OsString>,
 }
 
-/// As `env(1)` and `timeout(1)` have them.
+/// Exit codes, the same as those of `env(1)` and `timeout(1)`.
 const NOT_ENTERED: u8 = 125;
 const NOT_RUNNABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;

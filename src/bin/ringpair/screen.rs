@@ -1,13 +1,13 @@
-//! What standard output can show: how wide it is, and whether it takes colour.
+//! The width and the colours of standard output.
 
 use std::io::{self, IsTerminal as _};
 
 use console::Term;
 
-/// The width of texts in a pipe, and the greatest on a terminal: longer lines are hard to read.
+/// The width of texts in a pipe, and the maximum on a terminal: longer lines are hard to read.
 const WIDTH: usize = 80;
 
-/// How many columns a text may take.
+/// Returns the width of texts, in columns.
 pub(crate) fn width() -> usize {
     match Term::stdout().size_checked() {
         Some((_, columns)) if columns > 0 => usize::from(columns).min(WIDTH),
@@ -21,7 +21,7 @@ pub(crate) fn takes_colour() -> bool {
     io::stdout().is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Breaks lines between words. The rest of a line that begins with spaces begins with as many; a longer word stays whole.
+/// Breaks lines between words, and keeps their indentation. A word longer than a line stays whole.
 pub(crate) fn wrapped(text: &str, width: usize) -> String {
     text.lines().map(|line| wrapped_line(line, width)).collect::<Vec<_>>().join("\n")
 }

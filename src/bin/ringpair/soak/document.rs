@@ -1,4 +1,4 @@
-//! A report for programs, and for `ringpair merge` to add up. `schemas/soak.json` says what is in it.
+//! The report as JSON, for programs and `ringpair merge`; `schemas/soak.json` describes it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,11 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::shard::Shard;
 
-/// The version of what is written here and in `schemas/soak.json`; it changes with the fields and with the sentences of
-/// [`gaps`](super::parts).
+/// The version of `schemas/soak.json`. It changes with the fields, and with the sentences of [`gaps`](super::parts).
 pub(super) const SCHEMA: u64 = 3;
 
-/// A report, of one shard or of several.
+/// The report of one shard or of several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Document {
@@ -51,7 +50,7 @@ pub(super) struct Document {
     pub(super) shards: Vec<Shard>,
 }
 
-/// What a line of JSON is.
+/// The kind of a line of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
@@ -59,18 +58,18 @@ pub(super) enum Kind {
     Report,
 }
 
-/// What made the pairs.
+/// The engine that made the pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Engine {
     Uring,
     Epoll,
-    /// Each made some of them.
+    /// Both engines made some of them.
     #[serde(rename = "uring and epoll")]
     Both,
 }
 
-/// A series: what people ask for, and if it was asked for, every value with its count, for adding up.
+/// The figures of a series and, if requested, its histogram for `ringpair merge`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Values {
@@ -85,7 +84,7 @@ pub(super) struct Values {
     pub(super) counts_by_ns: Option<Vec<(u64, u64)>>,
 }
 
-/// CPU time of the process, both ends of all pairs included.
+/// CPU time of the process, for both ends of all pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cpu {
@@ -96,7 +95,7 @@ pub(super) struct Cpu {
     pub(super) us_per_pair: Option<f64>,
 }
 
-/// What the network namespace did meanwhile.
+/// Counters of the network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Counted {
@@ -114,7 +113,7 @@ impl Cpu {
         Cpu { user_us: micros(user), system_us: micros(system), us_per_pair: None }.shared_by(pairs)
     }
 
-    /// The same time, for so many pairs.
+    /// Returns the same time, for this number of pairs.
     pub(super) fn shared_by(self, pairs: u64) -> Cpu {
         let whole = self.user_us as f64 + self.system_us as f64;
         Cpu { us_per_pair: (pairs > 0).then(|| whole / pairs as f64), ..self }
@@ -174,13 +173,13 @@ impl Values {
         }
     }
 
-    /// What the histogram tells; nothing if it was not asked for.
+    /// Returns the histogram's values; empty if it was not requested.
     pub(super) fn series(&self) -> Series {
         Series::from_counts(self.counts_by_ns.iter().flatten().copied())
     }
 }
 
-/// A map that names each key once: of two counts of one step, neither can be believed.
+/// A map without duplicate keys: of two counts of one step, neither is credible.
 fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, u64>, D::Error> {
     struct Once;
 
@@ -205,7 +204,7 @@ fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Stri
     deserializer.deserialize_map(Once)
 }
 
-/// How far it has come, each second.
+/// The progress of a soak, once a second.
 #[derive(Serialize)]
 pub(super) struct Second {
     kind: Kind,

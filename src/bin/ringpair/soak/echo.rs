@@ -1,4 +1,4 @@
-//! What is done with each pair: a request goes there, a response comes back, and both must arrive as they were sent.
+//! The body of each pair: sends a request and a response, and checks that both arrive unchanged.
 
 use std::io;
 use std::net::TcpStream;
@@ -9,10 +9,10 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 use ringpair::measure::soak::{PairInfo, doing};
 
-/// Few enough for a socket to take them before the other end reads.
+/// The maximum size of a message: a socket takes it before the other end reads.
 pub(crate) const MOST: usize = 4096;
 
-/// What is done with a pair, for reports on those that take too long.
+/// The steps of a body, for reports on pairs that take too long.
 const STEPS: [&str; 4] = [
     "writing at the connected end",
     "reading at the accepted end",
@@ -20,17 +20,17 @@ const STEPS: [&str; 4] = [
     "reading at the connected end",
 ];
 
-/// How many bytes a request and a response have. Chosen at random, the response is the request.
+/// The sizes of request and response. Default: a random request, which is also the response.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Sizes {
     pub(super) request: Option<usize>,
     pub(super) response: Option<usize>,
 }
 
-/// What is sent with one pair: bytes that no other pair sends.
+/// The messages of one pair, which differ from those of other pairs.
 pub(super) struct Talk {
     request: Vec<u8>,
-    /// `None`: what has arrived goes back.
+    /// `None` sends the request back.
     response: Option<Vec<u8>>,
 }
 
@@ -54,7 +54,7 @@ fn check(sent: &[u8], came: &[u8]) -> io::Result<()> {
     }
 }
 
-/// What a soak does with each pair. Plain calls: those of a runtime would cost as much as the rest of the pair.
+/// Returns the body of a pair. It makes plain system calls: a runtime's would cost as much as the rest of the pair.
 pub(super) fn body(
     sizes: Sizes,
 ) -> impl AsyncFn(&mut TcpStream, &mut TcpStream, PairInfo) -> io::Result<()> + Clone + Send + 'static {
@@ -98,10 +98,10 @@ async fn read(stream: &TcpStream, mut bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// How often a call is tried before it is tried once a millisecond: bytes are late only if another CPU brings them.
+/// The number of immediate retries. After them, a call is retried every millisecond.
 const TRIES: usize = 1000;
 
-/// Makes a call until it need not wait. Lets other pairs of the thread go on in between.
+/// Repeats a call until it does not return `EAGAIN`. Other pairs of the thread run in between.
 async fn patiently(mut call: impl FnMut() -> nix::Result<usize>) -> io::Result<usize> {
     let mut tries = 0;
     loop {

@@ -1,4 +1,4 @@
-//! JSON for people to scroll through: indented, with one bucket of a histogram a line.
+//! Indented JSON with one bucket of a histogram per line.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ pub(super) fn indented(document: &impl Serialize) -> io::Result<String> {
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 
-/// As serde_json indents it, except for arrays in arrays, which are on one line.
+/// Indents like serde_json, but keeps an array within an array on one line.
 #[derive(Default)]
 struct Lines<'a> {
     pretty: PrettyFormatter<'a>,
@@ -68,7 +68,7 @@ impl Formatter for Lines<'_> {
         self.pretty.end_object_value(writer)
     }
 
-    /// JSON escapes what ASCII has before the space. What else steers a terminal, a text from a file may have.
+    /// JSON escapes the control characters of ASCII. Others could also control a terminal.
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         for letter in fragment.chars() {
             match letter.escape_debug().next() {

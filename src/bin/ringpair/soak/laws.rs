@@ -1,9 +1,9 @@
-//! What holds for every input, whatever is in it. Tests and `fuzz/` check it.
+//! Properties that hold for every input. Tests and `fuzz/` check them.
 
 use super::document::Document;
 use super::parts::{Part, parts_in, sum};
 
-/// Reports that can be added up make a report that can be added up again; in any order; and it is no cleaner than they are.
+/// The sum of reports can be added up again, does not depend on their order, and is no cleaner than they are.
 pub(crate) fn a_sum_is_a_report_in_any_order(data: &[u8]) {
     let Ok(mut parts) = parts_in(data) else { return };
     let Ok(Some(whole)) = sum(&parts) else { return };
@@ -24,7 +24,7 @@ pub(crate) fn a_sum_is_a_report_in_any_order(data: &[u8]) {
     }
 }
 
-/// Sums of fractions depend on the order by a little, and so does their text.
+/// Sums of fractions depend slightly on the order, and so does their text.
 pub(super) fn assert_same<E: std::fmt::Debug>(sum: &Result<Option<Document>, E>, whole: &Document) {
     let Ok(Some(sum)) = sum else { panic!("{sum:?}") };
     for (sum, whole) in [(sum.pairs_per_second, whole.pairs_per_second), (sum.elapsed_seconds, whole.elapsed_seconds)] {

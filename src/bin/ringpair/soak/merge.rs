@@ -1,4 +1,4 @@
-//! `ringpair merge`: the reports of several shards, added up.
+//! `ringpair merge`: adds up the reports of several shards.
 
 use std::fmt;
 use std::fs::File;
@@ -47,7 +47,7 @@ fn add_up(options: &Options) -> Result<u8, Refusal> {
     Ok(code_of(sum.ended_early, sum.clean))
 }
 
-/// The sum of all reports in the files. All are read and checked before any is added.
+/// Adds up all reports in the files. All are read and checked before any is added.
 fn sum_of(files: &[PathBuf]) -> Result<Document, Unfit> {
     let (mut parts, mut owners) = (Vec::new(), Vec::new());
     for file in files {
@@ -70,7 +70,7 @@ fn parts_of(file: &Path) -> Result<Vec<Part>, Unfit> {
     parts_in(input).map_err(unfit(file))
 }
 
-/// The name that stands for standard input.
+/// The name of standard input.
 const STDIN: &str = "-";
 
 /// A file whose reports cannot be added up.

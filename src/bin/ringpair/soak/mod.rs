@@ -1,4 +1,4 @@
-//! `ringpair soak`: pairs made, used and closed for long, and what is left afterwards.
+//! `ringpair soak`: makes, uses and closes many pairs, and reports failures, times and leaks.
 
 mod document;
 mod echo;
@@ -198,7 +198,7 @@ fn soak(options: &Options) -> Result<u8, Refusal> {
     Ok(code_of(document.ended_early, document.clean))
 }
 
-/// The file of the report, before anything is soaked.
+/// Opens the file of the report, before the soak begins.
 fn target(options: &Options) -> io::Result<Option<Target>> {
     match &options.json {
         None if options.histograms && !options.json_lines => {
@@ -253,7 +253,7 @@ fn measured(
     })
 }
 
-/// How many pairs are this shard's, where they are counted. One that has none is told so: green, it would have shown nothing.
+/// Returns the number of this shard's pairs, if they are counted. A shard without pairs is an error: it would prove nothing.
 fn pairs_of(options: &Options, shard: Option<Shard>) -> Result<Option<u64>, String> {
     let whole = options.pairs.or(if options.duration.is_some() { None } else { Some(10_000) });
     let (Some(pairs), Some(shard)) = (whole, shard) else { return Ok(whole) };
@@ -298,7 +298,7 @@ fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>) -> Soa
     }
 }
 
-/// As many descriptors as this process may have.
+/// Raises the limit of descriptors to the maximum of this process.
 fn raise_limit() -> io::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)

@@ -1,4 +1,4 @@
-//! One part of a soak that several machines share.
+//! A shard: one part of a soak that several machines share.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::values;
 
-/// More shards than anyone starts: beyond that, a number is a mistake.
+/// The maximum number of shards. A larger number is a mistake.
 const MAX_SHARDS: u64 = 1_000_000;
 
 /// The `index`-th of `of`, counted from 0.
@@ -36,7 +36,7 @@ impl TryFrom<Numbers> for Shard {
 }
 
 impl Shard {
-    /// The only part of a soak that is not shared.
+    /// The only shard of a soak that is not shared.
     pub(super) const WHOLE: Shard = Shard { of: 1, index: 0 };
 
     fn new(index: u64, of: u64) -> Result<Shard, String> {
@@ -48,7 +48,7 @@ impl Shard {
         }
     }
 
-    /// What a scheduler says that it has started this as.
+    /// Returns the shard that a scheduler has named in the environment.
     pub(super) fn of_the_scheduler() -> Result<Option<Shard>, String> {
         Shard::told_by(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
@@ -64,12 +64,12 @@ impl Shard {
         }
     }
 
-    /// How many of the pairs are this one's; all shares together are all pairs.
+    /// Returns this shard's number of pairs. All shards together have all pairs.
     pub(super) fn share_of(self, pairs: u64) -> u64 {
         pairs / self.of + u64::from(self.index < pairs % self.of)
     }
 
-    /// A seed of its own.
+    /// Returns this shard's own seed.
     pub(super) fn seed(self, seed: u64) -> u64 {
         fastrand::Rng::with_seed(seed.wrapping_add(self.index)).u64(..)
     }
@@ -81,13 +81,13 @@ const ASK: &str = "say which shard this is with --shard I/N";
 struct Variables<'a>(&'a dyn Fn(&str) -> Option<String>);
 
 impl Variables<'_> {
-    /// An indexed Job. Kubernetes does not say how many there are.
+    /// An indexed Job. Kubernetes does not tell the number of shards.
     fn kubernetes(&self) -> Result<Option<Shard>, String> {
         let told = self.both("JOB_COMPLETION_INDEX", "RINGPAIR_SHARDS")?;
         told.map(|(index, of)| Shard::new(index, of)).transpose()
     }
 
-    /// An array whose tasks are a range, if need be with a step. A list, or the rerun of a few tasks, does not tell the shard.
+    /// An array whose tasks are a range, with or without a step. A list or a rerun of some tasks does not identify the shard.
     fn slurm(&self) -> Result<Option<Shard>, String> {
         let Some((id, count)) = self.both("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")? else { return Ok(None) };
         let Some(min) = self.number("SLURM_ARRAY_TASK_MIN")? else {
@@ -111,14 +111,14 @@ impl Variables<'_> {
         }
     }
 
-    /// A job with `parallel`, counted from 1.
+    /// A job with `parallel`. It counts from 1.
     fn gitlab(&self) -> Result<Option<Shard>, String> {
         let Some((index, of)) = self.both("CI_NODE_INDEX", "CI_NODE_TOTAL")? else { return Ok(None) };
         let index = index.checked_sub(1).ok_or_else(|| format!("CI_NODE_INDEX is 0, and is counted from 1: {ASK}"))?;
         Shard::new(index, of).map(Some)
     }
 
-    /// An index and how many there are. One without the other is an error, for the whole soak is not what was asked for.
+    /// Parses index and number. One without the other is an error, and not the whole soak.
     fn both(&self, index: &str, total: &str) -> Result<Option<(u64, u64)>, String> {
         match (self.number(index)?, self.number(total)?) {
             (Some(index), Some(total)) => Ok(Some((index, total))),

@@ -1,4 +1,4 @@
-//! A report for people: the answer first, at most 80 columns.
+//! The report as text, at most 80 columns wide. The answer comes first.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::numbers::{grouped, micros};
 use crate::output::escaped;
 use crate::screen;
 
-/// How many shards are named.
+/// The maximum number of shards that are listed.
 const SHARDS: usize = 8;
 
 pub(super) fn of(document: &Document) -> String {
@@ -71,7 +71,7 @@ fn tables(document: &Document) -> String {
     text + "\n" + &screen::wrapped(&costs(document), screen::width()) + "\n"
 }
 
-/// What a pair costs the CPU, and what the network namespace counted.
+/// CPU time per pair, and counters of the network namespace.
 fn costs(document: &Document) -> String {
     let Counted { resets, retransmissions, .. } = document.counted;
     let cpu = match document.cpu.us_per_pair {
@@ -88,7 +88,7 @@ fn costs(document: &Document) -> String {
     format!("{cpu}TCP: {resets} resets sent, {retransmissions} segments retransmitted{whose}\n")
 }
 
-/// What comes from a report is indented, wrapped or not: it cannot pass for a verdict.
+/// Texts from reports are indented, so that they cannot look like a verdict.
 fn verdict(document: &Document) -> String {
     let mut text = String::new();
     document.notes.iter().for_each(|note| text.push_str(&format!("\n  note: {}\n", escaped(note))));
@@ -103,7 +103,7 @@ fn verdict(document: &Document) -> String {
     text
 }
 
-/// The rate, how long a pair takes, and the verdict.
+/// The answer: rate, time per pair, and verdict.
 fn answer(document: &Document) -> String {
     let verdict = match (document.complaints.as_slice(), document.notes.as_slice()) {
         ([], []) => "clean",

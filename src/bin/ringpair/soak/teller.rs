@@ -1,4 +1,4 @@
-//! How far a soak has come: one line of a terminal, or a line of JSON each second.
+//! Progress: one line on a terminal, or a line of JSON each second.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::document::Second;
 use crate::interrupt::Interrupt;
 use crate::output::print;
 
-/// What the end of a soak is known by.
+/// The planned end of a soak.
 #[derive(Clone, Copy)]
 pub(super) enum Goal {
     Pairs(u64),
@@ -20,7 +20,7 @@ pub(super) enum Goal {
 pub(super) struct Teller {
     interrupt: Interrupt,
     goal: Goal,
-    /// Draws itself on a terminal, and nowhere else. `None` if lines of JSON are printed instead.
+    /// A progress bar on a terminal; nothing elsewhere. `None` if lines of JSON are printed instead.
     bar: Option<ProgressBar>,
     seconds: u64,
     refused: Option<io::Error>,
@@ -32,7 +32,7 @@ impl Teller {
         Teller { interrupt, goal, bar, seconds: 0, refused: None }
     }
 
-    /// Tells how far it has come. Returns whether to go on.
+    /// Reports the progress. Returns whether to continue.
     pub(super) fn tell(&mut self, progress: Progress) -> bool {
         match &self.bar {
             Some(bar) => {
@@ -52,7 +52,7 @@ impl Teller {
         self.refused.is_none() && self.interrupt.cause().is_none()
     }
 
-    /// Leaves the line of the terminal as it is, and goes to the next one.
+    /// Keeps the line on the terminal, and moves to the next.
     pub(super) fn end(&self) {
         let Some(bar) = self.bar.as_ref().filter(|bar| !bar.is_hidden()) else { return };
         bar.abandon();
@@ -64,7 +64,7 @@ impl Teller {
         self.refused.take()
     }
 
-    /// Says what has interrupted it. Returns whether the report has no reader on standard output.
+    /// Says on stderr what interrupted the soak. Returns whether standard output has no reader.
     pub(super) fn say(&mut self) -> bool {
         self.interrupt.say()
     }

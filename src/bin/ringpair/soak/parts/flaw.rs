@@ -9,13 +9,13 @@ use super::super::document::SCHEMA;
 pub(crate) enum Flaw {
     Unreadable(io::Error),
     Empty,
-    /// The JSON ends in the middle.
+    /// The JSON is cut off.
     CutOff,
-    /// No report follows the last lines of progress.
+    /// No report follows the lines of progress.
     Unfinished,
     NotJson(serde_json::Error),
     NotAnObject,
-    /// Another command's.
+    /// The report is another command's.
     Close,
     NoKind,
     Kind(String),
@@ -37,8 +37,7 @@ impl Flaw {
         }
     }
 
-    /// An error about a field of an object. serde_json names a field that is missing or unknown; any other is the last before
-    /// the place of the error.
+    /// An error about a field. serde_json names a missing or unknown field; otherwise it is the last field before the error.
     pub(super) fn of_field(object: &str, error: &serde_json::Error) -> Flaw {
         let (line, column) = (error.line(), error.column());
         let why = error.to_string();
@@ -49,7 +48,7 @@ impl Flaw {
     }
 }
 
-/// The name of the last field that begins before a place.
+/// Returns the name of the last field before a position.
 fn name_before(object: &str, line: usize, column: usize) -> Option<String> {
     let lines = object.split_inclusive('\n').take(line.checked_sub(1)?);
     let before = object.get(..lines.map(str::len).sum::<usize>() + column)?;
@@ -85,7 +84,7 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// Why reports that are each fit do not add up.
+/// Why valid reports cannot be added up.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Misfit {
     Versions { first: String, other: String },

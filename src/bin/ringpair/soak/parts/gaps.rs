@@ -1,14 +1,13 @@
-//! What keeps shards from being one whole soak.
+//! Missing, duplicate and foreign shards.
 
 use super::super::shard::Shard;
 
-/// How many sentences there are about one kind of gap; the rest is counted.
+/// The maximum number of sentences per kind of gap. The rest are counted.
 const SHOWN: usize = 8;
 
-/// Shards that are missing, that are there twice, or that belong to different soaks, a sentence each.
+/// Returns a sentence for each shard that is missing, duplicate, or of another soak.
 ///
-/// The shards are in order. The sentences depend on them alone: a report with such a sentence can be added to another, which
-/// has its own.
+/// The shards are sorted. The sentences depend on the shards alone, so a later sum replaces them by its own.
 pub(super) fn gaps(shards: &[Shard]) -> Vec<String> {
     let groups: Vec<&[Shard]> = shards.chunk_by(|one, other| one.of == other.of).collect();
     match groups[..] {
@@ -40,7 +39,7 @@ fn twice(shards: &[Shard]) -> Vec<String> {
     with_rest(sentences, groups.len() as u64, "are there more than once")
 }
 
-/// Looks between those that are there, as a report may speak of very many.
+/// Looks between the shards that exist, because a report may claim very many.
 fn missing(shards: &[Shard]) -> Vec<String> {
     let Some(of) = shards.first().map(|shard| shard.of) else { return Vec::new() };
     let (mut expected, mut count, mut sentences) = (0, 0, Vec::new());

@@ -1,4 +1,4 @@
-//! Reports of parts of a soak: read, checked and added up. It knows neither files nor terminals, so that `fuzz/` can use it.
+//! Reads, checks and adds up reports, without files and terminals, so that `fuzz/` can use it.
 
 mod flaw;
 mod gaps;

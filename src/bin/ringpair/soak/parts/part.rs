@@ -1,16 +1,16 @@
-//! One report that agrees with itself, ready to be added up.
+//! One consistent report, ready to be added up.
 
 use super::super::document::{Document, Values};
 use super::super::shard::Shard;
 use super::flaw::Flaw;
 use super::gaps::gaps;
 
-/// A report of one shard, of a whole soak, or of several that were added up. Its histograms are there, and fit its figures.
+/// The report of a shard, a whole soak or a sum. Its histograms are present and match its figures.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    /// The report; its complaints name their shards, and are of soaks alone.
+    /// The report. Its complaints name their shards; those about gaps are removed.
     pub(in crate::soak) document: Document,
-    /// The shards that are in it, in order and at least one: a soak that is not shared is [`Shard::WHOLE`].
+    /// Its shards, sorted, at least one. A soak that is not shared is [`Shard::WHOLE`].
     pub(super) shards: Vec<Shard>,
 }
 
@@ -38,7 +38,7 @@ fn contradiction(what: impl Into<String>) -> Flaw {
     Flaw::Contradiction(what.into())
 }
 
-/// Whether a series has a histogram, and the figures beside it are those of the histogram.
+/// Whether a series has a histogram that matches its figures.
 fn fits(name: &'static str, values: &Values) -> Result<(), Flaw> {
     let counts = values.counts_by_ns.as_deref().ok_or(Flaw::NoHistogram(name))?;
     // The sum first: it is what a histogram would not tell if it overflowed.
@@ -49,7 +49,7 @@ fn fits(name: &'static str, values: &Values) -> Result<(), Flaw> {
     }
 }
 
-/// Whether pairs, failures and complaints can be true together.
+/// Whether pairs, failures and complaints are consistent.
 fn agrees(document: &Document) -> Result<(), Flaw> {
     let failures = document.failures.values();
     let failed = failures.clone().try_fold(0, |sum: u64, count| sum.checked_add(*count));
@@ -85,7 +85,7 @@ fn agrees(document: &Document) -> Result<(), Flaw> {
     }
 }
 
-/// The complaints of soaks, each with the shard that it is about. Those about gaps are of a sum, and another sum has its own.
+/// Returns the complaints of soaks, each with its shard. Complaints about gaps are left out: the next sum has its own.
 fn complaints_of(document: &Document, shards: &[Shard]) -> Vec<String> {
     let of_a_sum = gaps(shards);
     let whose = match shards {

@@ -1,4 +1,4 @@
-//! From bytes to parts: a report, several in a row, or lines of progress with a report behind them.
+//! Parses reports: one, several in a row, or lines of progress followed by a report.
 
 use std::io::{BufReader, Read};
 
@@ -10,7 +10,7 @@ use super::super::document::{Document, SCHEMA};
 use super::flaw::Flaw;
 use super::part::Part;
 
-/// Reads all reports of an input, at least one.
+/// Parses all reports of an input, at least one.
 pub(crate) fn parts_in(input: impl Read) -> Result<Vec<Part>, Flaw> {
     let (mut parts, mut is_finished) = (Vec::new(), true);
     // One at a time: hours of progress need no memory.
@@ -27,7 +27,7 @@ pub(crate) fn parts_in(input: impl Read) -> Result<Vec<Part>, Flaw> {
     }
 }
 
-/// What tells an object of ours from others.
+/// The fields that identify an object of ours.
 #[derive(Deserialize)]
 struct Head {
     kind: Option<String>,
@@ -35,7 +35,7 @@ struct Head {
     cells: Option<IgnoredAny>,
 }
 
-/// The part that a report tells of. A line of progress is none.
+/// Returns the part of a report; `None` for a line of progress.
 fn part_of(text: &str) -> Result<Option<Part>, Flaw> {
     if !text.starts_with('{') {
         return Err(Flaw::NotAnObject);

@@ -1,4 +1,4 @@
-//! The sum of parts. It is the same in any order, and if some were added up before.
+//! The sum of parts, in any order and any grouping.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::flaw::Misfit;
 use super::gaps::gaps;
 use super::part::Part;
 
-/// Adds up parts. An error says which of them does not fit to those before it, counted from 0; `None` is the sum of none.
+/// Adds up parts. An error has the number of the first part that does not fit, from 0. `None` if there are no parts.
 pub(crate) fn sum(parts: &[Part]) -> Result<Option<Document>, (usize, Misfit)> {
     let Some((first, others)) = parts.split_first() else { return Ok(None) };
     let mut sum = Sum::of(first);
@@ -24,7 +24,7 @@ pub(crate) fn sum(parts: &[Part]) -> Result<Option<Document>, (usize, Misfit)> {
     Ok(Some(sum.report()))
 }
 
-/// What was added up so far. Its document is behind in what [`report`](Sum::report) tells anew.
+/// The sum so far. [`report`](Sum::report) sets what depends on all parts.
 struct Sum {
     document: Document,
     shards: Vec<Shard>,
@@ -42,7 +42,7 @@ impl Sum {
         Sum { document, shards, make, body, close, whole }
     }
 
-    /// Every field is named here, so that a new one is not forgotten.
+    /// Names every field, so that a new one is not forgotten.
     fn with(mut self, more: &Part) -> Result<Sum, Misfit> {
         let (own, other) = (self.document, &more.document);
         if own.version != other.version {
@@ -85,7 +85,7 @@ impl Sum {
         Ok(self)
     }
 
-    /// The report on all that was added up, with what is to be said of its shards.
+    /// Returns the report on all parts, with sentences about their shards.
     fn report(mut self) -> Document {
         self.shards.sort();
         let mut complaints = self.document.complaints;
@@ -107,7 +107,7 @@ impl Sum {
     }
 }
 
-/// The shard that a complaint names first.
+/// Returns the shard that a complaint begins with.
 fn shard_of(complaint: &str) -> Option<Shard> {
     complaint.strip_prefix("shard ")?.split_once(": ")?.0.parse().ok()
 }
@@ -134,7 +134,7 @@ fn merge(what: &'static str, own: &mut Series, more: &Values) -> Result<(), Misf
     Ok(())
 }
 
-/// Those of either, each once.
+/// Returns the items of both lists, each once.
 fn either(own: Vec<usize>, more: &[usize]) -> Vec<usize> {
     let all: BTreeSet<usize> = own.into_iter().chain(more.iter().copied()).collect();
     all.into_iter().collect()
@@ -145,7 +145,7 @@ fn extended(mut own: Vec<String>, more: &[String]) -> Vec<String> {
     own
 }
 
-/// For how many pairs, [`report`](Sum::report) tells.
+/// Adds up times; [`report`](Sum::report) sets the time per pair.
 fn cpu(own: Cpu, more: Cpu) -> Result<Cpu, Misfit> {
     Ok(Cpu {
         user_us: total("user_us", own.user_us, more.user_us)?,
@@ -162,7 +162,7 @@ fn counted(own: Counted, more: Counted) -> Result<Counted, Misfit> {
     })
 }
 
-/// Of machines that know, together.
+/// Adds up counts that both machines know.
 fn add(what: &'static str, own: Option<u64>, more: Option<u64>) -> Result<Option<u64>, Misfit> {
     own.zip(more).map(|(own, more)| total(what, own, more)).transpose()
 }
