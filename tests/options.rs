@@ -324,6 +324,7 @@ fn options_that_cannot_be_are_refused_before_anything_is_opened<R: Runtime>(opti
                 assert_ne!(pair.map(drop).unwrap_err().step(), Step::Options, "{way}");
             }
             leave_all_descriptors(); // so that a failure can be reported
+            assert!(descriptors() <= before, "fewer: a thread can lose the listener it keeps");
         });
     });
 }
