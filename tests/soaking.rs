@@ -541,14 +541,24 @@ fn a_reader_that_has_left_is_no_error_and_a_full_disk_is_one() {
 
 #[test]
 fn requests_and_responses_have_the_sizes_that_were_chosen() {
-    for sizes in [&["--request", "1", "--response", "3k"][..], &["--request", "4096"], &["--response", "1"]] {
-        for backend in ["auto", "epoll"] {
-            let mut command = ringpair(&["soak", "-n", "50", "-c", "3", "--backend", backend]);
-            let output = command.args(sizes).env_remove("RINGPAIR_REQUIRE_URING").output().unwrap();
-            let table = text(&output.stdout);
-            assert!(output.status.success() && table.starts_with("50 pairs in "), "{sizes:?}: {output:?}");
+    common::alone_in_a_network(|| {
+        for (sizes, of_pair) in [
+            (&["--request", "1", "--response", "3k"][..], 3001..=3073),
+            (&["--request", "4096"], 8192..=8192),
+            (&["--response", "1"], 2..=4097),
+        ] {
+            for backend in ["auto", "epoll"] {
+                let mut command = ringpair(&["soak", "-n", "50", "-c", "3", "--host-netns", "--backend", backend]);
+                let before = common::netstat("IpExt", "OutOctets");
+                let output = command.args(sizes).env_remove("RINGPAIR_REQUIRE_URING").output().unwrap();
+                let sent = common::netstat("IpExt", "OutOctets") - before;
+                let table = text(&output.stdout);
+                assert!(output.status.success() && table.starts_with("50 pairs in "), "{sizes:?}: {output:?}");
+                // The headers of a pair's packets are less than a thousand bytes.
+                assert!((50 * of_pair.start()..50 * (of_pair.end() + 1000)).contains(&sent), "{sizes:?}: {sent}");
+            }
         }
-    }
+    });
 }
 
 #[test]
