@@ -103,6 +103,8 @@ mod tests {
             text.chars().all(|letter| letter == '\n' || letter.escape_debug().count() == 1 || "\"'\\".contains(letter)),
             "{text:?}"
         );
-        assert!(text.contains("ä€") && serde_json::from_str::<Value>(&text).is_ok_and(|back| back == document));
+        assert!(
+            text.contains(r#" ä€\"'\\""#) && serde_json::from_str::<Value>(&text).is_ok_and(|back| back == document)
+        );
     }
 }
