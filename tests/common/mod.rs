@@ -380,6 +380,11 @@ pub(crate) fn leave_all_descriptors() {
     limit_descriptors(getrlimit(Resource::RLIMIT_NOFILE).unwrap().1);
 }
 
+/// Returns the number of threads of this process.
+pub(crate) fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
 /// Waits for something that the kernel or another thread will do by itself.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = std::time::Instant::now();
