@@ -252,4 +252,11 @@ mod tests {
         assert_eq!(line(300, 2.0, Some(7)), "300 pairs, 150 a second, 2 failed, 7 in TIME_WAIT");
         assert_eq!(line(0, 0.0, None), "0 pairs, 0 a second, 2 failed, ? in TIME_WAIT");
     }
+
+    #[test]
+    fn cpu_time_is_shared_by_the_pairs_if_there_are_any() {
+        let cpu = Cpu::of(Duration::from_micros(30), Duration::from_micros(10), 0);
+        assert_eq!((cpu.user_us, cpu.system_us, cpu.us_per_pair), (30, 10, None));
+        assert_eq!(cpu.shared_by(16).us_per_pair, Some(2.5));
+    }
 }
