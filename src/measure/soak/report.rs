@@ -244,6 +244,7 @@ fn more(after: Option<u64>, before: Option<u64>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::course::Plan;
     use super::*;
 
     fn clean() -> Report {
@@ -362,5 +363,19 @@ mod tests {
             let failed = Report { pairs, failures, ..clean() };
             assert_eq!(failed.complaints(), ["3 pairs failed; the first said: nothing"]);
         }
+    }
+
+    #[test]
+    fn a_soak_lasts_until_its_threads_end_or_are_given_up() {
+        let (pairs, duration, rate, max_failures, max_failure_rate) = (None, None, None, None, None);
+        let course = Course::new(Plan { pairs, duration, rate, max_failures, max_failure_rate, seed: 1 });
+        while course.elapsed().is_zero() {} // the clock goes on
+        let elapsed = |blocked| {
+            let tally = Tally { blocked, ..Tally::default() };
+            let usages = [ResourceUsage::default(); 4];
+            Report::of(&Soak::new(), tally, &course, usages, Totals::now(), 1).elapsed
+        };
+        assert_eq!(elapsed(0), Duration::ZERO); // no thread has begun
+        assert!(elapsed(1) > Duration::ZERO);
     }
 }
