@@ -13,9 +13,9 @@ use std::io;
 #[cfg(feature = "monoio")]
 pub use self::monoio::MonoioStream;
 
-/// The most buffers that the kernel takes at once.
+/// The maximum number of buffers per call: `UIO_MAXIOV`.
 #[cfg(any(feature = "tokio-uring", feature = "compio", feature = "monoio"))]
-const MOST_BUFFERS: usize = 1024;
+const MAX_BUFFERS: usize = 1024;
 
 /// The result of an operation, and the buffers that it owned.
 pub type OwnedResult<B> = (io::Result<usize>, B);

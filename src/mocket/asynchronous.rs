@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use super::Turn;
-use super::delays::{Delays, Way};
+use super::delays::{Delays, Direction};
 use super::stage::{Stage, State, after};
 use super::tasks::Task;
 use crate::wait::Alarm;
@@ -14,7 +14,7 @@ impl Stage {
     /// As `read`; never `Wait` or `NotYet`.
     pub(super) fn poll_read(&self, context: &mut Context<'_>, call: u64, buffer: &mut [u8]) -> Poll<Turn> {
         let task = Task { number: call, waker: context.waker() };
-        let turn = ready!(self.poll_turn(task, Way::Read, |stage| stage.read_or_wake(buffer, task)));
+        let turn = ready!(self.poll_turn(task, Direction::Read, |stage| stage.read_or_wake(buffer, task)));
         if !matches!(turn, Turn::NotYet) {
             self.lock().delays.patience = None;
             return Poll::Ready(turn);
@@ -33,27 +33,27 @@ impl Stage {
     /// As `write`; never `Wait`.
     pub(super) fn poll_write(&self, context: &mut Context<'_>, call: u64, offered: &[u8]) -> Poll<Turn> {
         let task = Task { number: call, waker: context.waker() };
-        self.poll_turn(task, Way::Write, |stage| stage.write(offered))
+        self.poll_turn(task, Direction::Write, |stage| stage.write(offered))
     }
 
     /// As `shutdown`; never `Wait`.
     pub(super) fn poll_shutdown(&self, context: &mut Context<'_>, call: u64) -> Poll<Turn> {
         let task = Task { number: call, waker: context.waker() };
-        self.poll_turn(task, Way::Write, Stage::shutdown)
+        self.poll_turn(task, Direction::Write, Stage::shutdown)
     }
 
-    fn poll_turn(&self, task: Task<'_>, way: Way, mut ask: impl FnMut(&Stage) -> Turn) -> Poll<Turn> {
+    fn poll_turn(&self, task: Task<'_>, direction: Direction, mut ask: impl FnMut(&Stage) -> Turn) -> Poll<Turn> {
         loop {
             match ask(self) {
-                Turn::Wait(late) => ready!(self.poll_delay(task, way, late)),
+                Turn::Wait(late) => ready!(self.poll_delay(task, direction, late)),
                 turn => return Poll::Ready(turn),
             }
         }
     }
 
-    fn poll_delay(&self, task: Task<'_>, way: Way, late: Duration) -> Poll<()> {
-        let mut state = ready!(self.poll_alarm(task, |delays| delays.of(way), |_| after(late)));
-        state.delay_is_over(way);
+    fn poll_delay(&self, task: Task<'_>, direction: Direction, late: Duration) -> Poll<()> {
+        let mut state = ready!(self.poll_alarm(task, |delays| delays.of(direction), |_| after(late)));
+        state.delay_is_over(direction);
         let own = self.tasks.remove(task.number);
         self.wake(state); // others, whose alarm this was too
         drop(own);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::delays::Way;
+use super::delays::Direction;
 use super::stage::Call;
 use super::{Mocket, NoSocket, Turn, closed};
 
@@ -21,7 +21,7 @@ impl<S: Read> Read for Mocket<S> {
                 Turn::NotYet => return Err(self.stage.refuse_early_read()),
                 Turn::Wait(late) => {
                     std::thread::sleep(late);
-                    self.stage.delay_is_over(Way::Read);
+                    self.stage.delay_is_over(Direction::Read);
                 }
                 Turn::PassThrough { at_most } => {
                     let size = at_most.min(buffer.len());
@@ -44,7 +44,7 @@ impl<S: Write> Write for Mocket<S> {
                 Turn::Fails(error) => return Err(error),
                 Turn::Wait(late) => {
                     std::thread::sleep(late);
-                    self.stage.delay_is_over(Way::Write);
+                    self.stage.delay_is_over(Direction::Write);
                 }
                 Turn::PassThrough { at_most } => {
                     let size = at_most.min(bytes.len());
@@ -86,7 +86,7 @@ impl<S: Shut> Mocket<S> {
                 Turn::Fails(error) => return Err(error),
                 Turn::Wait(late) => {
                     std::thread::sleep(late);
-                    self.stage.delay_is_over(Way::Write);
+                    self.stage.delay_is_over(Direction::Write);
                 }
                 Turn::PassThrough { .. } => return self.socket()?.shut_down_writing(),
                 _ => return Ok(()),

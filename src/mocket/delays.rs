@@ -4,7 +4,7 @@ use crate::wait::Alarm;
 
 /// A direction. Shutdowns are writes.
 #[derive(Clone, Copy)]
-pub(super) enum Way {
+pub(super) enum Direction {
     Read,
     Write,
 }
@@ -19,10 +19,10 @@ pub(super) struct Delays {
 }
 
 impl Delays {
-    pub(super) fn of(&mut self, way: Way) -> &mut Option<Alarm> {
-        match way {
-            Way::Read => &mut self.read,
-            Way::Write => &mut self.write,
+    pub(super) fn of(&mut self, direction: Direction) -> &mut Option<Alarm> {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::delays::{Delays, Way};
+use super::delays::{Delays, Direction};
 use super::memory::Link;
 use super::tasks::{Task, Tasks};
 use super::{Mismatch, MismatchKind, Script, Turn};
@@ -155,8 +155,8 @@ impl Stage {
         self.lock().script.write_passed(bytes);
     }
 
-    pub(super) fn delay_is_over(&self, way: Way) {
-        self.lock().delay_is_over(way);
+    pub(super) fn delay_is_over(&self, direction: Direction) {
+        self.lock().delay_is_over(direction);
     }
 
     pub(super) fn play(&self, script: Script) {
@@ -259,11 +259,11 @@ pub(super) fn after(patience: Duration) -> Instant {
 }
 
 impl State {
-    pub(super) fn delay_is_over(&mut self, way: Way) {
-        *self.delays.of(way) = None;
-        match way {
-            Way::Read => self.script.read_delay_is_over(),
-            Way::Write => self.script.write_delay_is_over(),
+    pub(super) fn delay_is_over(&mut self, direction: Direction) {
+        *self.delays.of(direction) = None;
+        match direction {
+            Direction::Read => self.script.read_delay_is_over(),
+            Direction::Write => self.script.write_delay_is_over(),
         }
     }
 

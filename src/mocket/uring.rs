@@ -11,7 +11,7 @@ use tokio_uring::BufResult;
 use tokio_uring::buf::{BoundedBuf, BoundedBufMut};
 use tokio_uring::net::TcpStream;
 
-use super::delays::Way;
+use super::delays::Direction;
 use super::stage::Call;
 use super::{Memory, Mocket, NoSocket, Shut, Turn, closed};
 
@@ -122,7 +122,7 @@ impl<S: UringStream> UringStream for Mocket<S> {
         loop {
             match self.stage.shutdown() {
                 Turn::Fails(error) => return Err(error),
-                Turn::Wait(_) => self.stage.delay_is_over(Way::Write),
+                Turn::Wait(_) => self.stage.delay_is_over(Direction::Write),
                 Turn::PassThrough { .. } => return self.socket()?.shutdown(how),
                 _ => return Ok(()),
             }

@@ -5,7 +5,7 @@ use std::io;
 use compio_io::{AsyncRead, AsyncWrite};
 use compio_net::TcpStream;
 
-use super::{MOST_BUFFERS, OwnedBufStream, OwnedResult};
+use super::{MAX_BUFFERS, OwnedBufStream, OwnedResult};
 
 impl OwnedBufStream for TcpStream {
     async fn read(&self, buffer: Vec<u8>) -> OwnedResult<Vec<u8>> {
@@ -19,7 +19,7 @@ impl OwnedBufStream for TcpStream {
     }
 
     async fn write_vectored(&self, mut buffers: Vec<Vec<u8>>) -> OwnedResult<Vec<Vec<u8>>> {
-        let mut more = buffers.split_off(buffers.len().min(MOST_BUFFERS));
+        let mut more = buffers.split_off(buffers.len().min(MAX_BUFFERS));
         let mut stream = self;
         let (written, mut buffers) = AsyncWrite::write_vectored(&mut stream, buffers).await.into();
         buffers.append(&mut more);

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use monoio::buf::VecBuf;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Split, Splitable};
 
-use super::{MOST_BUFFERS, OwnedBufStream, OwnedResult};
+use super::{MAX_BUFFERS, OwnedBufStream, OwnedResult};
 
 /// A stream of monoio as an [`OwnedBufStream`]. Its calls need `&mut self`, so it is split: a read and a write can run at once.
 ///
@@ -80,7 +80,7 @@ impl<S: Split + AsyncReadRent + AsyncWriteRent> OwnedBufStream for MonoioStream<
     }
 
     async fn write_vectored(&self, mut buffers: Vec<Vec<u8>>) -> OwnedResult<Vec<Vec<u8>>> {
-        let mut more = buffers.split_off(buffers.len().min(MOST_BUFFERS));
+        let mut more = buffers.split_off(buffers.len().min(MAX_BUFFERS));
         let (written, mut buffers) = match lend(&self.writer) {
             Ok(mut writer) => {
                 let (written, buffers) = writer.writev(VecBuf::from(buffers)).await;

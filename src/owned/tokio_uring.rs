@@ -5,7 +5,7 @@ use std::net::Shutdown;
 
 use tokio_uring::net::TcpStream;
 
-use super::{MOST_BUFFERS, OwnedBufStream, OwnedResult};
+use super::{MAX_BUFFERS, OwnedBufStream, OwnedResult};
 
 impl OwnedBufStream for TcpStream {
     async fn read(&self, buffer: Vec<u8>) -> OwnedResult<Vec<u8>> {
@@ -17,7 +17,7 @@ impl OwnedBufStream for TcpStream {
     }
 
     async fn write_vectored(&self, mut buffers: Vec<Vec<u8>>) -> OwnedResult<Vec<Vec<u8>>> {
-        let mut more = buffers.split_off(buffers.len().min(MOST_BUFFERS));
+        let mut more = buffers.split_off(buffers.len().min(MAX_BUFFERS));
         let (written, mut buffers) = self.writev(buffers).await;
         buffers.append(&mut more);
         (written, buffers)

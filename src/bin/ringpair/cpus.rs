@@ -34,7 +34,7 @@ impl FromStr for Cpus {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Cpus, String> {
-        let cpus = listed(text, MOST).ok_or(A_LIST)?;
+        let cpus = listed(text, MAX).ok_or(A_LIST)?;
         let available = available_cpus().map_err(|error| format!("which CPUs are available is unknown: {error}"))?;
         match cpus.iter().find(|cpu| !available.contains(cpu)) {
             Some(cpu) => Err(format!("CPU {cpu} is not available here; available: {}", ranges(&available))),
@@ -43,12 +43,12 @@ impl FromStr for Cpus {
     }
 }
 
-/// More CPUs than a machine has: beyond that, a number is a mistake.
-const MOST: usize = 1 << 16;
+/// The maximum CPU number. A larger number is a mistake.
+const MAX: usize = 1 << 16;
 
 /// The numbers of a list like `0,2-3`. `None` if it is none, or a number is too large.
-fn listed(text: &str, most: usize) -> Option<Vec<usize>> {
-    let number = |text: &str| values::digits(text).filter(|number| *number < most);
+fn listed(text: &str, max: usize) -> Option<Vec<usize>> {
+    let number = |text: &str| values::digits(text).filter(|number| *number < max);
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -76,10 +76,10 @@ mod tests {
     #[test]
     fn a_list_has_numbers_and_ranges() {
         for (text, cpus) in [("0", &[0][..]), ("0,2", &[0, 2]), ("0-3", &[0, 1, 2, 3]), ("5,1-2,1", &[5, 1, 2, 1])] {
-            assert_eq!(listed(text, MOST).as_deref(), Some(cpus), "{text}");
+            assert_eq!(listed(text, MAX).as_deref(), Some(cpus), "{text}");
         }
         for text in ["", ",", "0,", "-1", "1-", "3-1", "+1", "0x1", "1 2", "a", "1-2-3", "65536", "0-99999999999"] {
-            assert_eq!(listed(text, MOST), None, "{text}");
+            assert_eq!(listed(text, MAX), None, "{text}");
         }
     }
 

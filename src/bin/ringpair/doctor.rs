@@ -82,7 +82,7 @@ struct Findings {
 #[derive(Serialize)]
 struct Namespace {
     available: bool,
-    way: Option<namespace::Way>,
+    way: Option<namespace::Privilege>,
     cause_text: Option<String>,
 }
 

@@ -72,9 +72,9 @@ fn unmapped(error: Error) -> Error {
 pub(crate) const TRY: &str = "try-netns";
 
 pub(crate) fn run_try() -> ExitCode {
-    let outcome = enter().and_then(|way| {
+    let outcome = enter().and_then(|privilege| {
         let mut out = io::stdout().lock();
-        write!(out, "{way}").and_then(|()| out.flush()) // the parent reads it
+        write!(out, "{privilege}").and_then(|()| out.flush()) // the parent reads it
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,13 +86,17 @@ pub(crate) fn run_try() -> ExitCode {
 }
 
 /// Finds out whether a network namespace of its own is available, and how, without entering one.
-pub(crate) fn tried() -> io::Result<Way> {
+pub(crate) fn tried() -> io::Result<Privilege> {
     let mut command = Command::new("/proc/self/exe");
     let output = command.arg(TRY).stdin(Stdio::null()).output();
     let output = output.map_err(|error| Error::new(error.kind(), format!("{NONE}: it cannot be tried: {error}")))?;
     if output.status.success() {
-        let way = if output.stdout == Way::User.to_string().as_bytes() { Way::User } else { Way::Privileged };
-        return Ok(way);
+        let privilege = if output.stdout == Privilege::User.to_string().as_bytes() {
+            Privilege::User
+        } else {
+            Privilege::Privileged
+        };
+        return Ok(privilege);
     }
     match String::from_utf8_lossy(&output.stderr) {
         why if why.starts_with(NONE) => Err(Error::other(why.into_owned())),
@@ -105,7 +109,7 @@ const NONE: &str = "no network namespace of its own is available";
 /// What lets this process enter a network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Way {
+pub(crate) enum Privilege {
     /// CAP_SYS_ADMIN.
     #[serde(rename = "cap_sys_admin")]
     Privileged,
@@ -114,27 +118,27 @@ pub(crate) enum Way {
     User,
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for Privilege {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Way::Privileged => "with CAP_SYS_ADMIN",
-            Way::User => "in a user namespace",
+            Privilege::Privileged => "with CAP_SYS_ADMIN",
+            Privilege::User => "in a user namespace",
         })
     }
 }
 
 /// Enters a new network namespace and brings its `lo` up. Without CAP_SYS_ADMIN, enters a user namespace first.
-fn enter() -> io::Result<Way> {
+fn enter() -> io::Result<Privilege> {
     let outcome = match unshare(CloneFlags::CLONE_NEWNET) {
-        Err(Errno::EPERM) => unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map(|()| Way::User),
-        outcome => outcome.map(|()| Way::Privileged),
+        Err(Errno::EPERM) => unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map(|()| Privilege::User),
+        outcome => outcome.map(|()| Privilege::Privileged),
     };
-    let way = outcome.map_err(|errno| {
+    let privilege = outcome.map_err(|errno| {
         let why = format!("{NONE}: that takes CAP_SYS_ADMIN or a user namespace, {} ({errno})", what_forbids(errno));
         Error::new(Error::from(errno).kind(), why)
     })?;
     bring_loopback_up().map_err(|error| Error::new(error.kind(), format!("{NONE}: its lo stays down: {error}")))?;
-    Ok(way)
+    Ok(privilege)
 }
 
 /// `lo` is the first interface of every namespace.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringpair::measure::close::{Close, CloseMode};
 
-use crate::soak::MOST_BYTES;
+use crate::soak::MAX_BYTES;
 
 const A_COUNT: &str = "expected a whole number, for example 1000, 1_000, 1k or 2M";
 const A_RATE: &str = "expected a number per second, for example 0.5, 2000 or 2k";
@@ -87,12 +87,12 @@ pub(crate) fn unread(text: &str) -> Result<usize, String> {
 
 /// Parses how many bytes a pair of a soak sends: as many as a socket takes before anyone reads.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
-    bytes(text, MOST_BYTES)
+    bytes(text, MAX_BYTES)
 }
 
-fn bytes(text: &str, most: usize) -> Result<usize, String> {
-    let wanted = |bytes: &usize| (1..=most).contains(bytes);
-    count(text).ok().filter(wanted).ok_or_else(|| format!("expected 1 to {most} bytes"))
+fn bytes(text: &str, max: usize) -> Result<usize, String> {
+    let wanted = |bytes: &usize| (1..=max).contains(bytes);
+    count(text).ok().filter(wanted).ok_or_else(|| format!("expected 1 to {max} bytes"))
 }
 
 /// Parses a way of closing. `graceful` is what `soak --linger` calls `fin`.

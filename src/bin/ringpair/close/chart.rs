@@ -62,12 +62,12 @@ pub(super) struct Bar {
 pub(super) fn bars(bars: &[Bar]) -> String {
     let shortest = bars.iter().filter_map(|bar| bar.nanos).min().unwrap_or(1).max(1);
     let is_long = |nanos: u64| nanos as f64 > LONG * shortest as f64;
-    let most = bars.iter().filter_map(|bar| bar.nanos).filter(|nanos| !is_long(*nanos)).max().unwrap_or(1).max(1);
-    let x = |nanos: u64| NAMES + (nanos as f64 / most as f64).min(1.1) * (WIDTH - NAMES - LABELS);
+    let longest = bars.iter().filter_map(|bar| bar.nanos).filter(|nanos| !is_long(*nanos)).max().unwrap_or(1).max(1);
+    let x = |nanos: u64| NAMES + (nanos as f64 / longest as f64).min(1.1) * (WIDTH - NAMES - LABELS);
     let bottom = BAR * bars.len() as f64;
     let height = bottom + 40.0;
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" style=\"max-width:{WIDTH}px\" role=\"img\">\n");
-    svg.push_str(&scale(most, bottom, x)); // first, so that bars hide its lines
+    svg.push_str(&scale(longest, bottom, x)); // first, so that bars hide its lines
     for (place, bar) in bars.iter().enumerate() {
         let top = BAR * place as f64 + 4.0;
         let middle = top + BAR / 2.0;
@@ -100,7 +100,7 @@ fn label(bar: &Bar, nanos: u64) -> String {
 }
 
 /// Draws the axis below the bars: 0, half of the longest whole bar, and that bar.
-fn scale(most: u64, bottom: f64, x: impl Fn(u64) -> f64) -> String {
+fn scale(longest: u64, bottom: f64, x: impl Fn(u64) -> f64) -> String {
     let mark = |nanos: u64| {
         let (x, label) = (x(nanos), if nanos == 0 { "0".to_owned() } else { micros(nanos) });
         format!(
@@ -108,9 +108,9 @@ fn scale(most: u64, bottom: f64, x: impl Fn(u64) -> f64) -> String {
             bottom + 16.0
         )
     };
-    let marks: String = [0, most / 2, most].map(mark).concat();
+    let marks: String = [0, longest / 2, longest].map(mark).concat();
     let title = "µs to close both ends (median)";
-    let (middle, y) = (x(most / 2), bottom + 34.0);
+    let (middle, y) = (x(longest / 2), bottom + 34.0);
     format!("{marks}<text x=\"{middle:.1}\" y=\"{y}\" text-anchor=\"middle\">{title}</text>\n")
 }
 
@@ -127,9 +127,9 @@ const MARKS: [f64; 5] = [0.0, 90.0, 99.0, 99.9, 99.99];
 /// Draws percentiles on the x axis, finer towards 100 %, and microseconds on a logarithmic y axis.
 pub(super) fn curves(curves: &[Curve<'_>]) -> String {
     let told: Vec<&Curve<'_>> = curves.iter().filter(|curve| curve.series.count() > 0).collect();
-    let least = told.iter().map(|curve| curve.series.min()).min().unwrap_or(1_000);
-    let greatest = told.iter().map(|curve| curve.series.max()).max().unwrap_or(1_000_000);
-    let (low, high) = (exponent(least).floor(), exponent(greatest).ceil());
+    let smallest = told.iter().map(|curve| curve.series.min()).min().unwrap_or(1_000);
+    let largest = told.iter().map(|curve| curve.series.max()).max().unwrap_or(1_000_000);
+    let (low, high) = (exponent(smallest).floor(), exponent(largest).ceil());
     let y = |nanos: u64| BOTTOM - (exponent(nanos) - low) / (high - low).max(1.0) * (BOTTOM - TOP);
 
     let mut svg = String::from("<svg viewBox=\"0 0 520 284\" role=\"img\">\n");

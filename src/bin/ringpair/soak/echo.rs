@@ -10,7 +10,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use ringpair::measure::soak::{PairInfo, doing};
 
 /// The maximum size of a message: a socket takes it before the other end reads.
-pub(crate) const MOST: usize = 4096;
+pub(crate) const MAX: usize = 4096;
 
 /// The steps of a body, for reports on pairs that take too long.
 const STEPS: [&str; 4] = [
@@ -37,7 +37,7 @@ pub(super) struct Talk {
 impl Sizes {
     pub(super) fn talk(self, seed: u64) -> Talk {
         let mut random = fastrand::Rng::with_seed(seed);
-        let size = self.request.unwrap_or_else(|| random.usize(1..=MOST));
+        let size = self.request.unwrap_or_else(|| random.usize(1..=MAX));
         let mut bytes = |size| {
             let mut bytes = vec![0; size];
             random.fill(&mut bytes);
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(lengths(Sizes { request: Some(1), response: Some(3000) }, 7), (1, Some(3000)));
         assert_eq!(lengths(Sizes { request: Some(9), response: None }, 7), (9, None));
         let random: Vec<usize> = (0..100).map(|seed| lengths(Sizes::default(), seed).0).collect();
-        assert!(random.iter().all(|size| (1..=MOST).contains(size)), "{random:?}");
+        assert!(random.iter().all(|size| (1..=MAX).contains(size)), "{random:?}");
         assert!(random.iter().any(|size| *size != random[0]), "{random:?}");
     }
 

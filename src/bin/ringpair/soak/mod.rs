@@ -34,7 +34,7 @@ use crate::namespace;
 use crate::output::{Target, print};
 use crate::values;
 
-pub(crate) use self::echo::MOST as MOST_BYTES;
+pub(crate) use self::echo::MAX as MAX_BYTES;
 pub(crate) use self::merge::Options as MergeOptions;
 pub(crate) use self::merge::run as merge;
 
@@ -300,6 +300,6 @@ fn asked_for(options: &Options, shard: Option<Shard>, pairs: Option<u64>) -> Soa
 
 /// Raises the limit of descriptors to the maximum of this process.
 fn raise_limit() -> io::Result<()> {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
+    let (_, max) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, max, max)?)
 }
