@@ -35,7 +35,7 @@ pub(crate) fn choose(network: &Network, says_so: bool) -> io::Result<bool> {
         return Ok(false);
     }
     // A namespace that is entered and lacks `lo` cannot be left again: another process tries first.
-    match tried().and_then(|_| enter()) {
+    match tried().and_then(|_| Ok(enter()?)) {
         Ok(_) => Ok(true),
         Err(error) if network.netns => Err(error),
         Err(_) if !says_so => Ok(false),
@@ -71,36 +71,31 @@ fn unmapped(error: Error) -> Error {
 /// The hidden command that only tries.
 pub(crate) const TRY: &str = "try-netns";
 
+/// Its exit codes. Nothing is sent through a pipe: a seccomp filter may kill for `pipe2`.
+const IN_A_USER_NAMESPACE: u8 = 200;
+const LOOPBACK_IS_DOWN: u8 = 201;
+
 pub(crate) fn run_try() -> ExitCode {
-    let outcome = enter().and_then(|privilege| {
-        let mut out = io::stdout().lock();
-        write!(out, "{privilege}").and_then(|()| out.flush()) // the parent reads it
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = write!(io::stderr(), "{error}"); // the parent reads it
-            ExitCode::FAILURE
-        }
-    }
+    ExitCode::from(match enter() {
+        Ok(Privilege::Privileged) => 0,
+        Ok(Privilege::User) => IN_A_USER_NAMESPACE,
+        Err(Refused::Loopback(_)) => LOOPBACK_IS_DOWN,
+        Err(Refused::Namespace(errno)) => u8::try_from(errno as i32).unwrap_or(u8::MAX), // 133 is the largest
+    })
 }
 
 /// Finds out whether a network namespace of its own is available, and how, without entering one.
 pub(crate) fn tried() -> io::Result<Privilege> {
     let mut command = Command::new("/proc/self/exe");
-    let output = command.arg(TRY).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| Error::new(error.kind(), format!("{NONE}: it cannot be tried: {error}")))?;
-    if output.status.success() {
-        let privilege = if output.stdout == Privilege::User.to_string().as_bytes() {
-            Privilege::User
-        } else {
-            Privilege::Privileged
-        };
-        return Ok(privilege);
-    }
-    match String::from_utf8_lossy(&output.stderr) {
-        why if why.starts_with(NONE) => Err(Error::other(why.into_owned())),
-        _ => Err(Error::other(format!("{NONE}: trying it ended with {}", output.status))),
+    command.arg(TRY).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = command.status();
+    let status = status.map_err(|error| Error::new(error.kind(), format!("{NONE}: it cannot be tried: {error}")))?;
+    match status.code().and_then(|code| u8::try_from(code).ok()) {
+        Some(0) => Ok(Privilege::Privileged),
+        Some(IN_A_USER_NAMESPACE) => Ok(Privilege::User),
+        Some(LOOPBACK_IS_DOWN) => Err(Refused::Loopback(Error::other("rtnetlink(7) refuses to bring it up")).into()),
+        Some(errno @ 1..IN_A_USER_NAMESPACE) => Err(Refused::Namespace(Errno::from_raw(errno.into())).into()),
+        _ => Err(Error::other(format!("{NONE}: trying it ended with {status}"))),
     }
 }
 
@@ -127,17 +122,33 @@ impl fmt::Display for Privilege {
     }
 }
 
+/// Why no namespace could be entered.
+enum Refused {
+    Namespace(Errno),
+    Loopback(Error),
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        match refused {
+            Refused::Namespace(errno) => {
+                let takes = "that takes CAP_SYS_ADMIN or a user namespace";
+                let why = format!("{NONE}: {takes}, {} ({errno})", what_forbids(errno));
+                Error::new(Error::from(errno).kind(), why)
+            }
+            Refused::Loopback(error) => Error::new(error.kind(), format!("{NONE}: its lo stays down: {error}")),
+        }
+    }
+}
+
 /// Enters a new network namespace and brings its `lo` up. Without CAP_SYS_ADMIN, enters a user namespace first.
-fn enter() -> io::Result<Privilege> {
+fn enter() -> Result<Privilege, Refused> {
     let outcome = match unshare(CloneFlags::CLONE_NEWNET) {
         Err(Errno::EPERM) => unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map(|()| Privilege::User),
         outcome => outcome.map(|()| Privilege::Privileged),
     };
-    let privilege = outcome.map_err(|errno| {
-        let why = format!("{NONE}: that takes CAP_SYS_ADMIN or a user namespace, {} ({errno})", what_forbids(errno));
-        Error::new(Error::from(errno).kind(), why)
-    })?;
-    bring_loopback_up().map_err(|error| Error::new(error.kind(), format!("{NONE}: its lo stays down: {error}")))?;
+    let privilege = outcome.map_err(Refused::Namespace)?;
+    bring_loopback_up().map_err(Refused::Loopback)?;
     Ok(privilege)
 }
 
