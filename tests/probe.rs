@@ -232,7 +232,7 @@ fn a_refused_pipe_or_fork_does_not_matter() {
 #[test]
 fn without_a_child_a_filter_leaves_it_unknown_to_a_ring() {
     alone_with(&[("RINGPAIR_REQUIRE_URING", "1")], || {
-        let (probe, _) = without_children();
+        let probe = without_children(probe);
         assert_is(&probe, Verdict::Unknown, Some(Cause::NoChild { errno: Errno::EAGAIN as i32 }));
         assert_remedy(&probe, "ulimit -u");
     });
@@ -242,18 +242,19 @@ fn without_a_child_a_filter_leaves_it_unknown_to_a_ring() {
 #[test]
 fn without_a_child_auto_makes_pairs_by_epoll() {
     alone_with(&[], || {
-        let (probe, backend) = without_children();
+        let backend = || PairOptions::new().factory().map(|factory| factory.backend());
+        let (probe, backend) = without_children(|| (probe(), backend()));
         assert_eq!(backend.unwrap(), Backend::Epoll);
         assert_is(&probe, Verdict::Epoll, Some(Cause::NoChild { errno: Errno::EAGAIN as i32 }));
         assert_remedy(&probe, "ulimit -u");
     });
 }
 
-/// What the probe says, and what `Auto` does, in a thread that cannot start processes.
-fn without_children() -> (Probe, ringpair::Result<Backend>) {
+/// Runs `act` in a thread that cannot start processes.
+fn without_children<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     in_a_thread(|| {
         refuse_children();
-        (probe(), PairOptions::new().factory().map(|factory| factory.backend()))
+        act()
     })
 }
 
