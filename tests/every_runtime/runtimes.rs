@@ -216,7 +216,9 @@ mod of_compio {
         const OUTSIDE: Option<&'static str> = Some("a compio runtime");
 
         fn block_on<T>(task: impl Future<Output = T>) -> T {
-            compio_runtime::Runtime::new().unwrap().block_on(task)
+            let mut small = compio_driver::ProactorBuilder::new();
+            small.capacity(64); // as for monoio
+            compio_runtime::Runtime::builder().with_proactor(small).build().unwrap().block_on(task)
         }
 
         async fn read(stream: &mut TcpStream) -> Result<Vec<u8>> {
@@ -258,7 +260,8 @@ mod of_monoio {
         fn block_on<T>(task: impl Future<Output = T>) -> T {
             match IS_LEGACY {
                 true => RuntimeBuilder::<LegacyDriver>::new().build().unwrap().block_on(task),
-                false => RuntimeBuilder::<IoUringDriver>::new().build().unwrap().block_on(task),
+                // A small ring: the kernel releases its memory late, and the runtime does not wait for that.
+                false => RuntimeBuilder::<IoUringDriver>::new().with_entries(256).build().unwrap().block_on(task),
             }
         }
 
