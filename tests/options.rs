@@ -304,7 +304,7 @@ fn options_that_cannot_be_are_refused_before_anything_is_opened<R: Runtime>(opti
     alone(|| {
         R::block_on(async {
             let before = descriptors_once_used::<R>(&options).await;
-            // Whoever tried to open anything from here on would get EMFILE, and report another step.
+            // A call that opens anything from here on gets EMFILE, and reports another step.
             limit_descriptors(0);
             for (what, refused) in refusals(&options) {
                 for (way, pair) in every_way_of::<R>(&refused).await {
